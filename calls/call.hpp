@@ -1,0 +1,130 @@
+#pragma once
+
+#include "base/fields.hpp"
+#include "base/ids.hpp"
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "functions/value.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace squall::calls {
+
+/// A call belongs to a stream of calls that share state.
+struct sequence {
+  sequence_id id; ///< zero: the call belongs to none
+  bool start = false; ///< fresh state
+  bool end = false;   ///< the state is dropped after this call
+
+  friend bool operator==(const sequence&, const sequence&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("start", s.start);
+    v("end", s.end);
+  }
+};
+
+/// What a caller asks for beside the inputs.
+struct call_options {
+  duration deadline{0};       ///< from arrival at the controller; zero = the cluster's default
+  std::uint32_t priority = 0; ///< higher first
+  calls::sequence sequence;
+
+  friend bool operator==(const call_options&, const call_options&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("deadline_ns", s.deadline);
+    v("priority", s.priority);
+    v("sequence", s.sequence);
+  }
+};
+
+/// Where the work of one stage goes.
+struct placement {
+  variant_id variant;
+  node_id home;              ///< gathers the stage's inputs and decides whether it runs
+  std::vector<node_id> spread; ///< of a map: the nodes that share its elements, the home among them; else empty
+
+  friend bool operator==(const placement&, const placement&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+    v("home", s.home);
+    v("spread", s.spread);
+  }
+};
+
+/// For each stage of a DAG where it runs. Travels with the call.
+struct plan {
+  std::vector<placement> stages; ///< parallel to dag::stages
+  node_id exit;                  ///< gathers the DAG's outputs
+
+  friend bool operator==(const plan&, const plan&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("stages", s.stages);
+    v("exit", s.exit);
+  }
+};
+
+/// What one stage of one call did. Times are durations; `begin` counts from the call's arrival at the node that ran it first,
+/// with the time spent before it got there added as each message carries the age of its call.
+struct stage_trace {
+  stage_index stage = 0;
+  node_id node;
+  lane_id lane;           ///< of the last element that ended
+  bool skipped = false;
+  bool failed = false;    ///< of a stage that may fail
+  std::uint32_t width = 1; ///< elements of a map
+  std::uint32_t batch = 1; ///< largest batch that it ran in
+  duration begin{0};      ///< age of the call when the stage was ready
+  duration queued{0};     ///< summed over elements, as the three below
+  duration loading{0};    ///< part of `queued` spent waiting for a load
+  duration executed{0};   ///< share of the batches' time in the function itself
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t bytes_moved = 0; ///< of `bytes_in`, those that came from another host
+
+  friend bool operator==(const stage_trace&, const stage_trace&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("stage", s.stage);
+    v("node", s.node);
+    v("lane", s.lane);
+    v("skipped", s.skipped);
+    v("failed", s.failed);
+    v("width", s.width);
+    v("batch", s.batch);
+    v("begin_ns", s.begin);
+    v("queued_ns", s.queued);
+    v("loading_ns", s.loading);
+    v("executed_ns", s.executed);
+    v("bytes_in", s.bytes_in);
+    v("bytes_out", s.bytes_out);
+    v("bytes_moved", s.bytes_moved);
+  }
+};
+
+/// How a call ended.
+struct outcome {
+  errc code = errc::ok;
+  std::string message;
+  duration retry_after{0};
+  std::vector<stage_trace> trace; ///< ascending by stage; stages that never became ready are missing
+  duration elapsed{0};            ///< from arrival at the controller to the end there
+
+  friend bool operator==(const outcome&, const outcome&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("code", s.code);
+    v("message", s.message);
+    v("retry_after_ns", s.retry_after);
+    v("trace", s.trace);
+    v("elapsed_ns", s.elapsed);
+  }
+};
+
+} // namespace squall::calls

@@ -1,0 +1,68 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "calls/placing.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace squall::policy {
+
+/// What the scheduler is told once. Part of every snapshot.
+struct scheduler_config {
+  std::string policy = "fifo";                 ///< name of a placement policy (placement_policy.hpp)
+  std::uint32_t max_calls = 100'000;           ///< admitted and not ended; more are refused as overloaded
+  std::uint32_t max_calls_per_client = 20'000; ///< the same for one client
+  duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended
+  duration deadline_grace = std::chrono::milliseconds{200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
+
+  friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("policy", s.policy);
+    v("max_calls", s.max_calls);
+    v("max_calls_per_client", s.max_calls_per_client);
+    v("sequence_timeout_ns", s.sequence_timeout);
+    v("deadline_grace_ns", s.deadline_grace);
+  }
+};
+
+/// Decides what runs where. The same configuration, seed and facts give the same commands on every platform.
+/// Not thread-safe; owns all of its state; unmovable.
+class scheduler {
+public:
+  scheduler(const scheduler_config& config, std::uint64_t seed);
+  ~scheduler();
+  scheduler(const scheduler&) = delete;
+  scheduler& operator=(const scheduler&) = delete;
+
+  /// Feeds one fact; `now` never goes back. Facts about unknown ids are ignored (late answers are normal).
+  void step(time_point now, const calls::placing::event& fact);
+
+  /// Commands decided since the last call, in the order to carry them out.
+  [[nodiscard]] std::vector<calls::placing::command> take_commands();
+
+  /// When to step with `tick` if nothing else comes first.
+  [[nodiscard]] std::optional<time_point> next_deadline() const;
+
+  /// The whole state as bytes; restore() of them gives a scheduler that behaves the same. Format: the binary codec of `calls`.
+  [[nodiscard]] std::vector<std::byte> save() const;
+  [[nodiscard]] static result<std::unique_ptr<scheduler>> restore(std::span<const std::byte> snapshot);
+
+  /// A hash of the state, equal for equal states.
+  [[nodiscard]] std::uint64_t hash() const;
+
+  /// The name of the policy in force, and the number of calls admitted and not ended.
+  [[nodiscard]] const std::string& policy_name() const;
+  [[nodiscard]] std::size_t calls_in_flight() const;
+
+private:
+  struct state;
+  explicit scheduler(std::unique_ptr<state> restored);
+  std::unique_ptr<state> state_;
+};
+
+} // namespace squall::policy
