@@ -8,21 +8,6 @@ namespace squall::policy {
 
 using namespace detail;
 
-namespace {
-
-/// How long a client should wait before it tries again: until about an eighth of the limit has drained.
-duration drain_time(std::int64_t gap_ns, std::uint64_t limit) {
-  if (gap_ns == 0)
-    return std::chrono::milliseconds{100};
-  const auto share = static_cast<std::int64_t>(std::min<std::uint64_t>(limit / 8 + 1, 1'000'000));
-  return std::clamp<duration>(duration{gap_ns * share}, std::chrono::milliseconds{1}, std::chrono::seconds{10});
-}
-
-/// Longer pauses say nothing about how fast calls drain.
-constexpr std::int64_t longest_gap_ns = 1'000'000'000;
-
-} // namespace
-
 // -- the face -----------------------------------------------------------------------------------------------------------------
 
 scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {

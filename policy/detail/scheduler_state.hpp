@@ -1,5 +1,6 @@
 #pragma once
 
+#include "policy/detail/averages.hpp"
 #include "policy/detail/indexed_heap.hpp"
 #include "policy/detail/slot_map.hpp"
 #include "policy/placement_policy.hpp"
@@ -68,11 +69,6 @@ struct client_state {
     v("calls", s.calls);
   }
 };
-
-/// An integer running average that moves an eighth of the way with each sample; the first sample sets it.
-[[nodiscard]] inline std::int64_t averaged(std::int64_t average, std::int64_t sample) {
-  return average == 0 ? sample : average + (sample - average) / 8;
-}
 
 struct stage_state {
   placing::stage_info info;
