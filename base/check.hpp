@@ -11,7 +11,7 @@ namespace squall::detail {
 template <class... Ts>
 std::string describe_operands(const Ts&... operands) {
   std::ostringstream out;
-  const char* separator = "";
+  [[maybe_unused]] const char* separator = "";
   ((out << separator << operands, separator = ", "), ...);
   return out.str();
 }

@@ -54,8 +54,8 @@ template <class T = unit>
 class [[nodiscard]] result {
 public:
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  result(error e) : state_(std::in_place_index<1>, std::move(e)) {}
-  result(errc code, std::string message) : state_(std::in_place_index<1>, error{code, std::move(message), {}}) {}
+  result(squall::error e) : state_(std::in_place_index<1>, std::move(e)) {}
+  result(errc code, std::string message) : state_(std::in_place_index<1>, squall::error{code, std::move(message), {}}) {}
   result()
     requires std::is_same_v<T, unit>
       : state_(std::in_place_index<0>) {}

@@ -20,6 +20,10 @@ inline constexpr std::size_t max_name_length = 128;
 inline constexpr std::size_t max_stages = 1000;
 inline constexpr std::size_t max_ports = 64;
 inline constexpr std::size_t max_variants = 16;
+inline constexpr std::size_t max_rank = 8;
+inline constexpr std::size_t max_threads = 256;
+inline constexpr std::size_t max_when_terms = 64; ///< comparisons and connectives of one `when`
+inline constexpr std::size_t max_constant_bytes = 1 << 20;
 inline constexpr std::size_t max_map_width = 4096;
 inline constexpr std::uint32_t max_batch_limit = 256;
 
@@ -112,6 +116,13 @@ struct function_spec {
   }
 };
 
+/// Whether `name` can name a function, a DAG, a port or a variant: 1 to max_name_length letters, digits, '_', '-' and '.', the first one a
+/// letter, a digit or '_'. Names of stages have no '.', so that "stage.output" reads in one way.
+[[nodiscard]] bool is_name(std::string_view name);
+
+/// "FP32 [1,3,48,-1]", "a list of BYTES [1]".
+[[nodiscard]] std::string describe(const port& p);
+
 /// Checks names, limits, shapes, duplicate ports and variants, and state ports. The message names the offending part.
 [[nodiscard]] result<> validate(const function_spec& spec);
 
@@ -167,7 +178,11 @@ struct predicate {
   }
 };
 
-/// When a stage with several producers runs.
+/// The word in a spec: "below", "at_most", "not" and so on.
+[[nodiscard]] std::string_view to_string(predicate::op operation);
+[[nodiscard]] std::optional<predicate::op> predicate_op_from_string(std::string_view name);
+
+/// When a stage with several producers runs. Its producers are the stages whose outputs its inputs take; each counts once.
 struct join_rule {
   enum class kind : std::uint8_t {
     all = 1,   ///< every required input is present; a skipped producer skips this stage too
@@ -259,5 +274,8 @@ struct dag_spec {
     v("outputs", s.outputs);
   }
 };
+
+/// Checks what can be checked without the catalogue: names, limits, duplicates, the form of `when`. compile() does this first.
+[[nodiscard]] result<> validate(const dag_spec& spec);
 
 } // namespace squall::functions

@@ -88,6 +88,9 @@ struct named_value {
 [[nodiscard]] value scalar_value(std::int64_t number);
 [[nodiscard]] value scalar_value(bool flag);
 [[nodiscard]] value scalar_value(std::string_view text);
+/// Without these two a literal would become a bool, and an int would be ambiguous.
+[[nodiscard]] inline value scalar_value(const char* text) { return scalar_value(std::string_view{text}); }
+[[nodiscard]] inline value scalar_value(int number) { return scalar_value(std::int64_t{number}); }
 
 /// A BYTES tensor of shape [n].
 [[nodiscard]] tensor bytes_tensor(const std::vector<std::string_view>& elements);
@@ -107,6 +110,8 @@ template <class T>
   return {reinterpret_cast<const T*>(t.data.data()), t.data.size() / sizeof(T)};
 }
 
+/// The element at `index` as a number; BYTES and an index past the end are errors. 64-bit integers are rounded to the nearest double.
+[[nodiscard]] result<double> number_at(const tensor& t, std::size_t index);
 /// The first element as a number, for predicates: numeric tensors of at least one element.
 [[nodiscard]] result<double> first_number(const value& v);
 /// The first element as text: BYTES tensors of at least one element.
