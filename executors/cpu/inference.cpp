@@ -30,8 +30,8 @@ result<> check_item(const port_values& item, const std::vector<functions::port>&
       return {errc::invalid_argument, "input '" + port.name + "' is " + (item[i].absent() ? "absent" : "a list") + ", a tensor is needed"};
     const bool shape_fits = std::ranges::equal(given->shape, port.shape, [](auto extent, auto declared) { return declared < 0 || declared == extent; });
     if (given->type != port.type || !shape_fits)
-      return {errc::invalid_argument, "input '" + port.name + "' takes " + std::string(to_string(port.type)) + " " + to_string(port.shape) + ", given " +
-                                          std::string(to_string(given->type)) + " " + to_string(given->shape)};
+      return {errc::invalid_argument, "input '" + port.name + "' takes " + std::string(functions::to_string(port.type)) + " " + functions::to_string(port.shape) + ", given " +
+                                          std::string(functions::to_string(given->type)) + " " + functions::to_string(given->shape)};
     SQUALL_TRY(functions::validate(*given));
   }
   return {};
@@ -131,7 +131,7 @@ private:
   std::string describe_inputs(const port_values& item) const {
     std::string text;
     for (std::size_t i = 0; i < item.size(); ++i)
-      text += (i == 0 ? "" : ", ") + request_.inputs[i].name + " " + to_string(item[i].as_tensor()->shape);
+      text += (i == 0 ? "" : ", ") + request_.inputs[i].name + " " + functions::to_string(item[i].as_tensor()->shape);
     return text;
   }
 
@@ -158,7 +158,8 @@ private:
   result<tensor> read_output(const ov::Tensor& whole, std::size_t port, const item_group& group, std::int64_t begin, std::int64_t extent,
                              output_memory& memory) const {
     const auto& declared = request_.outputs[port];
-    functions::shape shape(whole.get_shape().begin(), whole.get_shape().end());
+    const auto made = whole.get_shape();
+    functions::shape shape(made.begin(), made.end());
     const auto* source = static_cast<const std::byte*>(whole.data());
     const auto axis = parameters_.output_axes[port];
     const auto full_extent = axis ? shape[*axis] : 1;
@@ -167,13 +168,13 @@ private:
       for (const auto part : group.extents)
         total += part;
       if (!axis || full_extent != total)
-        return {errc::failed, "output '" + declared.name + "' " + to_string(shape) + " cannot be cut into " + std::to_string(total) +
+        return {errc::failed, "output '" + declared.name + "' " + functions::to_string(shape) + " cannot be cut into " + std::to_string(total) +
                                   " items; name its batch_axis, or set max_batch to 1"};
       shape[*axis] = extent;
     }
-    const bool fits = std::ranges::equal(shape, declared.shape, [](auto made, auto allowed) { return allowed < 0 || allowed == made; });
+    const bool fits = std::ranges::equal(shape, declared.shape, [](auto extent, auto allowed) { return allowed < 0 || allowed == extent; });
     if (!fits)
-      return {errc::failed, "output '" + declared.name + "' is declared as " + to_string(declared.shape) + ", the model made " + to_string(shape)};
+      return {errc::failed, "output '" + declared.name + "' is declared as " + functions::to_string(declared.shape) + ", the model made " + functions::to_string(shape)};
     SQUALL_ASSIGN(count, functions::element_count(shape));
     const auto element_bytes = functions::element_size(declared.type);
     const auto fill = [&](std::span<std::byte> to) {

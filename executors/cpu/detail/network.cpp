@@ -34,7 +34,7 @@ std::string describe(const ov::Output<ov::Node>& tensor) {
   return text.str();
 }
 
-std::string describe(const functions::port& port) {
+std::string describe_port(const functions::port& port) {
   return std::string(functions::to_string(port.type)) + ' ' + functions::to_string(port.shape);
 }
 
@@ -79,7 +79,7 @@ result<> check_port(std::string_view direction, const functions::port& port, con
   const bool is_input = direction == "input";
   const bool types_agree = to_datatype(tensor.get_element_type()) == port.type;
   if (!types_agree || !shapes_agree(port, tensor.get_partial_shape(), is_input))
-    return mismatch(direction, port, "is declared as " + describe(port) + ", but the model has " + describe(tensor));
+    return mismatch(direction, port, "is declared as " + describe_port(port) + ", but the model has " + describe(tensor));
   return {};
 }
 
@@ -107,7 +107,7 @@ void add_argmax(ov::Output<ov::Node> source, const std::string& name, std::vecto
 }
 
 /// The outputs that ports may name: what feeds each of the model's results, and the reduced ones.
-result<std::vector<ov::Output<ov::Node>>> outputs_of(const ov::Model& model, const model_parameters& parameters) {
+result<std::vector<ov::Output<ov::Node>>> outputs_of(ov::Model& model, const model_parameters& parameters) {
   std::vector<ov::Output<ov::Node>> outputs;
   for (const auto& output : model.outputs())
     outputs.push_back(output.get_node()->input_value(0));
@@ -138,7 +138,7 @@ void fix_extents(ov::Model& model, const model_request& request, const model_par
   model.reshape(shapes);
 }
 
-result<ov::ParameterVector> bind_inputs(const ov::Model& model, const model_request& request, const model_parameters& parameters) {
+result<ov::ParameterVector> bind_inputs(ov::Model& model, const model_request& request, const model_parameters& parameters) {
   ov::ParameterVector bound;
   const auto tensors = model.inputs();
   for (const auto& port : request.inputs) {

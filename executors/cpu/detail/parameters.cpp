@@ -75,7 +75,7 @@ result<> set_axis(const model_request& request, const std::string& key, const st
   }
   const auto number = read_number(text);
   if (!number || static_cast<std::size_t>(*number) >= port->shape.size())
-    return refused(key, "'" + text + "' is no axis of " + to_string(port->shape) + "; a number from 0, or none");
+    return refused(key, "'" + text + "' is no axis of " + functions::to_string(port->shape) + "; a number from 0, or none");
   axis = static_cast<std::size_t>(*number);
   return {};
 }
@@ -109,7 +109,7 @@ result<> read_warm_entry(const model_request& request, std::string_view entry, w
     if (!shape)
       return refused("warm", "'" + std::string(part) + "' is no shape; write 1x3x48x320;1x3x48x640, or input=1x576,state=2x1x128");
     if (!admits(*port, *shape))
-      return refused("warm", to_string(*shape) + " is not a shape of input '" + port->name + "' " + to_string(port->shape));
+      return refused("warm", functions::to_string(*shape) + " is not a shape of input '" + port->name + "' " + functions::to_string(port->shape));
     run[static_cast<std::size_t>(port - request.inputs.data())] = *shape;
   }
   return {};
