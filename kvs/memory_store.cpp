@@ -14,10 +14,11 @@ namespace {
 
 using pieces = std::vector<shared_bytes>; // all of piece_bytes but the last
 
+/// A copy: the bytes may lie in shared memory that their writer uses again.
 pieces cut(const shared_bytes& value) {
   pieces out;
   for (std::size_t offset = 0; offset < value.size(); offset += piece_bytes)
-    out.push_back(value.slice(offset, std::min(piece_bytes, value.size() - offset)));
+    out.push_back(shared_bytes::copy_of(value.text().substr(offset, piece_bytes)));
   return out;
 }
 
@@ -64,7 +65,7 @@ public:
     upload_state& state = found->second;
     SQUALL_TRY(detail::check_piece(state.key, state.arrived_bytes, state.total_bytes, offset, piece.size()));
     state.arrived_bytes += piece.size();
-    state.arrived.push_back(std::move(piece));
+    state.arrived.push_back(shared_bytes::copy_of(piece.text()));
     return {};
   }
 
