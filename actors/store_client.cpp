@@ -1,6 +1,7 @@
 #include "actors/store_client.hpp"
 
 #include "wire/codec.hpp"
+#include "wire/store_limits.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -44,7 +45,7 @@ public:
 
   result<progress> on_reply(std::uint64_t offset, wire::store_reply reply) override {
     if (reply.entries.size() != 1 || reply.entries[0].size_bytes > wire::max_value_bytes || reply.entries[0].version == 0)
-      return {errc::corrupt, "the store's answer for key " + detail::quoted(key_) + " does not describe a value"};
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " does not describe a value"};
     const wire::store_entry& found = reply.entries[0];
     if (version_ != 0 && version_ != found.version)
       return begin_again(found.version);
@@ -60,7 +61,7 @@ public:
 private:
   result<progress> take(std::uint64_t offset, const shared_bytes& piece) {
     if (offset > size_ || piece.size() != std::min<std::uint64_t>(wire::max_piece_bytes, size_ - offset))
-      return {errc::corrupt, "the store's answer for key " + detail::quoted(key_) + " has " + std::to_string(piece.size()) +
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " has " + std::to_string(piece.size()) +
                                  " bytes at byte " + std::to_string(offset) + " of " + std::to_string(size_)};
     if (size_ <= wire::max_piece_bytes) {
       value_ = piece;
@@ -79,7 +80,7 @@ private:
   result<progress> begin_again(std::uint64_t found) {
     constexpr int tries = 3;
     if (++replaced_ == tries)
-      return detail::replaced(key_, version_, found);
+      return wire::replaced(key_, version_, found);
     version_ = size_ = asked_ = arrived_ = 0;
     whole_.reset();
     return progress::again;
@@ -167,7 +168,7 @@ public:
   result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
     // A store that says "more" and gives nothing would be asked for ever.
     if (reply.more && reply.entries.empty())
-      return {errc::corrupt, "the store's answer for keys with the prefix " + detail::quoted(prefix_) + " has an empty page"};
+      return {errc::corrupt, "the store's answer for keys with the prefix " + wire::quoted(prefix_) + " has an empty page"};
     for (wire::store_entry& e : reply.entries)
       keys_.push_back(std::move(e.key));
     waiting_ = false;
@@ -207,7 +208,7 @@ public:
   }
 
   void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) override {
-    if (auto fits = detail::check_size(key, value.size()); !fits.ok())
+    if (auto fits = wire::check_size(key, value.size()); !fits.ok())
       return done(std::move(fits));
     start(std::make_unique<put_operation>(std::move(key), std::move(value), durable, std::move(done)));
   }
