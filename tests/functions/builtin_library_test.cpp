@@ -1,6 +1,8 @@
 #include "builders.hpp"
 #include "running.hpp"
 
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 namespace squall::functions::builtins {
@@ -64,6 +66,34 @@ TEST(Library, EveryDefaultIsWithinItsBounds) {
       EXPECT_FALSE(p.summary.empty()) << b.name << " " << p.name;
       EXPECT_TRUE(!p.fallback || settings::read({p}, {}, nullptr).ok()) << b.name << " " << p.name;
     }
+}
+
+std::string shown(const std::vector<port>& ports) {
+  std::string out;
+  for (const auto& p : ports)
+    out += (out.empty() ? "`" : "<br>`") + p.name + "` " + describe(p) + (p.optional ? ", optional" : "");
+  return out;
+}
+
+std::string shown(const std::vector<parameter>& parameters) {
+  std::string out;
+  for (const auto& p : parameters) {
+    std::string value = p.fallback ? (p.fallback->empty() ? "" : " = " + std::string{*p.fallback}) : " (required)";
+    if (p.kind == parameter_kind::resource && p.fallback)
+      value = " = nothing";
+    out += (out.empty() ? "`" : "<br>`") + std::string{p.name} + "`" + value + ": " + std::string{p.summary};
+  }
+  return out;
+}
+
+TEST(Library, IsListedInItsReadme) {
+  std::ifstream file{std::filesystem::path{__FILE__}.parent_path() / "../../functions/builtin/README.md"};
+  const std::string readme{std::istreambuf_iterator<char>{file}, {}};
+  for (const auto& b : all()) {
+    const auto row = "| `" + std::string{b.name} + "` | " + std::string{b.summary} + " | " + shown(b.inputs) + " | " + shown(b.outputs) +
+                     " | " + shown(b.parameters) + " |\n";
+    EXPECT_NE(readme.find(row), std::string::npos) << "README.md should have the row\n" << row;
+  }
 }
 
 TEST(Library, RunsWhatParsesForeignBytesElsewhere) {

@@ -4,8 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <numeric>
+#include <limits>
 
 /// Runs builtins in tests.
 namespace squall::functions::builtins::testing {
