@@ -22,7 +22,7 @@ error corrupt(std::string_view format, const char* why) {
 }
 
 result<> check_size(std::int64_t width, std::int64_t height, std::int64_t most) {
-  if (width <= 0 || height <= 0 || width >= max_side || height >= max_side || width * height > most)
+  if (width >= max_side || height >= max_side || width * height > most)
     return {errc::too_large, "a picture of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; the limit is " +
                                  std::to_string(most) + " pixels and sides below " + std::to_string(max_side)};
   return {};
@@ -36,6 +36,8 @@ result<value> decode_jpeg(std::string_view file, std::int64_t most) {
   int width = 0, height = 0, subsampling = 0, colours = 0;
   if (tjDecompressHeader3(handle.get(), bytes, file.size(), &width, &height, &subsampling, &colours) != 0)
     return corrupt("JPEG", tjGetErrorStr2(handle.get()));
+  if (width <= 0 || height <= 0) // a file that ends before the frame is not an error to the library
+    return corrupt("JPEG", "no frame header");
   if (colours == TJCS_CMYK || colours == TJCS_YCCK)
     return {errc::unsupported, "the JPEG has CMYK colours; convert it to RGB or gray"};
   SQUALL_TRY(check_size(width, height, most));
