@@ -100,11 +100,6 @@ private:
         wake_.wait_for(lock, std::chrono::seconds{1}, wanted);
       else
         wake_.wait(lock, wanted);
-      if (chunks_.empty() && dirty_) {
-        lock.unlock();
-        sync();
-        lock.lock();
-      }
       if (chunks_.empty() && stopping_)
         break;
       std::deque<chunk> work = std::exchange(chunks_, {});
@@ -114,6 +109,8 @@ private:
         write(c);
         written += c.bytes.size();
       }
+      if (last_sync_ + std::chrono::seconds{1} <= std::chrono::steady_clock::now())
+        sync();
       lock.lock();
       unwritten_ -= written;
     }
@@ -159,11 +156,10 @@ private:
   }
 
   void sync() {
-    if (file_ >= 0 && dirty_ && last_sync_ + std::chrono::milliseconds{500} < std::chrono::steady_clock::now()) {
+    if (file_ >= 0 && dirty_)
       ::fdatasync(file_);
-      last_sync_ = std::chrono::steady_clock::now();
-      dirty_ = false;
-    }
+    last_sync_ = std::chrono::steady_clock::now();
+    dirty_ = false;
   }
 
   /// Recording ends until the next segment; serving goes on.
