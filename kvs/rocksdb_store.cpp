@@ -1,6 +1,7 @@
 #include "kvs/core/layout.hpp"
 #include "kvs/detail/folder_lock.hpp"
 #include "kvs/detail/limits.hpp"
+#include "kvs/detail/shared_flush.hpp"
 #include "kvs/store.hpp"
 
 #include <rocksdb/cache.h>
@@ -11,8 +12,6 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -101,57 +100,6 @@ rocksdb::ColumnFamilyOptions table_options(const std::shared_ptr<rocksdb::Cache>
   return o;
 }
 
-/// Shares flushes of the log between the threads that wait for one. The engine's own sharing would need as many threads inside a write.
-class log_syncer {
-public:
-  explicit log_syncer(rocksdb::DB& db) : db_(db) {}
-
-  /// A write has reached the log.
-  void wrote() { written_.fetch_add(1, std::memory_order_release); }
-
-  rocksdb::Status sync() {
-    std::unique_lock lock{mutex_};
-    const std::uint64_t wanted = written_.load(std::memory_order_acquire);
-    while (synced_ < wanted) {
-      // After a failed flush the kernel may report success for pages that it dropped, so those writes are never reported durable.
-      if (wanted <= lost_)
-        return last_failure_;
-      if (syncing_) {
-        done_.wait(lock);
-        continue;
-      }
-      flush(lock);
-    }
-    return rocksdb::Status::OK();
-  }
-
-private:
-  void flush(std::unique_lock<std::mutex>& lock) {
-    syncing_ = true;
-    const std::uint64_t covered = written_.load(std::memory_order_acquire);
-    lock.unlock();
-    rocksdb::Status status = db_.SyncWAL();
-    lock.lock();
-    syncing_ = false;
-    if (status.ok()) {
-      synced_ = covered;
-    } else {
-      lost_ = covered;
-      last_failure_ = std::move(status);
-    }
-    done_.notify_all();
-  }
-
-  rocksdb::DB& db_;
-  std::atomic<std::uint64_t> written_{0};
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool syncing_ = false;
-  std::uint64_t synced_ = 0;
-  std::uint64_t lost_ = 0;
-  rocksdb::Status last_failure_;
-};
-
 /// An open engine and all that must outlive it or go before it.
 struct engine {
   std::unique_ptr<detail::folder_lock> lock;
@@ -175,7 +123,7 @@ struct engine {
 class rocksdb_store final : public store {
 public:
   rocksdb_store(std::string folder, std::unique_ptr<engine> e, std::uint64_t first_number)
-      : folder_(std::move(folder)), engine_(std::move(e)), syncer_(*engine_->db), next_number_(first_number),
+      : folder_(std::move(folder)), engine_(std::move(e)), log_([this] { return flush_log(); }), next_number_(first_number),
         numbers_end_(first_number) {}
 
   result<entry> put(std::string_view key, shared_bytes value, bool durable) override {
@@ -300,12 +248,7 @@ public:
     return out;
   }
 
-  result<> sync() override {
-    const rocksdb::Status status = syncer_.sync();
-    if (!status.ok())
-      return failure(status);
-    return {};
-  }
+  result<> sync() override { return log_.wait(); }
 
 private:
   struct upload_state {
@@ -502,13 +445,18 @@ private:
       stopped_by_ = status;
       return failure(status);
     }
-    syncer_.wrote();
+    log_.wrote();
     return {};
+  }
+
+  result<> flush_log() {
+    const rocksdb::Status status = engine_->db->SyncWAL();
+    return status.ok() ? result<>{} : result<>{failure(status)};
   }
 
   const std::string folder_;
   const std::unique_ptr<engine> engine_;
-  log_syncer syncer_;
+  detail::shared_flush log_;
 
   std::mutex writing_; // one writer at a time: versions rise in the order of the log, and the engine is faster so
   std::unordered_map<std::uint64_t, upload_state> uploads_;
