@@ -14,6 +14,7 @@ namespace squall::kvs::detail {
 class shared_flush {
 public:
   /// `flush` puts everything that was written before its call on the disk. Called by one thread at a time.
+  /// One that succeeds after a failed one must cover what that one left (the engine writes its tables before it goes on).
   explicit shared_flush(std::function<result<>()> flush) : flush_(std::move(flush)) {}
 
   /// A write has reached the log.
