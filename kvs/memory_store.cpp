@@ -1,4 +1,4 @@
-#include "kvs/detail/limits.hpp"
+#include "wire/store_limits.hpp"
 #include "kvs/store.hpp"
 
 #include <algorithm>
@@ -61,9 +61,9 @@ public:
     const std::unique_lock lock{mutex_};
     const auto found = uploads_.find(upload);
     if (found == uploads_.end())
-      return detail::no_such_upload(upload);
+      return wire::no_such_upload(upload);
     upload_state& state = found->second;
-    SQUALL_TRY(detail::check_piece(state.key, state.arrived_bytes, state.total_bytes, offset, piece.size()));
+    SQUALL_TRY(wire::check_piece(state.key, state.arrived_bytes, state.total_bytes, offset, piece.size()));
     state.arrived_bytes += piece.size();
     state.arrived.push_back(shared_bytes::copy_of(piece.text()));
     return {};
@@ -73,8 +73,8 @@ public:
     const std::unique_lock lock{mutex_};
     const auto found = uploads_.find(upload);
     if (found == uploads_.end())
-      return detail::no_such_upload(upload);
-    SQUALL_TRY(detail::check_complete(found->second.key, found->second.arrived_bytes, found->second.total_bytes));
+      return wire::no_such_upload(upload);
+    SQUALL_TRY(wire::check_complete(found->second.key, found->second.arrived_bytes, found->second.total_bytes));
     const upload_state state = std::move(found->second);
     uploads_.erase(found);
     return set(state.key, state.total_bytes, state.arrived);
@@ -86,23 +86,23 @@ public:
   }
 
   result<entry> stat(std::string_view key) override {
-    SQUALL_TRY(detail::check_key(key));
+    SQUALL_TRY(wire::check_key(key));
     const std::shared_lock lock{mutex_};
     const auto found = values_.find(key);
     if (found == values_.end())
-      return detail::no_such_key(key);
+      return wire::no_such_key(key);
     return found->second.head;
   }
 
   result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length, std::uint64_t version) override {
-    SQUALL_TRY(detail::check_key(key));
+    SQUALL_TRY(wire::check_key(key));
     const std::shared_lock lock{mutex_};
     const auto found = values_.find(key);
     if (found == values_.end())
-      return detail::no_such_key(key);
+      return wire::no_such_key(key);
     const held& value = found->second;
     if (version != 0 && version != value.head.version)
-      return detail::replaced(key, version, value.head.version);
+      return wire::replaced(key, version, value.head.version);
     if (offset >= value.head.size_bytes)
       return shared_bytes{};
     const std::size_t size = std::min({length, piece_bytes, static_cast<std::size_t>(value.head.size_bytes - offset)});
@@ -115,7 +115,7 @@ public:
   }
 
   result<> erase(std::string_view key, bool) override {
-    SQUALL_TRY(detail::check_key(key));
+    SQUALL_TRY(wire::check_key(key));
     const std::unique_lock lock{mutex_};
     if (const auto found = values_.find(key); found != values_.end())
       values_.erase(found);
@@ -146,8 +146,8 @@ private:
   };
 
   static result<> check(std::string_view key, std::uint64_t size_bytes) {
-    SQUALL_TRY(detail::check_key(key));
-    return detail::check_size(key, size_bytes);
+    SQUALL_TRY(wire::check_key(key));
+    return wire::check_size(key, size_bytes);
   }
 
   entry set(std::string_view key, std::uint64_t size_bytes, pieces data) {

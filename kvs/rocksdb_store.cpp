@@ -1,8 +1,8 @@
 #include "kvs/core/layout.hpp"
 #include "kvs/detail/folder_lock.hpp"
-#include "kvs/detail/limits.hpp"
 #include "kvs/detail/shared_flush.hpp"
 #include "kvs/store.hpp"
+#include "wire/store_limits.hpp"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
@@ -52,7 +52,7 @@ error error_of(const rocksdb::Status& status, const std::string& folder) {
 }
 
 error corrupt_record(std::string_view key, const error& why) {
-  return {errc::corrupt, "key " + detail::quoted(key) + " is damaged on the disk: " + why.message + "; write it again", {}};
+  return {errc::corrupt, "key " + wire::quoted(key) + " is damaged on the disk: " + why.message + "; write it again", {}};
 }
 
 /// An engine that finds no CURRENT file makes an empty store, and deletes what else lies there: a lost file would become a lost store.
@@ -150,8 +150,8 @@ public:
   }
 
   result<std::uint64_t> begin(std::string_view key, std::uint64_t total_bytes) override {
-    SQUALL_TRY(detail::check_key(key));
-    SQUALL_TRY(detail::check_size(key, total_bytes));
+    SQUALL_TRY(wire::check_key(key));
+    SQUALL_TRY(wire::check_size(key, total_bytes));
     const std::lock_guard lock{writing_};
     SQUALL_ASSIGN(upload, next_number());
     rocksdb::WriteBatch batch;
@@ -165,9 +165,9 @@ public:
     const std::lock_guard lock{writing_};
     const auto found = uploads_.find(upload);
     if (found == uploads_.end())
-      return detail::no_such_upload(upload);
+      return wire::no_such_upload(upload);
     upload_state& state = found->second;
-    SQUALL_TRY(detail::check_piece(state.key, state.arrived_bytes, state.total_bytes, offset, piece.size()));
+    SQUALL_TRY(wire::check_piece(state.key, state.arrived_bytes, state.total_bytes, offset, piece.size()));
     rocksdb::WriteBatch batch;
     batch.Put(engine_->pieces, core::piece_key(upload, offset / piece_bytes), slice_of(piece.text()));
     SQUALL_TRY(write_batch(batch));
@@ -195,14 +195,14 @@ public:
   }
 
   result<entry> stat(std::string_view key) override {
-    SQUALL_TRY(detail::check_key(key));
+    SQUALL_TRY(wire::check_key(key));
     rocksdb::PinnableSlice bytes;
     SQUALL_ASSIGN(r, load({}, key, bytes));
     return entry{std::string{key}, r.size_bytes, r.version};
   }
 
   result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length, std::uint64_t version) override {
-    SQUALL_TRY(detail::check_key(key));
+    SQUALL_TRY(wire::check_key(key));
     // The record and its pieces are read as of one moment: a writer deletes the pieces of what it replaces.
     rocksdb::ManagedSnapshot moment{engine_->db.get()};
     rocksdb::ReadOptions options;
@@ -210,7 +210,7 @@ public:
     rocksdb::PinnableSlice bytes;
     SQUALL_ASSIGN(r, load(options, key, bytes));
     if (version != 0 && version != r.version)
-      return detail::replaced(key, version, r.version);
+      return wire::replaced(key, version, r.version);
     if (offset >= r.size_bytes)
       return shared_bytes{};
     const std::size_t size = std::min({length, piece_bytes, static_cast<std::size_t>(r.size_bytes - offset)});
@@ -265,7 +265,7 @@ private:
   result<core::record> load(const rocksdb::ReadOptions& options, std::string_view key, rocksdb::PinnableSlice& bytes) const {
     const rocksdb::Status status = engine_->db->Get(options, engine_->records, core::record_key(key), &bytes);
     if (status.IsNotFound())
-      return detail::no_such_key(key);
+      return wire::no_such_key(key);
     if (!status.ok())
       return failure(status);
     auto r = core::decode_record(text_of(bytes));
@@ -311,8 +311,8 @@ private:
   /// All of `writes` (each key once) in one batch; the entries of those that erase have version 0.
   result<std::vector<entry>> write_all(const std::vector<const write*>& writes) {
     for (const write* w : writes) {
-      SQUALL_TRY(detail::check_key(w->key));
-      SQUALL_TRY(detail::check_size(w->key, w->erase ? 0 : w->value.size()));
+      SQUALL_TRY(wire::check_key(w->key));
+      SQUALL_TRY(wire::check_size(w->key, w->erase ? 0 : w->value.size()));
     }
     std::vector<std::uint64_t> ahead(writes.size(), 0);
     auto entries = upload_large(writes, ahead);
@@ -379,9 +379,9 @@ private:
     const std::lock_guard lock{writing_};
     const auto found = uploads_.find(upload);
     if (found == uploads_.end())
-      return detail::no_such_upload(upload);
+      return wire::no_such_upload(upload);
     const upload_state& state = found->second;
-    SQUALL_TRY(detail::check_complete(state.key, state.arrived_bytes, state.total_bytes));
+    SQUALL_TRY(wire::check_complete(state.key, state.arrived_bytes, state.total_bytes));
     rocksdb::WriteBatch batch;
     batch.Delete(engine_->records, core::upload_key(upload));
     SQUALL_ASSIGN(made, link(batch, state.key, {0, state.total_bytes, upload, {}}));

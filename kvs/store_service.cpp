@@ -1,6 +1,6 @@
 #include "kvs/store_service.hpp"
 
-#include "kvs/detail/limits.hpp"
+#include "wire/store_limits.hpp"
 
 #include <algorithm>
 #include <map>
@@ -156,7 +156,7 @@ private:
       SQUALL_TRY(begin_upload(id, put));
     const auto found = uploads_.find(id);
     if (found == uploads_.end())
-      return detail::no_such_upload(put.upload);
+      return wire::no_such_upload(put.upload);
     auto written = continue_upload(found->second, put, std::move(bytes));
     if (!written.ok())
       engine_.abort(found->second.number);
@@ -182,8 +182,8 @@ private:
   /// The entry with the last piece, nothing before.
   result<std::optional<entry>> continue_upload(upload& u, const wire::store_put& put, shared_bytes bytes) {
     if (put.key != u.key)
-      return {errc::invalid_argument, "upload " + std::to_string(put.upload) + " is for key " + detail::quoted(u.key) + ", not for " +
-                                          detail::quoted(put.key)};
+      return {errc::invalid_argument, "upload " + std::to_string(put.upload) + " is for key " + wire::quoted(u.key) + ", not for " +
+                                          wire::quoted(put.key)};
     u.last_piece = now_;
     const std::uint64_t end = put.offset + bytes.size();
     if (put.total_bytes != 0)

@@ -1,4 +1,4 @@
-#include "kvs/store_client.hpp"
+#include "actors/store_client.hpp"
 
 #include "kvs/store_service.hpp"
 #include "manual_post.hpp"
@@ -12,6 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using actors::store_client;
 
 constexpr actors::peer_id the_store{7};
 constexpr actors::peer_id the_client{1};

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace squall::kvs {
+namespace squall::actors {
 
 /// Asks a store over the wire from inside a role: never blocks, calls back in the role's context. The role hands it the messages and the alarm.
 /// Requests that are unanswered after the time-out fail as unavailable; pieces of one value are pipelined (4 at a time), and the time-out is
@@ -19,7 +19,7 @@ public:
   static constexpr std::uint64_t default_first_request = 1ull << 62;
 
   /// `store` is the peer that serves (a connection, or the local role). Several clients of one role need ranges of request ids that differ.
-  [[nodiscard]] static std::unique_ptr<store_client> create(actors::post& post, actors::peer_id store, duration timeout,
+  [[nodiscard]] static std::unique_ptr<store_client> create(post& post, peer_id store, duration timeout,
                                                             std::uint64_t first_request = default_first_request);
   virtual ~store_client() = default;
 
@@ -30,12 +30,12 @@ public:
   virtual void list(std::string prefix, std::function<void(result<std::vector<std::string>>)> done) = 0;
 
   /// Request ids that this client uses lie in [first_request, first_request + 2^32): true when the message was its own (also a late one).
-  virtual bool on_message(const actors::incoming& message) = 0;
+  virtual bool on_message(const incoming& message) = 0;
   virtual void on_alarm() = 0;
   /// `never` when nothing is pending.
   [[nodiscard]] virtual time_point next_alarm() const = 0;
   /// The store moved (a restarted process): pending requests fail as unavailable, later ones go there.
-  virtual void reset(actors::peer_id store) = 0;
+  virtual void reset(peer_id store) = 0;
 };
 
-} // namespace squall::kvs
+} // namespace squall::actors

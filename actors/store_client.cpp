@@ -1,15 +1,14 @@
-#include "kvs/store_client.hpp"
+#include "actors/store_client.hpp"
 
-#include "kvs/detail/limits.hpp"
-#include "kvs/store.hpp"
 #include "wire/codec.hpp"
+#include "wire/store_limits.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <map>
 #include <utility>
 
-namespace squall::kvs {
+namespace squall::actors {
 
 namespace {
 
@@ -40,13 +39,13 @@ public:
 
   wire::frames next(request_id request, std::uint64_t& offset) override {
     offset = asked_;
-    asked_ += piece_bytes;
-    return wire::encode(wire::store_get{key_, offset, piece_bytes}, request);
+    asked_ += wire::max_piece_bytes;
+    return wire::encode(wire::store_get{key_, offset, wire::max_piece_bytes}, request);
   }
 
   result<progress> on_reply(std::uint64_t offset, wire::store_reply reply) override {
-    if (reply.entries.size() != 1 || reply.entries[0].size_bytes > max_value_bytes || reply.entries[0].version == 0)
-      return {errc::corrupt, "the store's answer for key " + detail::quoted(key_) + " does not describe a value"};
+    if (reply.entries.size() != 1 || reply.entries[0].size_bytes > wire::max_value_bytes || reply.entries[0].version == 0)
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " does not describe a value"};
     const wire::store_entry& found = reply.entries[0];
     if (version_ != 0 && version_ != found.version)
       return begin_again(found.version);
@@ -61,10 +60,10 @@ public:
 
 private:
   result<progress> take(std::uint64_t offset, const shared_bytes& piece) {
-    if (offset > size_ || piece.size() != std::min<std::uint64_t>(piece_bytes, size_ - offset))
-      return {errc::corrupt, "the store's answer for key " + detail::quoted(key_) + " has " + std::to_string(piece.size()) +
+    if (offset > size_ || piece.size() != std::min<std::uint64_t>(wire::max_piece_bytes, size_ - offset))
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " has " + std::to_string(piece.size()) +
                                  " bytes at byte " + std::to_string(offset) + " of " + std::to_string(size_)};
-    if (size_ <= piece_bytes) {
+    if (size_ <= wire::max_piece_bytes) {
       value_ = piece;
       return progress::complete;
     }
@@ -81,7 +80,7 @@ private:
   result<progress> begin_again(std::uint64_t found) {
     constexpr int tries = 3;
     if (++replaced_ == tries)
-      return detail::replaced(key_, version_, found);
+      return wire::replaced(key_, version_, found);
     version_ = size_ = asked_ = arrived_ = 0;
     whole_.reset();
     return progress::again;
@@ -106,10 +105,10 @@ public:
   bool has_next() const override { return sent_ < value_.size() || (value_.empty() && requests_ == 0); }
 
   wire::frames next(request_id request, std::uint64_t& offset) override {
-    if (value_.size() > piece_bytes && upload_ == 0)
+    if (value_.size() > wire::max_piece_bytes && upload_ == 0)
       upload_ = request.value;
     offset = sent_;
-    shared_bytes piece = value_.slice(sent_, std::min(piece_bytes, value_.size() - sent_));
+    shared_bytes piece = value_.slice(sent_, std::min(wire::max_piece_bytes, value_.size() - sent_));
     sent_ += piece.size();
     ++requests_;
     const auto size = static_cast<std::int64_t>(piece.size());
@@ -169,7 +168,7 @@ public:
   result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
     // A store that says "more" and gives nothing would be asked for ever.
     if (reply.more && reply.entries.empty())
-      return {errc::corrupt, "the store's answer for keys with the prefix " + detail::quoted(prefix_) + " has an empty page"};
+      return {errc::corrupt, "the store's answer for keys with the prefix " + wire::quoted(prefix_) + " has an empty page"};
     for (wire::store_entry& e : reply.entries)
       keys_.push_back(std::move(e.key));
     waiting_ = false;
@@ -186,7 +185,7 @@ private:
 };
 
 /// An answer, of whichever kind came.
-result<wire::store_reply> reply_in(const actors::incoming& m) {
+result<wire::store_reply> reply_in(const incoming& m) {
   if (m.head.type == wire::message_type::store_reply) {
     SQUALL_ASSIGN(reply, wire::decode<wire::store_reply>(m.message, nullptr));
     if (reply.code != errc::ok)
@@ -201,7 +200,7 @@ result<wire::store_reply> reply_in(const actors::incoming& m) {
 
 class wire_client final : public store_client {
 public:
-  wire_client(actors::post& post, actors::peer_id store, duration timeout, std::uint64_t first_request)
+  wire_client(post& post, peer_id store, duration timeout, std::uint64_t first_request)
       : post_(post), store_(store), timeout_(timeout), first_request_(first_request) {}
 
   void get(std::string key, std::function<void(result<shared_bytes>)> done) override {
@@ -209,7 +208,7 @@ public:
   }
 
   void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) override {
-    if (auto fits = detail::check_size(key, value.size()); !fits.ok())
+    if (auto fits = wire::check_size(key, value.size()); !fits.ok())
       return done(std::move(fits));
     start(std::make_unique<put_operation>(std::move(key), std::move(value), durable, std::move(done)));
   }
@@ -222,7 +221,7 @@ public:
     start(std::make_unique<list_operation>(std::move(prefix), std::move(done)));
   }
 
-  bool on_message(const actors::incoming& message) override {
+  bool on_message(const incoming& message) override {
     const std::uint64_t request = message.head.request.value;
     if (request < first_request_ || request - first_request_ >= request_range)
       return false;
@@ -247,7 +246,7 @@ public:
 
   time_point next_alarm() const override { return pending_.empty() ? never : pending_.begin()->second.deadline; }
 
-  void reset(actors::peer_id store) override {
+  void reset(peer_id store) override {
     store_ = store;
     // Their callbacks may ask again, and those requests go to the new store.
     std::vector<std::uint64_t> moved;
@@ -259,7 +258,7 @@ public:
 
 private:
   struct running_operation {
-    std::unique_ptr<kvs::operation> what;
+    std::unique_ptr<operation> what;
     std::size_t in_flight = 0;
   };
   struct sent_request {
@@ -268,7 +267,7 @@ private:
     time_point deadline;
   };
 
-  void start(std::unique_ptr<kvs::operation> what) {
+  void start(std::unique_ptr<operation> what) {
     const std::uint64_t id = ++last_operation_;
     operations_.emplace(id, running_operation{std::move(what), 0});
     fill_window(id);
@@ -313,7 +312,7 @@ private:
     const auto found = operations_.find(id);
     if (found == operations_.end())
       return;
-    const std::unique_ptr<kvs::operation> what = std::move(found->second.what);
+    const std::unique_ptr<operation> what = std::move(found->second.what);
     operations_.erase(found);
     forget_requests(id);
     if (how.ok())
@@ -322,8 +321,8 @@ private:
       what->fail(std::move(how).error());
   }
 
-  actors::post& post_;
-  actors::peer_id store_;
+  post& post_;
+  peer_id store_;
   const duration timeout_;
   const std::uint64_t first_request_;
   std::uint64_t next_request_ = 0;
@@ -334,8 +333,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<store_client> store_client::create(actors::post& post, actors::peer_id store, duration timeout, std::uint64_t first_request) {
+std::unique_ptr<store_client> store_client::create(post& post, peer_id store, duration timeout, std::uint64_t first_request) {
   return std::make_unique<wire_client>(post, store, timeout, first_request);
 }
 
-} // namespace squall::kvs
+} // namespace squall::actors

@@ -1,12 +1,16 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "wire/arena.hpp"
+#include "wire/messages.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace squall::kvs::detail {
+namespace squall::wire {
+
+inline constexpr std::size_t max_key_bytes = 1024;
 
 /// A key as messages name it: quoted, unprintable bytes as \xNN, at most about 80 characters of it.
 [[nodiscard]] std::string quoted(std::string_view key);
@@ -23,4 +27,4 @@ namespace squall::kvs::detail {
 [[nodiscard]] error no_such_upload(std::uint64_t upload);
 [[nodiscard]] error replaced(std::string_view key, std::uint64_t wanted, std::uint64_t found);
 
-} // namespace squall::kvs::detail
+} // namespace squall::wire

@@ -1,13 +1,11 @@
-#include "kvs/detail/limits.hpp"
-
-#include "kvs/store.hpp"
+#include "wire/store_limits.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstdio>
 
-namespace squall::kvs::detail {
+namespace squall::wire {
 
 std::string quoted(std::string_view key) {
   constexpr std::size_t shown = 80;
@@ -45,11 +43,11 @@ result<> check_piece(std::string_view key, std::uint64_t arrived, std::uint64_t 
   if (offset != arrived)
     return {errc::invalid_argument, "a piece of key " + quoted(key) + " begins at byte " + std::to_string(offset) + "; byte " +
                                         std::to_string(arrived) + " comes next"};
-  const std::uint64_t expected = std::min<std::uint64_t>(piece_bytes, total - arrived);
+  const std::uint64_t expected = std::min<std::uint64_t>(max_piece_bytes, total - arrived);
   if (piece_size != expected || piece_size == 0)
     return {errc::invalid_argument, "a piece of key " + quoted(key) + " at byte " + std::to_string(offset) + " has " +
                                         std::to_string(piece_size) + " bytes; " + std::to_string(expected) +
-                                        " are expected there (pieces have " + std::to_string(piece_bytes) + ", the last one the rest)"};
+                                        " are expected there (pieces have " + std::to_string(max_piece_bytes) + ", the last one the rest)"};
   return {};
 }
 
@@ -75,4 +73,4 @@ error replaced(std::string_view key, std::uint64_t wanted, std::uint64_t found) 
           {}};
 }
 
-} // namespace squall::kvs::detail
+} // namespace squall::wire
