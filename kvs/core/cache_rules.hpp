@@ -11,14 +11,15 @@
 
 namespace squall::kvs::core {
 
-/// Which objects a cache of bounded bytes keeps: those used last. Holds names and sizes only; the caller holds the bytes, and deletes those of the
-/// objects that it is told to. Not thread-safe.
+/// Which objects a cache of bounded bytes keeps: those used last. Holds names and sizes only; the caller holds the
+/// bytes, and deletes those of the objects that it is told to. Not thread-safe.
 class lru_by_bytes {
 public:
   explicit lru_by_bytes(std::uint64_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
 
-  /// Adds an object as the one used last (or changes the size of one that is there), and returns the objects that go for it, first the one unused for
-  /// longest. Errors, and then nothing changes: too_large (larger than the whole cache), overloaded (pinned objects leave no room).
+  /// Adds an object as the one used last (or changes the size of one that is there), and returns the objects that go
+  /// for it, first the one unused for longest. Errors, and then nothing changes: too_large (larger than the whole
+  /// cache), overloaded (pinned objects leave no room).
   [[nodiscard]] result<std::vector<std::string>> add(std::string_view name, std::uint64_t bytes);
 
   /// Used now. False when it is not here.

@@ -6,7 +6,8 @@ result<> shared_flush::wait() {
   std::unique_lock lock{mutex_};
   const std::uint64_t wanted = written_.load(std::memory_order_acquire);
   while (flushed_ < wanted) {
-    // After a failed flush the kernel may report success for pages that it dropped, so those writes are never reported durable.
+    // After a failed flush the kernel may report success for pages that it dropped, so those writes are never reported
+    // durable.
     if (wanted <= lost_)
       return last_failure_;
     if (flushing_)

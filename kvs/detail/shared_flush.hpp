@@ -10,18 +10,20 @@
 
 namespace squall::kvs::detail {
 
-/// Shares flushes of a log between the threads that wait for one: while one flush runs, everybody who comes waits together for the next. Thread-safe.
+/// Shares flushes of a log between the threads that wait for one: while one flush runs, everybody who comes waits
+/// together for the next. Thread-safe.
 class shared_flush {
 public:
   /// `flush` puts everything that was written before its call on the disk. Called by one thread at a time.
-  /// One that succeeds after a failed one must cover what that one left (the engine writes its tables before it goes on).
+  /// One that succeeds after a failed one must cover what that one left (the engine writes its tables before it goes
+  /// on).
   explicit shared_flush(std::function<result<>()> flush) : flush_(std::move(flush)) {}
 
   /// A write has reached the log.
   void wrote() { written_.fetch_add(1, std::memory_order_release); }
 
-  /// Every write that was announced before the call is on the disk when this returns; costs nothing when all are already. The error is that of the
-  /// flush that should have covered them.
+  /// Every write that was announced before the call is on the disk when this returns; costs nothing when all are
+  /// already. The error is that of the flush that should have covered them.
   [[nodiscard]] result<> wait();
 
 private:

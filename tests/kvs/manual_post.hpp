@@ -22,7 +22,9 @@ public:
     outbox.push_back({to, std::move(message)});
     return {};
   }
-  result<actors::peer_id> connect(const std::string&, const std::string&) override { return {errc::unsupported, "not in this test"}; }
+  result<actors::peer_id> connect(const std::string&, const std::string&) override {
+    return {errc::unsupported, "not in this test"};
+  }
   void close(actors::peer_id) override {}
   actors::peer_id local(wire::role) const override { return {}; }
   time_point now() const override { return clock; }

@@ -1,6 +1,7 @@
 #include "kvs/detail/shared_flush.hpp"
 
 #include <gtest/gtest.h>
+
 #include <thread>
 #include <vector>
 

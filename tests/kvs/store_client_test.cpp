@@ -10,9 +10,9 @@ namespace squall::kvs {
 namespace {
 
 using namespace std::chrono_literals;
+using actors::store_client;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using actors::store_client;
 
 constexpr actors::peer_id the_store{7};
 constexpr actors::peer_id the_client{1};
@@ -126,7 +126,9 @@ TEST_F(StoreClient, AValueThatKeepsChangingIsAnError) {
   ASSERT_TRUE(put("k", std::string(8 * piece_bytes, 'a')).ok());
   result<shared_bytes> got{errc::internal, "no answer"};
   client_->get("k", [&](auto r) { got = std::move(r); });
-  exchange([&](const auto&) { ASSERT_TRUE(engine_->put("k", shared_bytes::copy_of(std::string(8 * piece_bytes, 'b')), false).ok()); });
+  exchange([&](const auto&) {
+    ASSERT_TRUE(engine_->put("k", shared_bytes::copy_of(std::string(8 * piece_bytes, 'b')), false).ok());
+  });
   EXPECT_EQ(got.error().code, errc::data_loss);
   EXPECT_EQ(client_->next_alarm(), never);
 }
@@ -151,7 +153,8 @@ TEST_F(StoreClient, AResetFailsWhatIsPendingAndGoesOnElsewhere) {
   std::vector<errc> ends;
   client_->get("a", [&](auto r) {
     ends.push_back(r.ok() ? errc::ok : r.error().code);
-    client_->put("b", shared_bytes::copy_of("asked again"), true, [&](auto again) { ends.push_back(again.ok() ? errc::ok : again.error().code); });
+    client_->put("b", shared_bytes::copy_of("asked again"), true,
+                 [&](auto again) { ends.push_back(again.ok() ? errc::ok : again.error().code); });
   });
   client_post_.outbox.clear();
   client_->reset(actors::peer_id{8});
@@ -183,8 +186,9 @@ TEST_F(StoreClient, LeavesOtherMessagesAlone) {
 }
 
 TEST_F(StoreClient, ALyingStoreIsCorruptAndNotACrash) {
-  for (const wire::store_reply& lie : {wire::store_reply{}, wire::store_reply{errc::ok, "", {}, {{"k", 10, 1}}, {}, false},
-                                       wire::store_reply{errc::ok, "", {}, {{"k", ~0ull, 1}}, {}, false}}) {
+  for (const wire::store_reply& lie :
+       {wire::store_reply{}, wire::store_reply{errc::ok, "", {}, {{"k", 10, 1}}, {}, false},
+        wire::store_reply{errc::ok, "", {}, {{"k", ~0ull, 1}}, {}, false}}) {
     result<shared_bytes> got{errc::internal, "no answer"};
     client_->get("k", [&](auto r) { got = std::move(r); });
     const request_id request = client_post_.take(the_client).at(0).head.request;

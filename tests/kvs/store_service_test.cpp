@@ -24,7 +24,9 @@ public:
     ++uploads;
     return inner->begin(key, total);
   }
-  result<> append(std::uint64_t u, std::uint64_t offset, shared_bytes piece) override { return inner->append(u, offset, std::move(piece)); }
+  result<> append(std::uint64_t u, std::uint64_t offset, shared_bytes piece) override {
+    return inner->append(u, offset, std::move(piece));
+  }
   result<entry> commit(std::uint64_t u, bool durable) override {
     --uploads;
     return inner->commit(u, durable);
@@ -34,9 +36,13 @@ public:
     inner->abort(u);
   }
   result<entry> stat(std::string_view key) override { return inner->stat(key); }
-  result<shared_bytes> read(std::string_view key, std::uint64_t o, std::size_t l, std::uint64_t v) override { return inner->read(key, o, l, v); }
+  result<shared_bytes> read(std::string_view key, std::uint64_t o, std::size_t l, std::uint64_t v) override {
+    return inner->read(key, o, l, v);
+  }
   result<> erase(std::string_view key, bool durable) override { return inner->erase(key, durable); }
-  result<std::vector<entry>> list(std::string_view p, std::string_view a, std::size_t l) override { return inner->list(p, a, l); }
+  result<std::vector<entry>> list(std::string_view p, std::string_view a, std::size_t l) override {
+    return inner->list(p, a, l);
+  }
   result<> sync() override {
     ++syncs;
     if (sync_fails)
@@ -55,10 +61,13 @@ protected:
   void SetUp() override { service_->start(post_); }
 
   static functions::value piece(std::string_view text) {
-    return {functions::tensor{functions::datatype::uint8, {static_cast<std::int64_t>(text.size())}, shared_bytes::copy_of(text)}};
+    return {functions::tensor{
+        functions::datatype::uint8, {static_cast<std::int64_t>(text.size())}, shared_bytes::copy_of(text)}};
   }
 
-  static wire::store_put put(std::string key, std::string_view text) { return {std::move(key), text.size(), 0, 0, true, piece(text)}; }
+  static wire::store_put put(std::string key, std::string_view text) {
+    return {std::move(key), text.size(), 0, 0, true, piece(text)};
+  }
 
   static wire::store_put part(std::string key, std::uint64_t upload, std::uint64_t total, std::uint64_t offset) {
     const std::string text(std::min<std::uint64_t>(piece_bytes, total - offset), 'p');
@@ -161,7 +170,8 @@ TEST_F(StoreService, ABadPieceEndsItsUpload) {
   EXPECT_EQ(ask(part("big", 7, total, 2 * piece_bytes)).code, errc::invalid_argument);
   EXPECT_EQ(store_.uploads, 0);
   ask(part("big", 8, total, 0));
-  EXPECT_THAT(ask(part("other", 8, total, piece_bytes)).message, HasSubstr("upload 8 is for key 'big', not for 'other'"));
+  EXPECT_THAT(ask(part("other", 8, total, piece_bytes)).message,
+              HasSubstr("upload 8 is for key 'big', not for 'other'"));
   auto odd = part("big", 9, total, 0);
   odd.piece = {functions::tensor{functions::datatype::fp32, {1}, shared_bytes::copy_of("1234")}};
   EXPECT_EQ(ask(odd).code, errc::invalid_argument);
@@ -266,11 +276,13 @@ TEST_F(StoreService, GarbageGetsAComplaintAndHarmsNobody) {
 TEST_F(StoreService, SurvivesRandomDamageToItsMessages) {
   random_source random{11};
   for (int i = 0; i < 3000; ++i) {
-    auto m = i % 2 == 0 ? from(1, part("big", random.below(4), 2 * piece_bytes, 0)) : from(2, wire::store_list{"a", "b", 5});
+    auto m =
+        i % 2 == 0 ? from(1, part("big", random.below(4), 2 * piece_bytes, 0)) : from(2, wire::store_list{"a", "b", 5});
     std::string header{m.message.header.text()};
     for (std::uint64_t n = 1 + random.below(3); n > 0; --n)
       header[random.below(header.size())] = static_cast<char>(random.below(256));
-    m.message.header = shared_bytes::copy_of(std::string_view{header}.substr(0, random.below(4) == 0 ? random.below(header.size()) : header.size()));
+    m.message.header = shared_bytes::copy_of(
+        std::string_view{header}.substr(0, random.below(4) == 0 ? random.below(header.size()) : header.size()));
     std::vector<actors::incoming> one{m};
     service_->on_messages(one);
     EXPECT_LE(post_.outbox.size(), 1u);
