@@ -1,0 +1,62 @@
+#pragma once
+
+#include "actors/role.hpp"
+#include "base/fields.hpp"
+#include "base/log.hpp"
+#include "policy/scheduler.hpp"
+#include "wire/arena.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace squall::controller {
+
+struct controller_options {
+  std::string cluster = "squall";          ///< its name
+  std::uint64_t epoch = 0;                 ///< random, one a process: clients and nodes notice a restart by it
+  std::uint64_t seed = 0;                  ///< of the scheduler
+  std::string store_endpoint;              ///< empty: the store is a role of this process
+  std::string store_key;                   ///< its CURVE key
+  std::string data_folder;                 ///< of the event log
+  bool event_log = true;
+  duration default_deadline = std::chrono::seconds{60};
+  duration node_lease = std::chrono::milliseconds{3500};  ///< a node that is silent for longer is lost
+  duration client_lease = std::chrono::seconds{10};       ///< a client likewise: its calls are cancelled
+  std::size_t records_kept = 10'000;       ///< ended calls that can be described
+  policy::scheduler_config scheduler;
+  std::function<void()> on_shutdown;       ///< a client asked the cluster to stop
+};
+
+/// The answer to the query "status", as JSON.
+struct controller_status {
+  std::string cluster;
+  std::uint64_t epoch = 0;
+  bool ready = false;
+  std::string policy;
+  std::uint64_t nodes = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t calls_running = 0;
+  std::uint64_t calls_ended = 0;
+  std::uint64_t facts_left_out = 0;
+  duration up{0};
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("cluster", s.cluster);
+    v("epoch", s.epoch);
+    v("ready", s.ready);
+    v("policy", s.policy);
+    v("nodes", s.nodes);
+    v("clients", s.clients);
+    v("calls_running", s.calls_running);
+    v("calls_ended", s.calls_ended);
+    v("facts_left_out", s.facts_left_out);
+    v("up_ns", s.up);
+  }
+};
+
+/// The controller role: admits and places calls by `policy::scheduler`, keeps the catalogue, nodes and records, and answers queries. Runs inline in the bridge.
+[[nodiscard]] std::unique_ptr<actors::role_service> make_controller_service(const controller_options& options,
+                                                                            std::shared_ptr<wire::arena_map> arenas, logger& log);
+
+} // namespace squall::controller
