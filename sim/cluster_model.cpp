@@ -31,6 +31,7 @@ struct node {
   modelled_node model;
   std::unique_ptr<policy::node_queue> queue;
   std::unique_ptr<queue_check> check;
+  calls::log_encoder log;
   std::map<item_id, std::pair<call_id, stage_index>> items;
   std::map<batch_id, queueing::run> running;
   std::set<lane_id> open;
@@ -61,10 +62,15 @@ struct cluster_model::state {
 
   state(const cluster_model_config& c, std::uint64_t seed)
       : config(c), random(seed), net(when, c.net, seed + 1), core(c.scheduler, seed) {
-    if (config.record) {
-      log.begin({});
-      SQUALL_CHECK(log.snapshot(when.now(), core.save()));
-    }
+    begin_log(log, {}, core);
+  }
+
+  template <class Core>
+  void begin_log(calls::log_encoder& of, const calls::log_header& header, const Core& c) {
+    if (!config.record)
+      return;
+    of.begin(header);
+    SQUALL_CHECK(of.snapshot(when.now(), c.save()));
   }
 
   // -- the scheduler's driver -------------------------------------------------------------------------------------------------
@@ -231,6 +237,8 @@ struct cluster_model::state {
       return;
     n.queue->step(when.now(), fact);
     const auto commands = n.queue->take_commands();
+    if (config.record)
+      n.log.fact(when.now(), calls::digest(commands), fact);
     n.check->step(when.now(), fact, commands);
     if (observed)
       observed(nullptr, n.queue.get(), id);
@@ -294,6 +302,7 @@ struct cluster_model::state {
     n.model = model;
     n.queue = std::make_unique<policy::node_queue>(model.queue, id.value);
     n.check = std::make_unique<queue_check>(model.queue.memory_bytes, broken);
+    begin_log(n.log, {calls::log_core::node_queue, id, 0}, *n.queue);
     placing::node_joined fact{id, {}, model.queue.memory_bytes};
     for (const modelled_variant& v : config.variants)
       step(id, v.info);
@@ -378,9 +387,11 @@ void cluster_model::run() {
 const cluster_report& cluster_model::report() const { return state_->report; }
 const violations& cluster_model::broken() const { return state_->broken; }
 const policy::scheduler& cluster_model::scheduler() const { return state_->core; }
-std::vector<std::byte> cluster_model::log() {
-  state_->log.flush();
-  return state_->log.take();
+std::size_t cluster_model::nodes() const { return state_->nodes.size(); }
+std::vector<std::byte> cluster_model::take_log(std::optional<node_id> node) {
+  calls::log_encoder& log = node ? state_->nodes.at(*node).log : state_->log;
+  log.flush();
+  return log.take();
 }
 
 } // namespace squall::sim

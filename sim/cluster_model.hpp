@@ -51,7 +51,7 @@ struct cluster_model_config {
   std::vector<calls::placing::dag_registered> dags;
   network_model net;
   duration detection = std::chrono::milliseconds{50}; ///< from a node's death until the scheduler hears of it
-  bool record = false;                                ///< keep the scheduler's event log
+  bool record = false;                                ///< keep the event logs
 };
 
 /// What became of the calls.
@@ -98,7 +98,9 @@ public:
   [[nodiscard]] const cluster_report& report() const;
   [[nodiscard]] const violations& broken() const;
   [[nodiscard]] const policy::scheduler& scheduler() const;
-  [[nodiscard]] std::vector<std::byte> log(); ///< of the scheduler, when recorded
+  /// The event log of the scheduler, or of a node's queue, when recorded: one segment. The log is then empty.
+  [[nodiscard]] std::vector<std::byte> take_log(std::optional<node_id> node = std::nullopt);
+  [[nodiscard]] std::size_t nodes() const; ///< that ever joined
 
 private:
   struct state;

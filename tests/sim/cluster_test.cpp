@@ -161,44 +161,105 @@ TEST(Cluster, TheSameSeedGivesTheSameRun) {
   const auto run = [] {
     auto cluster = make_run({"balance", true, false, true}, 77);
     cluster->run();
-    return cluster->log();
+    return cluster->take_log();
   };
   EXPECT_EQ(run(), run());
 }
 
-TEST(Cluster, ARestoredCoreBehavesTheSame) {
-  // At every k-th step both cores are replaced, in a twin, by what their snapshots restore; from then on the twins must agree.
-  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-    auto cluster = make_run({"rr", true, false, false, 150}, seed);
-    std::uint64_t steps = 0;
-    cluster->observe([&](const policy::scheduler* s, const policy::node_queue* q, node_id) {
-      if (++steps % 7 != 0)
-        return;
-      if (s != nullptr) {
-        const auto twin = policy::scheduler::restore(s->save());
-        ASSERT_TRUE(twin.ok()) << twin.error().message;
-        ASSERT_EQ((*twin)->save(), s->save());
-        ASSERT_EQ((*twin)->next_deadline(), s->next_deadline());
-      } else {
-        const auto twin = policy::node_queue::restore(q->save());
-        ASSERT_TRUE(twin.ok()) << twin.error().message;
-        ASSERT_EQ((*twin)->save(), q->save());
-        ASSERT_EQ((*twin)->next_deadline(), q->next_deadline());
-      }
-    });
-    cluster->run();
+/// Feeds a log to a core that is replaced by a restored one at every seventh step, and counts the facts.
+template <class Core, class Event>
+int replay_with_restores(const std::vector<std::byte>& bytes) {
+  auto log = calls::log_decoder<Event>::open(bytes);
+  EXPECT_TRUE(log.ok());
+  std::unique_ptr<Core> core;
+  int facts = 0;
+  for (;;) {
+    const auto entry = log->next();
+    EXPECT_TRUE(entry.ok());
+    if (!entry->has_value())
+      return facts;
+    if (const auto* snapshot = std::get_if<calls::log_snapshot>(&**entry)) {
+      core = Core::restore(snapshot->saved).value();
+      continue;
+    }
+    const auto& fact = std::get<calls::log_fact<Event>>(**entry);
+    core->step(fact.at, fact.event);
+    EXPECT_EQ(calls::digest(core->take_commands()), fact.commands) << "fact " << facts;
+    if (++facts % 7 != 0)
+      continue;
+    auto twin = Core::restore(core->save());
+    EXPECT_TRUE(twin.ok()) << twin.error().message;
+    EXPECT_EQ((*twin)->hash(), core->hash());
+    EXPECT_EQ((*twin)->next_deadline(), core->next_deadline());
+    core = std::move(*twin);
   }
 }
 
-TEST(Cluster, ARecordedRunReplaysBitForBit) {
+TEST(Cluster, RestoredCoresDecideTheSame) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    auto cluster = make_run({"rr", true, false, true, 300}, seed);
+    cluster->run();
+    EXPECT_GT((replay_with_restores<policy::scheduler, calls::placing::event>(cluster->take_log())), 300);
+    for (std::uint64_t n = 1; n <= cluster->nodes(); ++n)
+      EXPECT_GT((replay_with_restores<policy::node_queue, calls::queueing::event>(cluster->take_log(node_id{n}))), 4);
+  }
+}
+
+TEST(Replay, ARecordedRunReplaysBitForBit) {
   auto cluster = make_run({"balance", true, false, true}, 5);
   cluster->run();
-  const auto log = cluster->log();
+  for (std::uint64_t n = 0; n <= cluster->nodes(); ++n) {
+    replayer replay;
+    const auto fed = replay.feed(cluster->take_log(n == 0 ? std::nullopt : std::optional{node_id{n}}));
+    ASSERT_TRUE(fed.ok()) << fed.error().message;
+    EXPECT_FALSE(replay.done());
+    EXPECT_EQ(replay.report().snapshots, 1U);
+    EXPECT_EQ(replay.report().gaps, 0U);
+    EXPECT_FALSE(replay.report().truncated);
+  }
+}
+
+TEST(Replay, TheFirstDifferenceIsReportedWithItsFactAndCommands) {
+  policy::scheduler core{{}, 1};
+  calls::log_encoder log;
+  log.begin({});
+  ASSERT_TRUE(log.snapshot(from_ns(5), core.save()));
+  const calls::placing::event fact = calls::placing::call_arrived{call_id{7}, client_id{1}, dag_id{1}, never, 0, {}};
+  log.fact(from_ns(6), 12345, fact);
+  log.fact(from_ns(7), 12345, fact);
+  log.flush();
+  const auto bytes = log.take();
   replayer replay;
-  const auto fed = replay.feed(log);
-  ASSERT_TRUE(fed.ok()) << fed.error().message;
-  EXPECT_FALSE(replay.report().difference.has_value());
-  EXPECT_GT(replay.report().facts, 500U);
+  ASSERT_TRUE(replay.feed(bytes).ok());
+  ASSERT_TRUE(replay.done());
+  const replay_difference& d = *replay.report().difference;
+  EXPECT_EQ(replay.report().facts, 1U);
+  EXPECT_EQ(d.at, from_ns(6));
+  EXPECT_TRUE(d.fact.starts_with("{\"call_arrived\"")) << d.fact;
+  ASSERT_EQ(d.commands.size(), 1U);
+  EXPECT_TRUE(d.commands[0].starts_with("{\"refuse\"")) << d.commands[0];
+}
+
+TEST(Replay, DamagedLogsAreErrorsNotCrashes) {
+  auto cluster = make_run({"balance", false, false, true, 40}, 9);
+  cluster->run();
+  const auto whole = cluster->take_log();
+  random_source random{4};
+  for (int round = 0; round < 300; ++round) {
+    auto bytes = whole;
+    bytes[random.below(bytes.size())] ^= static_cast<std::byte>(1 + random.below(255));
+    bytes.resize(bytes.size() - random.below(bytes.size() / 2));
+    replayer replay;
+    (void)replay.feed(bytes).ok();
+  }
+}
+
+TEST(Replay, SegmentsOfDifferentCoresDoNotMix) {
+  auto cluster = make_run({"balance", false, false, true, 20}, 9);
+  cluster->run();
+  replayer replay;
+  ASSERT_TRUE(replay.feed(cluster->take_log()).ok());
+  EXPECT_FALSE(replay.feed(cluster->take_log(node_id{1})).ok());
 }
 
 TEST(Cluster, ANarrowCallIsNotHeldUpByAWideMap) {
