@@ -214,18 +214,15 @@ private:
     SQUALL_ASSIGN(head, wire::peek(packet.header.span()));
     if (phase_ == phase::starting && head.type != worker::ready::type)
       return {errc::corrupt, "its first message is not `ready`"};
-    switch (head.type) {
-    case worker::ready::type:
+    if (head.type == worker::ready::type)
       return with<worker::ready>(packet, [this](auto& message) { on_ready(message); });
-    case worker::loaded::type:
+    if (head.type == worker::loaded::type)
       return with<worker::loaded>(packet, [this](auto& message) { listener_.on_loaded(message); });
-    case worker::done::type:
+    if (head.type == worker::done::type)
       return with<worker::done>(packet, [this](auto& message) { on_done(std::move(message)); });
-    case worker::note::type:
+    if (head.type == worker::note::type)
       return with<worker::note>(packet, [this](auto& message) { log_.info("worker", message.text); });
-    default:
-      return {errc::corrupt, "type " + std::to_string(static_cast<unsigned>(head.type)) + " is not known"};
-    }
+    return {errc::corrupt, "type " + std::to_string(static_cast<unsigned>(head.type)) + " is not known"};
   }
 
   template <class Message, class Handler>

@@ -118,20 +118,18 @@ private:
     const auto head = wire::peek(packet.header.span());
     if (!head.ok())
       return note("a message from the node does not decode: " + head.error().message);
-    switch (static_cast<wire::message_type>(head->type)) {
-    case worker::load::type:
+    const auto type = head->type;
+    if (type == worker::load::type)
       return on_load(packet, variant_id{head->request.value});
-    case worker::run::type:
+    if (type == worker::run::type)
       return on_run(packet, batch_id{head->request.value});
-    case worker::unload::type:
+    if (type == worker::unload::type)
       return with<worker::unload>(packet, [this](const auto& message) { on_unload(message.variant); });
-    case worker::release::type:
+    if (type == worker::release::type)
       return with<worker::release>(packet, [this](const auto& message) { on_release(message); });
-    case worker::cancel::type:
+    if (type == worker::cancel::type)
       return with<worker::cancel>(packet, [this](const auto& message) { on_cancel(message.batch); });
-    default:
-      return note("a message of a type that a model host does not know: " + std::to_string(static_cast<unsigned>(head->type)));
-    }
+    note("a message of a type that a model host does not know: " + std::to_string(static_cast<unsigned>(type)));
   }
 
   template <class Message, class Handler>
