@@ -73,6 +73,8 @@ squall_dep_files(
   prometheus PACKAGE prometheus-cpp-dev HEADER prometheus/registry.h LIBRARIES prometheus-cpp-core
   LINK Threads::Threads)
 squall_dep_files(beast PACKAGE libboost-dev HEADER boost/beast.hpp LINK Threads::Threads)
+find_package(CURL REQUIRED)
+squall_dep(curl LINK CURL::libcurl)
 
 # ---- pictures and files
 # The CMake package is in libopencv-dev and checks for every module of it; two modules are all that is needed.

@@ -1,0 +1,265 @@
+#include "controller/detail/service.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace squall::controller {
+
+namespace {
+
+/// Whether a node reads the DAG's input `port`: one of its stages does, in an input or a condition, or it gathers the outputs.
+bool reads(const functions::resolved_source& source, std::size_t port) {
+  return source.from == functions::binding::source::dag_input && source.port == port;
+}
+
+bool reads(const functions::resolved_predicate& p, std::size_t port) {
+  return reads(p.subject, port) || std::any_of(p.children.begin(), p.children.end(), [&](const auto& child) { return reads(child, port); });
+}
+
+bool reads(const functions::stage& s, std::size_t port) {
+  return (s.when && reads(*s.when, port)) ||
+         std::any_of(s.inputs.begin(), s.inputs.end(), [&](const functions::resolved_input& i) { return i.bound && reads(i.source, port); });
+}
+
+struct start_of_node {
+  node_id node;
+  bool wanted = false; ///< it owns a stage without producers, or reads an input
+  std::vector<bool> inputs;
+};
+
+/// Which nodes must hear of the start of a call, and which inputs each of them reads.
+std::vector<start_of_node> starts_of(const functions::dag& dag, const calls::plan& plan, const std::vector<node_id>& nodes) {
+  std::vector<start_of_node> out;
+  const std::size_t ports = dag.spec.inputs.size();
+  for (const node_id node : nodes) {
+    start_of_node start{node, false, std::vector<bool>(ports, false)};
+    for (std::size_t i = 0; i < dag.stages.size(); ++i) {
+      if (plan.stages[i].home != node)
+        continue;
+      start.wanted |= dag.stages[i].producers.empty();
+      for (std::size_t port = 0; port < ports; ++port)
+        if (reads(dag.stages[i], port))
+          start.inputs[port] = start.wanted = true;
+    }
+    if (plan.exit == node)
+      for (const functions::resolved_source& output : dag.outputs)
+        if (output.from == functions::binding::source::dag_input)
+          start.inputs[output.port] = start.wanted = true;
+    if (start.wanted)
+      out.push_back(std::move(start));
+  }
+  return out;
+}
+
+std::vector<node_id> nodes_of(const calls::plan& plan) {
+  std::vector<node_id> nodes{plan.exit};
+  for (const calls::placement& stage : plan.stages) {
+    nodes.push_back(stage.home);
+    nodes.insert(nodes.end(), stage.spread.begin(), stage.spread.end());
+  }
+  std::sort(nodes.begin(), nodes.end());
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  return nodes;
+}
+
+std::uint32_t skipped_stages(const calls::outcome& outcome) {
+  return static_cast<std::uint32_t>(
+      std::count_if(outcome.trace.begin(), outcome.trace.end(), [](const calls::stage_trace& t) { return t.skipped; }));
+}
+
+} // namespace
+
+void controller_service::reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after) {
+  statistics_.refused(code);
+  wire::call_result out;
+  out.call = call;
+  out.outcome.code = code;
+  out.outcome.message = std::move(message);
+  out.outcome.retry_after = retry_after;
+  (void)post_->send(from.from, wire::encode(out, from.head.request));
+}
+
+void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
+  if (!ready_)
+    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue", std::chrono::milliseconds{200});
+  if (!message.call)
+    return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
+  const callable* target = catalogue_.find_callable(message.target, message.version);
+  if (!target) {
+    const std::string near = catalogue_.nearest(message.target);
+    return reply_refused(from, message.call, errc::not_found,
+                         "there is no DAG or function '" + message.target + "'" +
+                             (message.version ? " version " + std::to_string(message.version) : "") +
+                             (near.empty() ? "" : "; did you mean '" + near + "'?"),
+                         duration{0});
+  }
+  if (message.options.deadline < duration{0})
+    return reply_refused(from, message.call, errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms", duration{0});
+  std::vector<functions::named_value> named;
+  named.reserve(message.inputs.size());
+  for (wire::wire_value& input : message.inputs)
+    named.push_back({std::move(input.name), std::move(input.value)});
+  auto inputs = functions::bind_inputs(message.target, target->dag->spec.inputs, std::move(named));
+  if (!inputs)
+    return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
+
+  client_record& client = clients_[from.from];
+  running_call call;
+  call.id = message.call;
+  call.client = from.from;
+  call.request = from.head.request;
+  // References only make sense to a client that shares memory with this host, for the controller passes them on.
+  call.client_host = client.host == host_ ? host_ : 0;
+  call.dag = target->dag;
+  call.priority = message.options.priority;
+  call.sequence = message.options.sequence;
+  call.arrived = post_->now();
+  const duration allowed = message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
+  call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
+  call.inputs = std::move(inputs).value();
+  const calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
+  const dag_id dag = call.dag->id;
+  if (!calls_.add(std::move(call)))
+    return reply_refused(from, message.call, errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", duration{0});
+  client.calls.insert(message.call);
+  ++running_of_dag_[dag];
+  step(fact);
+}
+
+void controller_service::admit(calls::placing::admit& command) {
+  running_call* call = calls_.find(command.id);
+  if (!call)
+    return;
+  call->nodes = nodes_of(command.plan);
+  const time_point now = post_->now();
+  wire::start_call message;
+  message.context.call = call->id;
+  message.context.dag = call->dag->id;
+  message.context.plan = std::move(command.plan);
+  message.context.priority = call->priority;
+  message.context.sequence = call->sequence;
+  message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
+  message.context.age = now - call->arrived;
+  message.context.client_host = call->client_host;
+  auto inputs = std::exchange(call->inputs, {});
+  const auto starts = starts_of(*call->dag, message.context.plan, call->nodes);
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    message.inputs.assign(inputs.size(), {});
+    for (std::size_t port = 0; port < inputs.size(); ++port)
+      if (starts[i].inputs[port])
+        message.inputs[port] = inputs[port];
+    send_to_node(starts[i].node, message);
+  }
+}
+
+void controller_service::on_finished(const actors::incoming& from, wire::call_finished message) {
+  running_call* call = calls_.find(message.call);
+  if (!call || !node_of_peer_.contains(from.from)) // it ended already: cancelled, past its deadline, or said twice
+    return release(message.call, message.holders);
+  const time_point now = post_->now();
+  wire::call_result out;
+  out.call = message.call;
+  out.outcome = std::move(message.outcome);
+  out.outcome.elapsed = now - call->arrived;
+  if (out.outcome.code == errc::ok)
+    for (std::size_t i = 0; i < message.outputs.size() && i < call->dag->spec.outputs.size(); ++i)
+      out.outputs.push_back({call->dag->spec.outputs[i].name, std::move(message.outputs[i])});
+  else if (call->nodes.size() > 1) // the others do not know yet
+    for (const node_id node : call->nodes)
+      if (node != message.node)
+        send_to_node(node, wire::drop_call{message.call});
+
+  calls::placing::call_ended fact{message.call, out.outcome.code, {}};
+  for (const calls::stage_trace& t : out.outcome.trace)
+    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
+  out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
+  if (out.taken_wanted)
+    held_[message.call] = {call->client, message.holders};
+  else
+    release(message.call, message.holders);
+  send_result(*call, std::move(out));
+  step(fact);
+}
+
+void controller_service::send_result(running_call& call, wire::call_result message) {
+  statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed, skipped_stages(message.outcome));
+  if (const auto client = clients_.find(call.client); client != clients_.end()) {
+    client->second.calls.erase(call.id);
+    const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
+      log_.warn("controller", "a result could not be delivered", {{"call", to_string(call.id)}, {"error", sent.error().message}});
+  }
+  const dag_id dag = call.dag->id;
+  calls_.end(call.id, std::move(message.outcome), post_->now());
+  if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
+    running_of_dag_.erase(running);
+    if (!removed_dags_.empty())
+      forget_unused();
+  }
+}
+
+void controller_service::end_without_result(call_id id, errc code, std::string text, duration retry_after) {
+  running_call* call = calls_.find(id);
+  if (!call)
+    return;
+  if (call->nodes.empty())
+    statistics_.refused(code);
+  // A call that is abandoned may hold blocks anywhere in its plan.
+  release(id, call->nodes);
+  wire::call_result out;
+  out.call = id;
+  out.outcome.code = code;
+  out.outcome.message = std::move(text);
+  out.outcome.retry_after = retry_after;
+  out.outcome.elapsed = post_->now() - call->arrived;
+  send_result(*call, std::move(out));
+}
+
+void controller_service::on_cancel(const actors::incoming& from, const wire::cancel_request& message) {
+  const running_call* call = calls_.find(message.call);
+  if (!call || call->client != from.from)
+    return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
+  step(calls::placing::cancel_requested{message.call});
+  answer(from, errc::ok, "cancelled");
+}
+
+void controller_service::on_taken(const actors::incoming& from, const wire::result_taken& message) {
+  for (const call_id id : message.calls) {
+    const auto it = held_.find(id);
+    if (it == held_.end() || it->second.client != from.from)
+      continue;
+    release(id, it->second.holders);
+    held_.erase(it);
+  }
+}
+
+void controller_service::release(call_id call, const std::vector<node_id>& holders) {
+  for (const node_id node : holders)
+    releases_[node].push_back(call);
+}
+
+void controller_service::flush_releases() {
+  for (auto& [node, ids] : std::exchange(releases_, {}))
+    send_to_node(node, wire::release_call{std::move(ids)});
+}
+
+void controller_service::client_gone(actors::peer_id peer) {
+  const auto it = clients_.find(peer);
+  if (it == clients_.end())
+    return;
+  const client_record client = std::move(it->second);
+  clients_.erase(it);
+  for (const call_id call : client.calls)
+    step(calls::placing::cancel_requested{call});
+  for (auto held = held_.begin(); held != held_.end();) {
+    if (held->second.client != peer) {
+      ++held;
+      continue;
+    }
+    release(held->first, held->second.holders);
+    held = held_.erase(held);
+  }
+}
+
+} // namespace squall::controller

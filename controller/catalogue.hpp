@@ -1,0 +1,84 @@
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/result.hpp"
+#include "calls/placing.hpp"
+#include "functions/dag.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace squall::controller {
+
+/// A DAG that calls can name. A function is callable too: as the DAG of one stage that runs it.
+struct callable {
+  std::shared_ptr<const functions::dag> dag;
+  bool of_function = false; ///< made for a function
+};
+
+/// What a change of the catalogue means for the others: facts for the scheduler and definitions for nodes follow from these lists.
+struct catalogue_change {
+  std::vector<const functions::registered_function*> functions_added; ///< valid until the next change
+  std::vector<function_id> functions_removed;
+  std::vector<std::shared_ptr<const functions::dag>> dags_added;
+  std::vector<dag_id> dags_removed;
+
+  [[nodiscard]] bool empty() const {
+    return functions_added.empty() && functions_removed.empty() && dags_added.empty() && dags_removed.empty();
+  }
+};
+
+/// Functions and DAGs by name and version. Pure bookkeeping: no I/O. Ids are never reused.
+///
+/// A DAG is bound to versions of its functions when it is applied. Replacing a function binds the DAGs that use it anew (with new ids); calls in flight
+/// keep the old ones. A function that a DAG uses cannot be removed.
+class catalogue {
+public:
+  /// Adds or replaces a function; the same spec again changes nothing. Errors: invalid_argument, already_exists (another spec, without `replace`).
+  [[nodiscard]] result<catalogue_change> apply(functions::function_spec spec, bool replace);
+  [[nodiscard]] result<catalogue_change> apply(functions::dag_spec spec, bool replace);
+
+  /// Checks what apply() would do, without doing it: so that a change is stored before it takes effect.
+  [[nodiscard]] result<functions::function_spec> check(functions::function_spec spec, bool replace) const;
+  [[nodiscard]] result<functions::dag_spec> check(functions::dag_spec spec, bool replace) const;
+
+  /// version 0 = all versions. Errors: not_found, invalid_argument (a DAG uses the function; it is named).
+  [[nodiscard]] result<catalogue_change> remove_function(std::string_view name, std::uint32_t version);
+  [[nodiscard]] result<catalogue_change> remove_dag(std::string_view name, std::uint32_t version);
+
+  /// version 0 = latest. DAGs hide functions of the same name. Null when there is none.
+  [[nodiscard]] const callable* find_callable(std::string_view name, std::uint32_t version) const;
+  [[nodiscard]] const functions::registered_function* find_function(std::string_view name, std::uint32_t version) const;
+  [[nodiscard]] const functions::registered_function* find_function(function_id id) const;
+
+  /// In order of name and version.
+  [[nodiscard]] std::vector<const functions::registered_function*> functions() const;
+  [[nodiscard]] std::vector<const callable*> callables() const; ///< those of functions too
+
+  /// The name most like `name` among callables, for messages; empty when none is near.
+  [[nodiscard]] std::string nearest(std::string_view name) const;
+
+private:
+  using key = std::pair<std::string, std::uint32_t>;
+
+  [[nodiscard]] functions::function_lookup lookup() const;
+  [[nodiscard]] result<functions::dag_spec> pin_versions(functions::dag_spec spec) const;
+  void erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
+
+  std::map<key, functions::registered_function> functions_;
+  std::map<key, callable> dags_;
+  std::map<key, callable> function_dags_;
+  std::uint64_t last_function_ = 0;
+  std::uint64_t last_variant_ = 0;
+  std::uint64_t last_dag_ = 0;
+};
+
+/// What the scheduler is told of them.
+[[nodiscard]] calls::placing::function_registered fact_of(const functions::registered_function& function);
+[[nodiscard]] calls::placing::dag_registered fact_of(const functions::dag& dag);
+
+} // namespace squall::controller

@@ -1,0 +1,152 @@
+#pragma once
+
+#include "actors/event_log_file.hpp"
+#include "controller/call_table.hpp"
+#include "controller/catalogue.hpp"
+#include "controller/controller_service.hpp"
+#include "controller/statistics.hpp"
+#include "kvs/store_client.hpp"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <unordered_map>
+
+namespace squall::controller {
+
+/// The controller role. Handlers read the clock once (post::now), translate a message to facts, step the scheduler and carry its commands out.
+class controller_service final : public actors::role_service {
+public:
+  controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas, logger& log);
+
+  void start(actors::post& out) override;
+  void on_messages(std::span<actors::incoming> messages) override;
+  void on_peer_lost(actors::peer_id peer) override;
+  void on_alarm() override;
+  void stop() override;
+
+private:
+  struct client_record {
+    client_id id;
+    std::uint64_t host = 0;
+    std::string software;
+    time_point heard;
+    std::set<call_id> calls; ///< running
+  };
+  struct node_record {
+    node_id id;
+    actors::peer_id peer;
+    std::uint64_t instance = 0;
+    wire::peer_info info;
+    std::vector<calls::placing::lane_info> lanes;
+    std::uint64_t memory_bytes = 0;
+    time_point heard;
+    time_point joined;
+    std::map<variant_id, std::uint64_t> resident; ///< and their memory
+    wire::node_beat beat;
+  };
+  /// Outputs of an ended call in shared memory that its client still reads.
+  struct held_result {
+    actors::peer_id client;
+    std::vector<node_id> holders;
+  };
+
+  // -- messages (service.cpp) --
+  void handle(actors::incoming& message);
+  template <class Message, class Handler>
+  void decode_and(actors::incoming& message, Handler handler);
+  void answer(const actors::incoming& to, errc code, std::string text, std::string body = {}, duration retry_after = duration{0});
+  void on_hello(const actors::incoming& from, const wire::hello& message);
+  void arm();
+
+  // -- the scheduler (service.cpp) --
+  void step(const calls::placing::event& fact);
+  void carry_out(calls::placing::command& command);
+
+  // -- calls (calls.cpp) --
+  void on_call(const actors::incoming& from, wire::call_request message);
+  void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
+  void on_finished(const actors::incoming& from, wire::call_finished message);
+  void on_taken(const actors::incoming& from, const wire::result_taken& message);
+  void admit(calls::placing::admit& command);
+  void end_without_result(call_id call, errc code, std::string message, duration retry_after);
+  void send_result(running_call& call, wire::call_result message);
+  void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
+  void release(call_id call, const std::vector<node_id>& holders);
+  void flush_releases();
+  void client_gone(actors::peer_id peer);
+
+  // -- nodes (nodes.cpp) --
+  void on_node_hello(const actors::incoming& from, wire::node_hello message);
+  void on_beat(const actors::incoming& from, wire::node_beat message);
+  void on_residency(const wire::residency& message);
+  void lose_node(node_id id, const std::string& why);
+  void announce_peers();
+  void sweep();
+  [[nodiscard]] node_record* find_node(node_id id);
+  template <class Message>
+  void send_to_node(node_id id, const Message& message);
+  template <class Message>
+  void send_to_nodes(const Message& message);
+
+  // -- the catalogue (changes.cpp) --
+  void load_catalogue();
+  void load_entries(std::vector<std::string> keys);
+  void restore_entry(const std::string& key, const shared_bytes& bytes);
+  void on_apply(const actors::incoming& from, functions::function_spec spec, bool replace);
+  void on_apply(const actors::incoming& from, functions::dag_spec spec, bool replace);
+  void on_remove(const actors::incoming& from, const wire::remove& message);
+  template <class Spec>
+  void apply_stored(const actors::incoming& from, Spec spec, bool replace, const std::string& key);
+  void publish(const catalogue_change& change);
+  void forget_unused();
+
+  // -- queries (queries.cpp) --
+  void on_query(const actors::incoming& from, const wire::query& message);
+  [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
+  [[nodiscard]] std::string metrics_json();
+
+  controller_options options_;
+  std::shared_ptr<wire::arena_map> arenas_;
+  logger& log_;
+  actors::post* post_ = nullptr;
+  std::uint64_t host_;
+  policy::scheduler scheduler_;
+  std::unique_ptr<actors::event_log_file> event_log_;
+  std::unique_ptr<kvs::store_client> store_;
+  catalogue catalogue_;
+  bool ready_ = false; ///< the catalogue has been read from the store
+  call_table calls_;
+  statistics statistics_;
+  std::unordered_map<actors::peer_id, client_record> clients_;
+  std::map<node_id, node_record> nodes_;
+  std::unordered_map<actors::peer_id, node_id> node_of_peer_;
+  std::uint64_t last_node_ = 0;
+  std::unordered_map<call_id, held_result> held_;
+  std::map<node_id, std::vector<call_id>> releases_; ///< gathered during a round
+  std::map<dag_id, std::uint32_t> running_of_dag_;
+  std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
+  std::set<function_id> removed_functions_; ///< the same
+  std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
+  time_point next_sweep_;
+  time_point started_;
+};
+
+template <class Message>
+void controller_service::send_to_node(node_id id, const Message& message) {
+  node_record* node = find_node(id);
+  if (!node)
+    return;
+  const wire::encode_options options{node->info.host == host_ ? arenas_.get() : nullptr};
+  if (auto sent = post_->send(node->peer, wire::encode(message, request_id{}, options)); !sent)
+    log_.warn("controller", "cannot send to node", {{"node", node->info.name}, {"error", sent.error().message}});
+}
+
+template <class Message>
+void controller_service::send_to_nodes(const Message& message) {
+  for (const auto& [id, node] : nodes_)
+    send_to_node(id, message);
+}
+
+} // namespace squall::controller
