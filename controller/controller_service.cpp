@@ -43,7 +43,7 @@ void controller_service::start(actors::post& out) {
     else
       log_.error("controller", "cannot connect to the store", {{"endpoint", options_.store_endpoint}, {"error", connected.error().message}});
   }
-  store_ = kvs::store_client::create(out, store, store_timeout);
+  store_ = actors::store_client::create(out, store, store_timeout);
   load_catalogue();
   arm();
 }

@@ -5,7 +5,7 @@
 #include "controller/catalogue.hpp"
 #include "controller/controller_service.hpp"
 #include "controller/statistics.hpp"
-#include "kvs/store_client.hpp"
+#include "actors/store_client.hpp"
 
 #include <map>
 #include <optional>
@@ -114,7 +114,7 @@ private:
   std::uint64_t host_;
   policy::scheduler scheduler_;
   std::unique_ptr<actors::event_log_file> event_log_;
-  std::unique_ptr<kvs::store_client> store_;
+  std::unique_ptr<actors::store_client> store_;
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
   call_table calls_;

@@ -1,0 +1,121 @@
+#include "cluster/config.hpp"
+
+#include "client/strict_yaml.hpp"
+
+#include <cstdlib>
+#include <set>
+
+#include <unistd.h>
+
+namespace squall::cluster {
+
+namespace {
+
+using client::yaml_mapping;
+using client::yaml_view;
+
+/// Sets `out` from a key when it is there.
+result<> read(const yaml_mapping& from, std::string_view key, std::string& out) {
+  if (const auto found = from.find(key)) {
+    SQUALL_ASSIGN(text, found->text());
+    out = std::move(text);
+  }
+  return {};
+}
+
+result<> read(const yaml_mapping& from, std::string_view key, bool& out) {
+  if (const auto found = from.find(key)) {
+    SQUALL_ASSIGN(flag, found->boolean());
+    out = flag;
+  }
+  return {};
+}
+
+result<> read(const yaml_mapping& from, std::string_view key, std::uint64_t& out) {
+  if (const auto found = from.find(key)) {
+    SQUALL_ASSIGN(size, found->size_bytes());
+    out = size;
+  }
+  return {};
+}
+
+result<node_config> read_node(const yaml_view& view) {
+  SQUALL_ASSIGN(keys, view.mapping({"name", "slots", "memory", "listen"}));
+  node_config node;
+  SQUALL_ASSIGN(name, keys.require("name"));
+  SQUALL_ASSIGN(text, name.text());
+  node.name = std::move(text);
+  if (const auto slots = keys.find("slots")) {
+    SQUALL_ASSIGN(n, slots->integer(1, 1024));
+    node.slots = static_cast<std::uint32_t>(n);
+  }
+  SQUALL_TRY(read(keys, "memory", node.memory_bytes));
+  SQUALL_TRY(read(keys, "listen", node.listen));
+  return node;
+}
+
+result<> read_nodes(const yaml_view& view, cluster_config& config) {
+  SQUALL_ASSIGN(items, view.items());
+  std::set<std::string> names;
+  for (const yaml_view& item : items) {
+    SQUALL_ASSIGN(node, read_node(item));
+    if (!names.insert(node.name).second)
+      return item.fail("two nodes are named '" + node.name + "'; names must differ");
+    config.nodes.push_back(std::move(node));
+  }
+  return {};
+}
+
+result<> read_spec(const yaml_view& view, cluster_config& config) {
+  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log", "default-deadline", "nodes"}));
+  SQUALL_TRY(read(spec, "data", config.data_folder));
+  SQUALL_TRY(read(spec, "listen", config.listen));
+  SQUALL_TRY(read(spec, "http", config.http));
+  SQUALL_TRY(read(spec, "keys", config.keys_folder));
+  SQUALL_TRY(read(spec, "policy", config.policy));
+  SQUALL_TRY(read(spec, "event-log", config.event_log));
+  if (const auto store = spec.find("store")) {
+    SQUALL_ASSIGN(keys, store->mapping({"listen"}));
+    SQUALL_TRY(read(keys, "listen", config.store_listen));
+  }
+  if (const auto deadline = spec.find("default-deadline")) {
+    SQUALL_ASSIGN(value, deadline->duration());
+    if (value <= duration{0})
+      return deadline->fail("a deadline must be positive, such as 60s");
+    config.default_deadline = value;
+  }
+  if (const auto nodes = spec.find("nodes"))
+    SQUALL_TRY(read_nodes(*nodes, config));
+  return {};
+}
+
+} // namespace
+
+result<cluster_config> load_cluster_config(const std::string& path) {
+  SQUALL_ASSIGN(documents, yaml_view::load(path));
+  if (documents.size() != 1)
+    return error{errc::invalid_argument, path + ": a cluster is one document, not " + std::to_string(documents.size()), {}};
+  SQUALL_ASSIGN(top, documents.front().mapping({"apiVersion", "kind", "metadata", "spec"}));
+  SQUALL_ASSIGN(version, top.require("apiVersion"));
+  SQUALL_TRY(version.word("version", {"squall/v1"}));
+  SQUALL_ASSIGN(kind, top.require("kind"));
+  SQUALL_TRY(kind.word("kind", {"Cluster"}));
+  cluster_config config;
+  if (const auto metadata = top.find("metadata")) {
+    SQUALL_ASSIGN(keys, metadata->mapping({"name"}));
+    SQUALL_TRY(read(keys, "name", config.name));
+  }
+  if (const auto spec = top.find("spec"))
+    SQUALL_TRY(read_spec(*spec, config));
+  return config;
+}
+
+std::string default_data_folder(const std::string& name) {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data && *data)
+    return std::string{data} + "/squall/" + name;
+  const char* home = std::getenv("HOME");
+  return (home && *home ? std::string{home} + "/.local/share/squall/" : "/var/tmp/squall-" + std::to_string(::getuid()) + "/") + name;
+}
+
+} // namespace squall::cluster

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace squall::cluster {
+
+struct node_config {
+  std::string name;
+  std::uint32_t slots = 0;        ///< lanes; 0 = cores of the host
+  std::uint64_t memory_bytes = 0; ///< for resident variants; 0 = half of the host's
+  std::string listen = "tcp://127.0.0.1:*";
+};
+
+/// What an operator says of a cluster, in a file of kind Cluster or by flags (docs/cluster.md).
+struct cluster_config {
+  std::string name = "squall";
+  std::string data_folder; ///< empty: a folder of the user's
+  std::string listen = "tcp://127.0.0.1:*"; ///< of the controller
+  std::string store_listen = "tcp://127.0.0.1:*";
+  std::string http;        ///< "127.0.0.1:8000"; empty = no HTTP
+  std::string keys_folder; ///< made by `squall keys new`; empty = no encryption, loopback only
+  std::string policy = "fifo";
+  bool event_log = true;
+  duration default_deadline = std::chrono::seconds{60};
+  std::vector<node_config> nodes; ///< empty: everything in one process
+};
+
+/// Reads a file of kind Cluster; errors say file, line and key.
+[[nodiscard]] result<cluster_config> load_cluster_config(const std::string& path);
+
+/// Where a cluster of that name keeps its data unless it is told: under XDG_DATA_HOME.
+[[nodiscard]] std::string default_data_folder(const std::string& name);
+
+} // namespace squall::cluster

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace squall::cluster {
+
+/// One thing that was looked at.
+struct finding {
+  enum class grade { good, poor, bad } state = finding::grade::good;
+  std::string what;   ///< "shared memory"
+  std::string found;  ///< "/dev/shm has 64 MiB"
+  std::string remedy; ///< what would fix it; empty when good
+};
+
+/// Looks at shared memory, limits, the inference runtime (by starting the model host), ports and versions of this host.
+[[nodiscard]] std::vector<finding> look_at_host(const std::string& http_address);
+
+/// Prints the findings; returns 1 when one is bad.
+int examine_host(const std::string& http_address);
+
+} // namespace squall::cluster

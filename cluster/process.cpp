@@ -1,0 +1,181 @@
+#include "cluster/process.hpp"
+
+#include "actors/bridge.hpp"
+#include "cluster/http_face.hpp"
+#include "cluster/key_files.hpp"
+#include "controller/controller_service.hpp"
+#include "executors/node_service.hpp"
+#include "kvs/store.hpp"
+#include "kvs/store_service.hpp"
+#include "wire/arena.hpp"
+
+#include <csignal>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace squall::cluster {
+
+namespace {
+
+std::uint64_t random_number() {
+  std::random_device source;
+  return (static_cast<std::uint64_t>(source()) << 32 | source()) | 1;
+}
+
+std::string program_folder() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
+}
+
+/// Ends the bridge on SIGTERM or SIGINT; a second one ends the process at once. Signals are blocked in all threads but this one.
+class signal_watcher {
+public:
+  explicit signal_watcher(actors::bridge& bridge, logger& log) {
+    thread_ = std::thread{[this, &bridge, &log] {
+      for (int count = 0;; ++count) {
+        int signal = 0;
+        sigwait(&set(), &signal);
+        if (signal == SIGUSR2) // from the destructor
+          return;
+        if (count > 0)
+          ::_exit(1);
+        log.info("process", "stopping", {{"signal", std::to_string(signal)}});
+        bridge.stop();
+      }
+    }};
+  }
+  ~signal_watcher() {
+    pthread_kill(thread_.native_handle(), SIGUSR2);
+    thread_.join();
+  }
+
+  static void block() {
+    pthread_sigmask(SIG_BLOCK, &set(), nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+
+private:
+  static const sigset_t& set() {
+    static const sigset_t signals = [] {
+      sigset_t s;
+      sigemptyset(&s);
+      for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2})
+        sigaddset(&s, signal);
+      return s;
+    }();
+    return signals;
+  }
+
+  std::thread thread_;
+};
+
+struct process_parts {
+  const process_spec& spec;
+  const actors::curve_keys& keys;
+  actors::bridge& bridge;
+  logger& log;
+  std::shared_ptr<wire::arena_map> arenas;
+  std::shared_ptr<wire::arena> arena;
+};
+
+result<> host_store(process_parts& parts) {
+  SQUALL_ASSIGN(store, kvs::open_rocksdb(parts.spec.data_folder + "/store"));
+  parts.bridge.host(wire::role::store, kvs::make_store_service(std::move(store), parts.log), actors::placing::detached);
+  return {};
+}
+
+void host_controller(process_parts& parts) {
+  controller::controller_options options;
+  options.cluster = parts.spec.cluster;
+  options.epoch = random_number();
+  options.seed = options.epoch;
+  options.store_endpoint = parts.spec.roles == "all" ? "" : parts.spec.store_endpoint;
+  options.store_key = parts.keys.server_public;
+  options.data_folder = parts.spec.data_folder;
+  options.event_log = parts.spec.event_log;
+  options.default_deadline = parts.spec.default_deadline;
+  options.scheduler.policy = parts.spec.policy;
+  options.on_shutdown = [&bridge = parts.bridge] { bridge.stop(); };
+  parts.bridge.host(wire::role::controller, controller::make_controller_service(options, parts.arenas, parts.log),
+                    actors::placing::inline_in_bridge);
+}
+
+result<> host_node(process_parts& parts) {
+  SQUALL_ASSIGN(arena, wire::arena::create());
+  parts.arenas->add(arena);
+  parts.arena = arena;
+  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  executors::node_options options;
+  options.name = parts.spec.node_name;
+  options.controller_endpoint = parts.spec.roles == "all" ? "" : parts.spec.controller_endpoint;
+  options.controller_key = parts.keys.server_public;
+  options.own_endpoint = parts.bridge.endpoint();
+  options.lanes = parts.spec.slots ? parts.spec.slots : cores;
+  options.memory_bytes = parts.spec.memory_bytes;
+  options.data_folder = parts.spec.data_folder;
+  options.event_log = parts.spec.event_log;
+  options.worker.program = program_folder() + "/squall-model-host";
+  SQUALL_ASSIGN(service, executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
+  parts.bridge.host(wire::role::node, std::move(service), actors::placing::inline_in_bridge);
+  return {};
+}
+
+result<> serve(const process_spec& spec, int ready_fd, logger& log) {
+  SQUALL_ASSIGN(keys, load_key_folder(spec.keys_folder));
+  std::error_code code;
+  std::filesystem::create_directories(spec.data_folder, code);
+  if (code)
+    return error{errc::unavailable, "cannot make the data folder " + spec.data_folder + ": " + code.message(), {}};
+  ::chmod(spec.data_folder.c_str(), 0700);
+  wire::sweep_dead_arenas();
+
+  actors::bridge_options options;
+  options.endpoint = spec.endpoint;
+  options.keys = keys;
+  SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
+  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), nullptr};
+  const bool all = spec.roles == "all";
+  if (all || spec.roles == "store")
+    SQUALL_TRY(host_store(parts));
+  if (all || spec.roles == "controller")
+    host_controller(parts);
+  if (all || spec.roles == "node")
+    SQUALL_TRY(host_node(parts));
+
+  std::unique_ptr<http_face> http;
+  if (!spec.http.empty() && (all || spec.roles == "controller")) {
+    SQUALL_ASSIGN(opened, http_face::open(spec.http, bridge->endpoint(), keys, log));
+    http = std::move(opened);
+  }
+  if (ready_fd >= 0) {
+    const std::string line = bridge->endpoint() + " " + (http ? http->address() : "") + "\n";
+    const bool told = ::write(ready_fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+    ::close(ready_fd);
+    if (!told)
+      log.warn("process", "nobody waits for this process to be ready");
+  }
+  log.info("process", "serving", {{"roles", spec.roles}, {"endpoint", bridge->endpoint()}});
+  {
+    const signal_watcher watcher{*bridge, log};
+    bridge->run();
+  }
+  log.info("process", "stopped");
+  return {};
+}
+
+} // namespace
+
+int run_process(const process_spec& spec, int ready_fd, logger& log) {
+  signal_watcher::block();
+  const auto served = serve(spec, ready_fd, log);
+  if (!served)
+    log.error("process", served.error().message, {{"code", std::string{to_string(served.error().code)}}});
+  return served ? 0 : 1;
+}
+
+} // namespace squall::cluster

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "base/fields.hpp"
+#include "base/log.hpp"
+#include "base/time.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace squall::cluster {
+
+/// What one process of a cluster is told: which roles it hosts and where the others are. Travels as JSON on its command line.
+struct process_spec {
+  std::string roles;   ///< "all", "controller", "store" or "node"
+  std::string cluster = "squall";
+  std::string data_folder;
+  std::string endpoint = "tcp://127.0.0.1:*";
+  std::string keys_folder;
+  std::string controller_endpoint; ///< for a node
+  std::string store_endpoint;      ///< for a controller of its own
+  std::string http;                ///< beside the controller
+  std::string policy = "fifo";
+  bool event_log = true;
+  duration default_deadline = std::chrono::seconds{60};
+  std::string node_name = "node";
+  std::uint32_t slots = 0;        ///< 0 = cores
+  std::uint64_t memory_bytes = 0; ///< 0 = half of the host's
+
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("roles", s.roles);
+    v("cluster", s.cluster);
+    v("data_folder", s.data_folder);
+    v("endpoint", s.endpoint);
+    v("keys_folder", s.keys_folder);
+    v("controller_endpoint", s.controller_endpoint);
+    v("store_endpoint", s.store_endpoint);
+    v("http", s.http);
+    v("policy", s.policy);
+    v("event_log", s.event_log);
+    v("default_deadline_ns", s.default_deadline);
+    v("node_name", s.node_name);
+    v("slots", s.slots);
+    v("memory_bytes", s.memory_bytes);
+  }
+};
+
+/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. Once it listens it writes "endpoint HTTP-ADDRESS\n" to `ready_fd` (-1 = nowhere) and closes it.
+/// Returns the exit status: 0 in good order, 1 with an error that was logged. Call it from main before any thread is made.
+[[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
+
+} // namespace squall::cluster

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <string>
+
+namespace squall::cluster {
+
+/// Replays an event log (a folder, or one segment) and prints what came out; returns 0 when every command was the same, 1 otherwise.
+int replay_log(const std::string& path);
+
+} // namespace squall::cluster

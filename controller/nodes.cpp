@@ -1,0 +1,122 @@
+#include "controller/detail/service.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace squall::controller {
+
+controller_service::node_record* controller_service::find_node(node_id id) {
+  const auto it = nodes_.find(id);
+  return it == nodes_.end() ? nullptr : &it->second;
+}
+
+void controller_service::on_node_hello(const actors::incoming& from, wire::node_hello message) {
+  if (message.newest < wire::oldest_protocol_version || message.oldest > wire::protocol_version)
+    return answer(from, errc::unsupported,
+                  "no common protocol version: this controller speaks " + std::to_string(wire::oldest_protocol_version) + " to " +
+                      std::to_string(wire::protocol_version) + ", the node " + std::to_string(message.oldest) + " to " +
+                      std::to_string(message.newest));
+  if (!ready_)
+    return answer(from, errc::unavailable, "the controller is still reading its catalogue", {}, std::chrono::milliseconds{200});
+  for (const auto& [id, node] : nodes_) {
+    if (node.info.name != message.name)
+      continue;
+    if (node.instance != message.instance && node.heard + std::chrono::seconds{2} > post_->now())
+      return answer(from, errc::already_exists, "a node named '" + message.name + "' is in the cluster; give this one another name");
+    lose_node(id, node.instance == message.instance ? "it joined again" : "another process took its name");
+    break;
+  }
+
+  node_record node;
+  node.id = node_id{++last_node_};
+  node.peer = from.from;
+  node.instance = message.instance;
+  node.info = {node.id, message.name, message.endpoint, message.host};
+  node.lanes = message.lanes;
+  node.memory_bytes = message.memory_bytes;
+  node.heard = node.joined = post_->now();
+
+  wire::node_welcome welcome;
+  welcome.node = node.id;
+  welcome.epoch = options_.epoch;
+  welcome.store_endpoint = options_.store_endpoint;
+  welcome.host = host_;
+  for (const functions::registered_function* f : catalogue_.functions())
+    welcome.functions.push_back(*f);
+  std::sort(welcome.functions.begin(), welcome.functions.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  for (const callable* c : catalogue_.callables())
+    welcome.dags.push_back({c->dag->id, c->dag->spec});
+  const node_id id = node.id;
+  node_of_peer_[from.from] = id;
+  nodes_[id] = std::move(node);
+  for (const auto& [other, record] : nodes_)
+    welcome.peers.push_back(record.info);
+  (void)post_->send(from.from, wire::encode(welcome, from.head.request));
+  announce_peers();
+  log_.info("controller", "node joined",
+            {{"node", message.name}, {"id", to_string(id)}, {"endpoint", message.endpoint}, {"lanes", std::to_string(message.lanes.size())}});
+  step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
+}
+
+void controller_service::announce_peers() {
+  wire::peers message;
+  for (const auto& [id, node] : nodes_)
+    message.nodes.push_back(node.info);
+  send_to_nodes(message);
+}
+
+void controller_service::on_beat(const actors::incoming& from, wire::node_beat message) {
+  const auto it = node_of_peer_.find(from.from);
+  if (it == node_of_peer_.end() || it->second != message.node)
+    return answer(from, errc::not_found, "node " + to_string(message.node) + " is not in the cluster; say hello again");
+  node_record& node = nodes_[it->second];
+  node.heard = post_->now();
+  node.beat = std::move(message);
+  wire::pong pong;
+  pong.epoch = options_.epoch;
+  (void)post_->send(from.from, wire::encode(pong, from.head.request, {}, wire::role::node));
+}
+
+void controller_service::on_residency(const wire::residency& message) {
+  node_record* node = find_node(message.node);
+  if (!node)
+    return;
+  if (message.code != errc::ok)
+    log_.warn("controller", "a variant cannot be loaded",
+              {{"node", node->info.name}, {"variant", to_string(message.variant)}, {"error", message.message}});
+  if (message.resident)
+    node->resident[message.variant] = message.memory_bytes;
+  else
+    node->resident.erase(message.variant);
+  step(calls::placing::residency_changed{message.node, message.variant, message.resident});
+}
+
+void controller_service::lose_node(node_id id, const std::string& why) {
+  const auto it = nodes_.find(id);
+  if (it == nodes_.end())
+    return;
+  log_.warn("controller", "node lost", {{"node", it->second.info.name}, {"id", to_string(id)}, {"why", why}});
+  node_of_peer_.erase(it->second.peer);
+  nodes_.erase(it);
+  step(calls::placing::node_lost{id});
+  announce_peers();
+}
+
+void controller_service::sweep() {
+  const time_point now = post_->now();
+  std::vector<node_id> silent_nodes;
+  for (const auto& [id, node] : nodes_)
+    if (node.heard + options_.node_lease < now)
+      silent_nodes.push_back(id);
+  for (const node_id id : silent_nodes)
+    lose_node(id, "it has been silent for " + std::to_string(options_.node_lease.count() / 1'000'000) + " ms");
+  std::vector<actors::peer_id> silent_clients;
+  for (const auto& [peer, client] : clients_)
+    if (client.heard + options_.client_lease < now)
+      silent_clients.push_back(peer);
+  std::sort(silent_clients.begin(), silent_clients.end());
+  for (const actors::peer_id peer : silent_clients)
+    client_gone(peer);
+}
+
+} // namespace squall::controller

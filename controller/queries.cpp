@@ -1,0 +1,350 @@
+#include "calls/json.hpp"
+#include "controller/detail/service.hpp"
+
+#include <charconv>
+#include <optional>
+#include <utility>
+
+namespace squall::controller {
+
+namespace {
+
+/// A struct that is printed as JSON lists its fields like any other; these are what `squall get` and `describe` show.
+struct variant_view {
+  std::string name;
+  std::string kind;
+  std::string resource;
+  std::string target;
+  std::map<std::string, std::string> parameters;
+  std::uint32_t max_batch = 1;
+  std::vector<std::string> resident_on;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("kind", s.kind);
+    v("resource", s.resource);
+    v("target", s.target);
+    v("parameters", s.parameters);
+    v("max_batch", s.max_batch);
+    v("resident_on", s.resident_on);
+  }
+};
+
+struct function_view {
+  std::string name;
+  std::uint32_t version = 0;
+  std::vector<functions::port> inputs;
+  std::vector<functions::port> outputs;
+  std::vector<variant_view> variants;
+  std::vector<functions::state_spec> state;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("version", s.version);
+    v("inputs", s.inputs);
+    v("outputs", s.outputs);
+    v("variants", s.variants);
+    v("state", s.state);
+  }
+};
+
+struct stage_view {
+  std::string name;
+  std::string function;
+  std::uint32_t version = 0;
+  bool map = false;
+  bool conditional = false;
+  std::vector<std::string> after;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("function", s.function);
+    v("version", s.version);
+    v("map", s.map);
+    v("conditional", s.conditional);
+    v("after", s.after);
+  }
+};
+
+struct dag_view {
+  std::string name;
+  std::uint32_t version = 0;
+  std::vector<functions::port> inputs;
+  std::vector<std::string> outputs;
+  std::vector<stage_view> stages;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("version", s.version);
+    v("inputs", s.inputs);
+    v("outputs", s.outputs);
+    v("stages", s.stages);
+  }
+};
+
+struct node_view {
+  std::string name;
+  node_id id;
+  std::string endpoint;
+  bool same_host = false;
+  std::uint64_t lanes = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t resident_variants = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::uint64_t arena_used_bytes = 0;
+  duration up{0};
+  duration silent{0};
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("id", s.id);
+    v("endpoint", s.endpoint);
+    v("same_host", s.same_host);
+    v("lanes", s.lanes);
+    v("memory_bytes", s.memory_bytes);
+    v("resident_bytes", s.resident_bytes);
+    v("resident_variants", s.resident_variants);
+    v("queued", s.queued);
+    v("running", s.running);
+    v("arena_used_bytes", s.arena_used_bytes);
+    v("up_ns", s.up);
+    v("silent_ns", s.silent);
+  }
+};
+
+struct trace_view {
+  std::string stage;
+  std::string node;
+  calls::stage_trace trace;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("stage", s.stage);
+    v("node", s.node);
+    v("lane", s.trace.lane);
+    v("skipped", s.trace.skipped);
+    v("failed", s.trace.failed);
+    v("width", s.trace.width);
+    v("batch", s.trace.batch);
+    v("begin_ns", s.trace.begin);
+    v("queued_ns", s.trace.queued);
+    v("loading_ns", s.trace.loading);
+    v("executed_ns", s.trace.executed);
+    v("bytes_in", s.trace.bytes_in);
+    v("bytes_out", s.trace.bytes_out);
+    v("bytes_moved", s.trace.bytes_moved);
+  }
+};
+
+struct call_view {
+  call_id id;
+  std::string dag;
+  std::uint32_t version = 0;
+  std::string state;
+  std::string message;
+  duration elapsed{0};
+  duration ago{0};
+  std::vector<trace_view> trace;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("dag", s.dag);
+    v("version", s.version);
+    v("state", s.state);
+    v("message", s.message);
+    v("elapsed_ns", s.elapsed);
+    v("ago_ns", s.ago);
+    v("trace", s.trace);
+  }
+};
+
+struct status_view {
+  std::string cluster;
+  std::uint64_t epoch = 0;
+  bool ready = false;
+  std::string policy;
+  std::uint64_t nodes = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t calls_running = 0;
+  std::uint64_t calls_ended = 0;
+  std::uint64_t facts_left_out = 0;
+  duration up{0};
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("cluster", s.cluster);
+    v("epoch", s.epoch);
+    v("ready", s.ready);
+    v("policy", s.policy);
+    v("nodes", s.nodes);
+    v("clients", s.clients);
+    v("calls_running", s.calls_running);
+    v("calls_ended", s.calls_ended);
+    v("facts_left_out", s.facts_left_out);
+    v("up_ns", s.up);
+  }
+};
+
+struct metric_view {
+  const metric_sample* sample = nullptr;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    const bool counter = s.sample->type == metric_sample::kind::counter;
+    std::string type = counter ? "counter" : "gauge";
+    v("name", s.sample->name);
+    v("help", s.sample->help);
+    v("type", type);
+    v("labels", s.sample->labels);
+    v("value", s.sample->value);
+  }
+};
+
+dag_view view_of(const functions::dag& dag, const catalogue& from) {
+  dag_view view{dag.spec.name, dag.spec.version, dag.spec.inputs, {}, {}};
+  for (const functions::dag_output& output : dag.spec.outputs)
+    view.outputs.push_back(output.name);
+  for (const functions::stage& s : dag.stages) {
+    const auto* function = from.find_function(s.function);
+    stage_view stage{s.name, function ? function->spec.name : "", function ? function->spec.version : 0, s.map, s.when.has_value(), {}};
+    for (const stage_index producer : s.producers)
+      stage.after.push_back(dag.stages[producer].name);
+    view.stages.push_back(std::move(stage));
+  }
+  return view;
+}
+
+std::optional<call_id> parse_call_id(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (code != std::errc{} || end != text.data() + text.size())
+    return std::nullopt;
+  return call_id{number};
+}
+
+constexpr std::size_t calls_listed = 1000;
+
+template <class T>
+std::string list_json(const std::vector<T>& items) {
+  return calls::to_json(items);
+}
+
+} // namespace
+
+void controller_service::on_query(const actors::incoming& from, const wire::query& message) {
+  auto body = describe(message.kind, message.name);
+  body ? answer(from, errc::ok, {}, std::move(body).value()) : answer(from, body.error().code, body.error().message);
+}
+
+result<std::string> controller_service::describe(const std::string& kind, const std::string& name) {
+  const time_point now = post_->now();
+  const auto missing = [&](const char* what) { return error{errc::not_found, std::string{"there is no "} + what + " '" + name + "'", {}}; };
+  if (kind == "functions") {
+    std::vector<function_view> views;
+    for (const functions::registered_function* f : catalogue_.functions()) {
+      if (!name.empty() && f->spec.name != name)
+        continue;
+      function_view view{f->spec.name, f->spec.version, f->spec.inputs, f->spec.outputs, {}, f->spec.state};
+      for (std::size_t i = 0; i < f->spec.variants.size(); ++i) {
+        const functions::variant_spec& v = f->spec.variants[i];
+        variant_view variant{v.name, std::string{to_string(v.kind)}, std::string{to_string(v.resource)}, v.target, v.parameters, v.max_batch, {}};
+        for (const auto& [id, node] : nodes_)
+          if (node.resident.contains(f->variants[i]))
+            variant.resident_on.push_back(node.info.name);
+        view.variants.push_back(std::move(variant));
+      }
+      views.push_back(std::move(view));
+    }
+    if (name.empty())
+      return list_json(views);
+    return views.empty() ? result<std::string>{missing("function")} : calls::to_json(views.back());
+  }
+  if (kind == "dags") {
+    std::vector<dag_view> views;
+    for (const callable* c : catalogue_.callables())
+      if (name.empty() ? !c->of_function : c->dag->spec.name == name)
+        views.push_back(view_of(*c->dag, catalogue_));
+    if (name.empty())
+      return list_json(views);
+    const callable* found = catalogue_.find_callable(name, 0);
+    return found ? result<std::string>{calls::to_json(view_of(*found->dag, catalogue_))} : missing("DAG");
+  }
+  if (kind == "nodes") {
+    std::vector<node_view> views;
+    for (const auto& [id, node] : nodes_)
+      if (name.empty() || node.info.name == name)
+        views.push_back({node.info.name, id, node.info.endpoint, node.info.host == host_, node.lanes.size(), node.memory_bytes,
+                         node.beat.resident_bytes, node.resident.size(), node.beat.queued, node.beat.running, node.beat.arena_used_bytes,
+                         now - node.joined, now - node.heard});
+    if (name.empty())
+      return list_json(views);
+    return views.empty() ? result<std::string>{missing("node")} : calls::to_json(views.back());
+  }
+  if (kind == "calls") {
+    const auto view_record = [&](const call_record& r, bool with_trace) {
+      call_view view{r.id, r.dag->spec.name, r.dag->spec.version, std::string{to_string(r.outcome.code)}, r.outcome.message,
+                     r.outcome.elapsed, now - r.ended, {}};
+      for (const calls::stage_trace& t : r.outcome.trace) {
+        if (!with_trace || t.stage >= r.dag->stages.size())
+          continue;
+        const node_record* node = find_node(t.node);
+        view.trace.push_back({r.dag->stages[t.stage].name, node ? node->info.name : to_string(t.node), t});
+      }
+      return view;
+    };
+    const auto view_running = [&](const running_call& c) {
+      return call_view{c.id, c.dag->spec.name, c.dag->spec.version, "running", "", now - c.arrived, duration{0}, {}};
+    };
+    if (!name.empty()) {
+      const auto id = parse_call_id(name);
+      if (!id)
+        return error{errc::invalid_argument, "'" + name + "' is no call id: ids are decimal numbers", {}};
+      if (const running_call* running = calls_.find(*id))
+        return calls::to_json(view_running(*running));
+      if (const call_record* record = calls_.record(*id))
+        return calls::to_json(view_record(*record, true));
+      return error{errc::not_found, "call " + name + " is not known; the last " + std::to_string(options_.records_kept) + " calls are kept", {}};
+    }
+    std::vector<call_view> views;
+    for (const auto& [id, call] : calls_.running())
+      if (views.size() < calls_listed)
+        views.push_back(view_running(call));
+    for (auto it = calls_.records().rbegin(); it != calls_.records().rend() && views.size() < calls_listed; ++it)
+      views.push_back(view_record(*it, false));
+    return list_json(views);
+  }
+  if (kind == "policy")
+    return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
+  if (kind == "status")
+    return calls::to_json(status_view{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(), nodes_.size(), clients_.size(),
+                                      calls_.running().size(), statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
+                                      now - started_});
+  if (kind == "metrics")
+    return metrics_json();
+  return error{errc::invalid_argument, "cannot list '" + kind + "': known are functions, dags, nodes, calls, policy, status, metrics", {}};
+}
+
+std::string controller_service::metrics_json() {
+  using kind = metric_sample::kind;
+  std::vector<metric_sample> samples;
+  samples.push_back({"squall_calls_running", "Calls that were admitted and have not ended", kind::gauge, {}, static_cast<double>(calls_.running().size())});
+  samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
+  samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
+  statistics_.collect(samples);
+  for (const auto& [id, node] : nodes_) {
+    const std::map<std::string, std::string> labels{{"node", node.info.name}};
+    samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels, static_cast<double>(node.beat.queued)});
+    samples.push_back({"squall_node_running", "Batches that run on a node", kind::gauge, labels, static_cast<double>(node.beat.running)});
+    samples.push_back({"squall_node_resident_bytes", "Memory of resident variants", kind::gauge, labels, static_cast<double>(node.beat.resident_bytes)});
+    samples.push_back({"squall_node_arena_used_bytes", "Values in shared memory", kind::gauge, labels, static_cast<double>(node.beat.arena_used_bytes)});
+    samples.push_back({"squall_node_arena_capacity_bytes", "Bound of values in shared memory", kind::gauge, labels,
+                       static_cast<double>(node.beat.arena_capacity_bytes)});
+    for (const auto& [name, value] : node.beat.metrics)
+      samples.push_back({"squall_node_" + name, "Counter of a node", kind::counter, labels, value});
+  }
+  std::vector<metric_view> views;
+  for (const metric_sample& s : samples)
+    views.push_back({&s});
+  return calls::to_json(views);
+}
+
+} // namespace squall::controller

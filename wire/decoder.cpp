@@ -1,0 +1,209 @@
+#include "wire/detail/decoder.hpp"
+
+#include <algorithm>
+
+namespace squall::wire::detail {
+
+using kind = token::kind;
+
+token decoder::next() {
+  if (failure_ || position_ >= tokens_.size())
+    return {};
+  return tokens_[position_++];
+}
+
+token decoder::next(token::kind wanted) {
+  const token t = next();
+  if (t.what != wanted && !failure_)
+    fail("expected " + std::string{to_string(wanted)} + ", found " + std::string{to_string(t.what)});
+  return failure_ ? token{} : t;
+}
+
+token::kind decoder::peek_kind() const { return position_ < tokens_.size() ? tokens_[position_].what : kind::nil; }
+
+bool decoder::skip_nil() {
+  if (peek_kind() != kind::nil)
+    return false;
+  next();
+  return true;
+}
+
+void decoder::skip(std::uint32_t elements) {
+  std::uint64_t left = elements;
+  for (; left > 0 && position_ < tokens_.size() && !failure_; --left) {
+    const token t = next();
+    if (t.what == kind::array)
+      left += t.size;
+    else if (t.what == kind::map)
+      left += std::uint64_t{2} * t.size;
+  }
+}
+
+bool decoder::charge(std::size_t count, std::size_t each_bytes) {
+  if (failure_)
+    return false;
+  // The count is at most the number of tokens, so this does not overflow.
+  decoded_bytes_ += count * each_bytes;
+  if (decoded_bytes_ <= max_decoded_bytes)
+    return true;
+  fail("the message decodes to more than " + std::to_string(max_decoded_bytes >> 20) + " MiB", errc::too_large);
+  return false;
+}
+
+void decoder::fail(std::string what, errc code) {
+  if (failure_)
+    return;
+  const std::string where = path();
+  failure_ = error{code, where.empty() ? std::move(what) : where + ": " + what, {}};
+}
+
+std::string decoder::path() const {
+  std::string out;
+  for (std::size_t i = 0; i < depth_; ++i) {
+    if (path_[i].name.empty())
+      out += "[" + std::to_string(path_[i].index) + "]";
+    else
+      out.append(out.empty() ? "" : ".").append(path_[i].name);
+  }
+  return out;
+}
+
+void decoder::read_head(std::uint16_t type) {
+  const std::uint32_t elements = read_array();
+  if (failure_)
+    return;
+  if (elements < 5)
+    return fail("the header takes 5 elements, here are " + std::to_string(elements));
+  const auto version = read_natural(0, std::numeric_limits<std::uint32_t>::max());
+  if (!failure_ && (version < oldest_protocol_version || version > protocol_version))
+    return fail(unspoken_version(static_cast<std::uint32_t>(version)), errc::unsupported);
+  const auto found = read_natural(0, std::numeric_limits<std::uint16_t>::max());
+  if (!failure_ && found != type)
+    return fail("expected a message of type " + std::to_string(type) + ", found type " + std::to_string(found));
+  read_natural(0, std::numeric_limits<std::uint8_t>::max());
+  read_natural(0, std::numeric_limits<std::uint64_t>::max());
+}
+
+bool decoder::read_bool() { return next(kind::boolean).natural != 0; }
+
+std::uint64_t decoder::read_natural(std::uint64_t least, std::uint64_t most) {
+  const token t = next(kind::natural);
+  if (failure_)
+    return least;
+  if (t.natural < least || t.natural > most) {
+    fail(std::to_string(t.natural) + " is not in " + std::to_string(least) + ".." + std::to_string(most));
+    return least;
+  }
+  return t.natural;
+}
+
+std::int64_t decoder::read_integer(std::int64_t least, std::int64_t most) {
+  if (peek_kind() != kind::negative)
+    return static_cast<std::int64_t>(read_natural(0, static_cast<std::uint64_t>(most)));
+  const token t = next();
+  if (!failure_ && t.negative < least)
+    fail(std::to_string(t.negative) + " is less than " + std::to_string(least));
+  return failure_ ? 0 : t.negative;
+}
+
+double decoder::read_real() {
+  const token t = next();
+  switch (t.what) {
+  case kind::real: return t.real;
+  case kind::natural: return static_cast<double>(t.natural);
+  case kind::negative: return static_cast<double>(t.negative);
+  default: fail("expected a number, found " + std::string{to_string(t.what)}); return 0;
+  }
+}
+
+std::string decoder::read_text() {
+  const token t = next(kind::text);
+  return failure_ ? std::string{} : std::string{t.bytes()};
+}
+
+std::uint32_t decoder::read_array() { return next(kind::array).size; }
+
+std::uint32_t decoder::read_map_size() { return next(kind::map).size; }
+
+void decoder::read_value(functions::value& v) {
+  if (skip_nil()) {
+    v.data = std::monostate{};
+    return;
+  }
+  const std::uint32_t elements = read_array();
+  if (failure_)
+    return;
+  if (elements < 2)
+    return fail("a value takes 2 or 3 elements, here are " + std::to_string(elements));
+  const auto type = read_natural(0, range_of<functions::datatype>.last);
+  if (type == 0) {
+    read_list(v);
+    return skip(elements - 2);
+  }
+  if (elements < 3)
+    return fail("a tensor takes 3 elements, here are 2");
+  v.data = read_tensor(type);
+  skip(elements - 3);
+}
+
+void decoder::read_list(functions::value& v) {
+  functions::value_list list;
+  read_vector(list);
+  v.data = std::move(list);
+}
+
+functions::tensor decoder::read_tensor(std::uint64_t type) {
+  functions::tensor t;
+  t.type = static_cast<functions::datatype>(type);
+  read(t.shape);
+  t.data = read_place();
+  if (failure_)
+    return {};
+  if (const auto valid = functions::validate(t); !valid.ok())
+    fail(valid.error().message);
+  return t;
+}
+
+shared_bytes decoder::read_place() {
+  switch (peek_kind()) {
+  case kind::nil: next(); return {};
+  case kind::natural: return read_payload();
+  case kind::array: return read_arena_bytes();
+  default: fail("a tensor's place is nil, a number or an array, here is " + std::string{to_string(peek_kind())}); return {};
+  }
+}
+
+shared_bytes decoder::read_payload() {
+  const std::uint64_t frame = read_natural(0, std::numeric_limits<std::uint64_t>::max());
+  if (failure_)
+    return {};
+  if (frame < next_payload_) {
+    fail("payload frame " + std::to_string(frame) + " is out of order");
+    return {};
+  }
+  if (frame >= payloads_.size()) {
+    fail("payload frame " + std::to_string(frame) + " is missing, the message has " + std::to_string(payloads_.size()));
+    return {};
+  }
+  next_payload_ = frame + 1;
+  return payloads_[frame];
+}
+
+shared_bytes decoder::read_arena_bytes() {
+  arena_ref ref;
+  read(ref);
+  if (failure_)
+    return {};
+  if (arenas_ == nullptr) {
+    fail("a reference to shared memory, from a peer that may not send any");
+    return {};
+  }
+  auto bytes = arenas_->resolve(ref);
+  if (!bytes.ok()) {
+    fail(bytes.error().message, bytes.error().code);
+    return {};
+  }
+  return *std::move(bytes);
+}
+
+} // namespace squall::wire::detail

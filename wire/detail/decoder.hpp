@@ -1,0 +1,172 @@
+#pragma once
+
+#include "base/fields.hpp"
+#include "wire/codec.hpp"
+#include "wire/detail/enums.hpp"
+#include "wire/detail/tokens.hpp"
+#include "wire/detail/types.hpp"
+
+#include <array>
+#include <limits>
+#include <utility>
+
+namespace squall::wire::detail {
+
+/// What a header may decode to. Without this, a megabyte of empty arrays would become hundreds of megabytes of structs.
+inline constexpr std::size_t max_decoded_bytes = 64ull << 20;
+
+/// Reads one message. The first fault is kept, with the path of the field; after it every read does nothing.
+class decoder {
+public:
+  decoder(const std::vector<token>& tokens, const std::vector<shared_bytes>& payloads, arena_map* arenas)
+      : tokens_(tokens), payloads_(payloads), arenas_(arenas) {}
+
+  template <class Message>
+  result<Message> message() {
+    Message body;
+    read_head(static_cast<std::uint16_t>(Message::type));
+    read(body);
+    if (failure_)
+      return *std::move(failure_);
+    return body;
+  }
+
+private:
+  /// Gives each field of a struct the next element of its array, as long as there are any.
+  struct field_reader {
+    decoder& from;
+    std::uint32_t left;
+    template <class T>
+    void operator()(const char* name, T& field) {
+      if (left == 0 || from.failure_)
+        return;
+      --left;
+      from.enter(name);
+      from.read(field);
+      from.leave();
+    }
+  };
+  struct path_step {
+    std::string_view name; ///< empty: an index
+    std::size_t index = 0;
+  };
+
+  template <class T>
+  void read(T& v) {
+    static_assert(!is_time_point<T>, "points in time do not travel; send a duration");
+    if (failure_)
+      return;
+    if constexpr (std::is_same_v<T, bool>) {
+      v = read_bool();
+    } else if constexpr (std::is_enum_v<T>) {
+      v = static_cast<T>(read_natural(range_of<T>.first, range_of<T>.last));
+    } else if constexpr (std::is_unsigned_v<T>) {
+      v = static_cast<T>(read_natural(0, std::numeric_limits<T>::max()));
+    } else if constexpr (std::is_integral_v<T>) {
+      v = static_cast<T>(read_integer(std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+    } else if constexpr (std::is_floating_point_v<T>) {
+      v = static_cast<T>(read_real());
+    } else if constexpr (std::is_same_v<T, duration>) {
+      v = duration{read_integer(duration::min().count(), duration::max().count())};
+    } else if constexpr (is_strong_id<T>) {
+      v = T{read_natural(0, std::numeric_limits<std::uint64_t>::max())};
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      v = read_text();
+    } else if constexpr (std::is_same_v<T, functions::value>) {
+      read_value(v);
+    } else if constexpr (is_vector<T>) {
+      read_vector(v);
+    } else if constexpr (is_text_map<T>) {
+      read_map(v);
+    } else if constexpr (is_optional<T>) {
+      if (!skip_nil())
+        read(v.emplace());
+    } else if constexpr (is_variant<T>) {
+      read_variant(v, std::make_index_sequence<std::variant_size_v<T>>{});
+    } else if constexpr (has_fields<T>) {
+      field_reader fields{*this, read_array()};
+      T::fields(v, fields);
+      skip(fields.left);
+    } else {
+      static_assert(no_codec_for<T>, "this type cannot be a field of a message");
+    }
+  }
+
+  template <class T>
+  void read_vector(std::vector<T>& v) {
+    const std::uint32_t count = read_array();
+    if (!charge(count, sizeof(T)))
+      return;
+    v.resize(count);
+    for (std::uint32_t i = 0; i < count && !failure_; ++i) {
+      enter(i);
+      read(v[i]);
+      leave();
+    }
+  }
+
+  template <class T>
+  void read_map(std::map<std::string, T>& v) {
+    constexpr std::size_t tree_node_bytes = 32;
+    const std::uint32_t count = read_map_size();
+    if (!charge(count, sizeof(T) + sizeof(std::string) + tree_node_bytes))
+      return;
+    for (std::uint32_t i = 0; i < count && !failure_; ++i) {
+      enter(i);
+      read(v[read_text()]);
+      leave();
+    }
+  }
+
+  template <class... Ts, std::size_t... Is>
+  void read_variant(std::variant<Ts...>& v, std::index_sequence<Is...>) {
+    const std::uint32_t left = read_array();
+    if (left < 2)
+      return fail("a variant takes 2 elements, here are " + std::to_string(left));
+    const std::uint64_t alternative = read_natural(0, sizeof...(Ts) - 1);
+    ((alternative == Is && !failure_ ? read(v.template emplace<Is>()) : void()), ...);
+    skip(left - 2);
+  }
+
+  void read_head(std::uint16_t type);
+  bool read_bool();
+  std::uint64_t read_natural(std::uint64_t least, std::uint64_t most);
+  std::int64_t read_integer(std::int64_t least, std::int64_t most);
+  double read_real();
+  std::string read_text();
+  std::uint32_t read_array();
+  std::uint32_t read_map_size();
+  void read_value(functions::value& v);
+  void read_list(functions::value& v);
+  functions::tensor read_tensor(std::uint64_t type);
+  shared_bytes read_place();
+  shared_bytes read_payload();
+  shared_bytes read_arena_bytes();
+
+  /// The next element, taken; a nil after a failure or past the end.
+  token next(token::kind wanted);
+  token next();
+  [[nodiscard]] token::kind peek_kind() const;
+  bool skip_nil();
+  void skip(std::uint32_t elements);
+  /// Counts memory that is about to be made; false (and a failure) when it is too much.
+  bool charge(std::size_t count, std::size_t each_bytes);
+
+  void enter(std::string_view name) { path_[depth_++] = {name, 0}; }
+  void enter(std::size_t index) { path_[depth_++] = {{}, index}; }
+  void leave() { --depth_; }
+  void fail(std::string what, errc code = errc::corrupt);
+  [[nodiscard]] std::string path() const;
+
+  const std::vector<token>& tokens_;
+  const std::vector<shared_bytes>& payloads_;
+  arena_map* arenas_;
+  std::size_t position_ = 0;
+  std::size_t decoded_bytes_ = 0;
+  std::uint64_t next_payload_ = 0; ///< frames are mentioned in their order, each at most once
+  std::optional<error> failure_;
+  std::size_t depth_ = 0;
+  std::array<path_step, max_depth + 1> path_; ///< each step stands for one array or map around the element
+};
+
+} // namespace squall::wire::detail
