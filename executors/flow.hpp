@@ -40,6 +40,9 @@ public:
   void complete(stage_index stage, std::uint32_t element, std::vector<functions::value> outputs);
   void fail(stage_index stage, std::uint32_t element, const error& why);
 
+  /// The driver cannot do what was decided about the stage: the call fails.
+  void abort(stage_index stage, const error& why) { give_up(stage, why.code, why.message); }
+
   /// The call is so old now; ages later facts, and ends the waits of joins. To be called before other facts.
   void pass_time(duration age);
 
@@ -97,8 +100,8 @@ public:
   /// The DAG's outputs, once finished().
   [[nodiscard]] std::vector<functions::value> outputs() const;
 
-  /// The figures of a stage that is ready, to add to until its last element has ended.
-  [[nodiscard]] calls::stage_trace& trace_of(stage_index stage);
+  /// The figures of a stage that is ready and has not ended, to add to; null for others.
+  [[nodiscard]] calls::stage_trace* open_trace(stage_index stage);
   /// What is known of all stages, ascending.
   [[nodiscard]] std::vector<calls::stage_trace> trace() const;
   /// The part of it that was not asked for `node` before.

@@ -80,11 +80,11 @@ std::vector<value> flow::outputs() const {
 // -- figures
 // -------------------------------------------------------------------------------------------------------------
 
-calls::stage_trace& flow::trace_of(stage_index stage) {
-  const auto found =
-      std::find_if(running_.begin(), running_.end(), [&](const running_stage& r) { return r.stage == stage; });
-  SQUALL_CHECK(found != running_.end(), stage);
-  return found->trace;
+calls::stage_trace* flow::open_trace(stage_index stage) {
+  for (auto& r : running_)
+    if (r.stage == stage)
+      return &r.trace;
+  return nullptr;
 }
 
 void flow::log(const calls::stage_trace& trace, bool ended) {
