@@ -17,7 +17,6 @@
 
 #include <caf/config.hpp>
 #include <fmt/format.h>
-#include <zmq.h>
 
 namespace squall::cluster {
 
@@ -91,11 +90,8 @@ finding look_at_port(const std::string& address) {
 }
 
 finding look_at_versions() {
-  int major = 0;
-  int minor = 0;
-  int patch = 0;
-  ::zmq_version(&major, &minor, &patch);
-  return {grade::good, "versions", fmt::format("squall {}, ZeroMQ {}.{}.{}, CAF {}", SQUALL_VERSION, major, minor, patch, CAF_VERSION), ""};
+  return {grade::good, "versions", fmt::format("squall {}, CAF {}.{}.{}", SQUALL_VERSION, CAF_MAJOR_VERSION, CAF_MINOR_VERSION, CAF_PATCH_VERSION),
+          ""};
 }
 
 } // namespace

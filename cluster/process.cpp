@@ -80,13 +80,11 @@ struct process_parts {
   actors::bridge& bridge;
   logger& log;
   std::shared_ptr<wire::arena_map> arenas;
-  std::shared_ptr<wire::arena> arena;
+  kvs::store* store; ///< null unless this process hosts the store
 };
 
-result<> host_store(process_parts& parts) {
-  SQUALL_ASSIGN(store, kvs::open_rocksdb(parts.spec.data_folder + "/store"));
-  parts.bridge.host(wire::role::store, kvs::make_store_service(std::move(store), parts.log), actors::placing::detached);
-  return {};
+void host_store(process_parts& parts) {
+  parts.bridge.host(wire::role::store, kvs::make_store_service(*parts.store, parts.arenas, parts.log), actors::placing::detached);
 }
 
 void host_controller(process_parts& parts) {
@@ -108,7 +106,6 @@ void host_controller(process_parts& parts) {
 result<> host_node(process_parts& parts) {
   SQUALL_ASSIGN(arena, wire::arena::create());
   parts.arenas->add(arena);
-  parts.arena = arena;
   const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
   executors::node_options options;
   options.name = parts.spec.node_name;
@@ -134,14 +131,19 @@ result<> serve(const process_spec& spec, int ready_fd, logger& log) {
   ::chmod(spec.data_folder.c_str(), 0700);
   wire::sweep_dead_arenas();
 
+  const bool all = spec.roles == "all";
+  std::unique_ptr<kvs::store> store; // outlives the bridge and with it the role that serves it
+  if (all || spec.roles == "store") {
+    SQUALL_ASSIGN(opened, kvs::open_rocksdb(spec.data_folder + "/store"));
+    store = std::move(opened);
+  }
   actors::bridge_options options;
   options.endpoint = spec.endpoint;
   options.keys = keys;
   SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
-  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), nullptr};
-  const bool all = spec.roles == "all";
-  if (all || spec.roles == "store")
-    SQUALL_TRY(host_store(parts));
+  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get()};
+  if (store)
+    host_store(parts);
   if (all || spec.roles == "controller")
     host_controller(parts);
   if (all || spec.roles == "node")

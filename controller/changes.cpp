@@ -27,15 +27,21 @@ void controller_service::load_catalogue() {
   store_->list(function_prefix, [this](result<std::vector<std::string>> functions) {
     if (!functions) {
       log_.warn("controller", "the store does not answer: trying again", {{"error", functions.error().message}});
-      return load_catalogue();
+      return read_catalogue_later();
     }
     store_->list(dag_prefix, [this, keys = std::move(functions).value()](result<std::vector<std::string>> dags) mutable {
       if (!dags)
-        return load_catalogue();
+        return read_catalogue_later();
       keys.insert(keys.end(), dags->begin(), dags->end());
       load_entries(std::move(keys));
     });
   });
+}
+
+/// Not at once: an answer may come before the question returns, when nothing can be sent.
+void controller_service::read_catalogue_later() {
+  retry_catalogue_ = post_->now() + std::chrono::milliseconds{500};
+  arm();
 }
 
 void controller_service::load_entries(std::vector<std::string> keys) {

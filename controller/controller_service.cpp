@@ -217,6 +217,10 @@ void controller_service::on_alarm() {
     event_log_->flush(now);
   if (store_->next_alarm() <= now)
     store_->on_alarm();
+  if (retry_catalogue_ <= now) {
+    retry_catalogue_ = never;
+    load_catalogue();
+  }
   if (next_sweep_ <= now) {
     sweep();
     next_sweep_ = now + sweep_interval;
@@ -226,7 +230,7 @@ void controller_service::on_alarm() {
 }
 
 void controller_service::arm() {
-  time_point at = std::min(scheduler_.next_deadline().value_or(never), store_->next_alarm());
+  time_point at = std::min({scheduler_.next_deadline().value_or(never), store_->next_alarm(), retry_catalogue_});
   if (event_log_)
     at = std::min(at, event_log_->flush_due().value_or(never));
   if (!nodes_.empty() || !clients_.empty())

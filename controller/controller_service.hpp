@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/role.hpp"
+#include "base/fields.hpp"
 #include "base/log.hpp"
 #include "policy/scheduler.hpp"
 #include "wire/arena.hpp"
@@ -25,6 +26,33 @@ struct controller_options {
   std::size_t records_kept = 10'000;       ///< ended calls that can be described
   policy::scheduler_config scheduler;
   std::function<void()> on_shutdown;       ///< a client asked the cluster to stop
+};
+
+/// The answer to the query "status", as JSON.
+struct controller_status {
+  std::string cluster;
+  std::uint64_t epoch = 0;
+  bool ready = false;
+  std::string policy;
+  std::uint64_t nodes = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t calls_running = 0;
+  std::uint64_t calls_ended = 0;
+  std::uint64_t facts_left_out = 0;
+  duration up{0};
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("cluster", s.cluster);
+    v("epoch", s.epoch);
+    v("ready", s.ready);
+    v("policy", s.policy);
+    v("nodes", s.nodes);
+    v("clients", s.clients);
+    v("calls_running", s.calls_running);
+    v("calls_ended", s.calls_ended);
+    v("facts_left_out", s.facts_left_out);
+    v("up_ns", s.up);
+  }
 };
 
 /// The controller role: admits and places calls by `policy::scheduler`, keeps the catalogue, nodes and records, and answers queries. Runs inline in the bridge.

@@ -159,32 +159,6 @@ struct call_view {
   }
 };
 
-struct status_view {
-  std::string cluster;
-  std::uint64_t epoch = 0;
-  bool ready = false;
-  std::string policy;
-  std::uint64_t nodes = 0;
-  std::uint64_t clients = 0;
-  std::uint64_t calls_running = 0;
-  std::uint64_t calls_ended = 0;
-  std::uint64_t facts_left_out = 0;
-  duration up{0};
-  template <class S, class V>
-  static void fields(S& s, V& v) {
-    v("cluster", s.cluster);
-    v("epoch", s.epoch);
-    v("ready", s.ready);
-    v("policy", s.policy);
-    v("nodes", s.nodes);
-    v("clients", s.clients);
-    v("calls_running", s.calls_running);
-    v("calls_ended", s.calls_ended);
-    v("facts_left_out", s.facts_left_out);
-    v("up_ns", s.up);
-  }
-};
-
 struct metric_view {
   const metric_sample* sample = nullptr;
   template <class S, class V>
@@ -315,7 +289,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "policy")
     return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
   if (kind == "status")
-    return calls::to_json(status_view{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(), nodes_.size(), clients_.size(),
+    return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(), nodes_.size(), clients_.size(),
                                       calls_.running().size(), statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
                                       now - started_});
   if (kind == "metrics")

@@ -18,6 +18,7 @@ struct scheduler_config {
   std::uint32_t max_calls_per_client = 20'000; ///< the same for one client
   duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended
   duration deadline_grace = std::chrono::milliseconds{200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
+  duration move_cost = std::chrono::milliseconds{1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
 
   friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
   template <class S, class V>
@@ -27,6 +28,7 @@ struct scheduler_config {
     v("max_calls_per_client", s.max_calls_per_client);
     v("sequence_timeout_ns", s.sequence_timeout);
     v("deadline_grace_ns", s.deadline_grace);
+    v("move_cost_ns", s.move_cost);
   }
 };
 

@@ -46,6 +46,8 @@ public:
   virtual ~arena() = default;
 
   [[nodiscard]] virtual std::uint64_t id() const = 0;
+  /// The whole file in this process's memory.
+  [[nodiscard]] virtual std::span<const std::byte> memory() const = 0;
 
   /// A block to write to, then to freeze. Fails as overloaded when the arena is full.
   struct block {
@@ -57,7 +59,10 @@ public:
   /// The block as immutable bytes. Its memory is reused when release() was called and the last copy of the bytes is gone.
   [[nodiscard]] virtual shared_bytes freeze(const block& b) = 0;
 
-  /// Gives a frozen block back (allowed once per block; unknown offsets are ignored).
+  /// The bytes of a reference into this arena, which count as a reader. Fails as corrupt when no block holds them.
+  [[nodiscard]] virtual result<shared_bytes> read(const arena_ref& ref) = 0;
+
+  /// Gives a block back, frozen or not (allowed once per block; references that are no block's start are ignored).
   virtual void release(const arena_ref& ref) = 0;
 
   [[nodiscard]] virtual std::size_t used_bytes() const = 0;

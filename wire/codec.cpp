@@ -2,7 +2,7 @@
 
 #include <exception>
 #include <msgpack/null_visitor.hpp>
-#include <msgpack/parse.hpp>
+#include <msgpack/unpack.hpp>
 
 namespace squall::wire {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <msgpack/null_visitor.hpp>
-#include <msgpack/parse.hpp>
+#include <msgpack/unpack.hpp>
 
 namespace squall::wire::detail {
 

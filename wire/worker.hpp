@@ -4,7 +4,8 @@
 
 /// What a node and a worker process (the model host, later the workers of user code) say to each other over a Unix stream socket.
 /// A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header, payloads; all little-endian. The header is that of
-/// docs/wire.md with message types from 256 on.
+/// docs/wire.md with message types from 256 on. The request in the header of `load` is the variant, in that of `run` the batch, so that even
+/// one whose body does not decode (a reference to memory that is gone) gets its answer.
 namespace squall::wire {
 
 namespace worker {
@@ -111,12 +112,16 @@ struct done {
   SQUALL_WORKER_MESSAGE(5);
   batch_id batch;
   duration executed{0};
-  std::vector<item_result> items;
+  std::vector<item_result> items; ///< as many as the batch had, in their order; none when `code` is not ok
+  errc code = errc::ok;           ///< why the batch as a whole did not run, or its results could not be sent
+  std::string message;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("batch", s.batch);
     v("executed_ns", s.executed);
     v("items", s.items);
+    v("code", s.code);
+    v("message", s.message);
   }
 };
 

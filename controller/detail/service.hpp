@@ -92,6 +92,7 @@ private:
 
   // -- the catalogue (changes.cpp) --
   void load_catalogue();
+  void read_catalogue_later();
   void load_entries(std::vector<std::string> keys);
   void restore_entry(const std::string& key, const shared_bytes& bytes);
   void on_apply(const actors::incoming& from, functions::function_spec spec, bool replace);
@@ -117,6 +118,7 @@ private:
   std::unique_ptr<actors::store_client> store_;
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
+  time_point retry_catalogue_ = never;
   call_table calls_;
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;

@@ -98,9 +98,9 @@ class Wear(NamedTuple):
 
 LEVELS = [
     Wear(0.0, (0.85, 1.0), (0.0, 0.0), (0.0, 1.0), (1.0, 1.0), None),
-    Wear(1.0, (0.6, 0.95), (0.005, 0.025), (1.0, 6.0), (1.0, 1.0), None),
-    Wear(2.5, (0.35, 0.65), (0.03, 0.055), (8.0, 20.0), (0.7, 1.0), (30, 60)),
-    Wear(4.0, (0.3, 0.5), (0.04, 0.07), (12.0, 22.0), (0.6, 0.9), (20, 45)),
+    Wear(1.0, (0.65, 0.95), (0.0, 0.02), (1.0, 4.0), (1.0, 1.0), None),
+    Wear(2.0, (0.35, 0.65), (0.025, 0.05), (8.0, 18.0), (0.7, 1.0), (35, 65)),
+    Wear(4.0, (0.28, 0.48), (0.042, 0.072), (12.0, 23.0), (0.55, 0.85), (18, 42)),
 ]
 
 
@@ -125,10 +125,10 @@ def number(rng: np.random.Generator) -> str:
         f"{1 + n[0]:02d}:{(n[1] * 6 + n[2]) % 60:02d}",
         f"20{n[0]}{n[1]}-{1 + n[2]:02d}-{1 + n[3] * 2:02d}",
         f"No.{n[0]}{n[1]}{n[2]}",
-        f"{chr(65 + n[0])}{chr(65 + 2 * n[1])}-{n[2]}{n[3]}{n[4]}{n[5]}",
+        # Letters that no typeface makes look like a digit.
+        f"{'ABCDEFHKMR'[n[6]]}{'GJLNPTUVXY'[n[7]]}-{n[2]}{n[3]}{n[4]}{n[5]}",
         f"+{n[0] + 1}{n[1]}-{n[2]}{n[3]}{n[4]}-{n[5]}{n[6]}{n[7]}",
         f"({n[0]}{n[1]})",
-        f"#{n[0]}{n[1]}{n[2]}{n[3]}",
     ]
     return pick(rng, forms)
 
@@ -163,7 +163,8 @@ def sentence(rng: np.random.Generator) -> str:
 
 
 def font_at(path: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(FONTS_ROOT / path), size)
+    # The other engine is there only on hosts that have libfribidi, and spaces text differently.
+    return ImageFont.truetype(str(FONTS_ROOT / path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def colors(rng: np.random.Generator, contrast: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,10 @@
 #pragma once
 
 #include "base/fields.hpp"
+#include "calls/field_kinds.hpp"
 #include "wire/codec.hpp"
 #include "wire/detail/enums.hpp"
 #include "wire/detail/tokens.hpp"
-#include "wire/detail/types.hpp"
 
 #include <array>
 #include <limits>
@@ -53,7 +53,7 @@ private:
 
   template <class T>
   void read(T& v) {
-    static_assert(!is_time_point<T>, "points in time do not travel; send a duration");
+    static_assert(!std::is_same_v<T, time_point>, "points in time do not travel; send a duration");
     if (failure_)
       return;
     if constexpr (std::is_same_v<T, bool>) {
@@ -68,27 +68,27 @@ private:
       v = static_cast<T>(read_real());
     } else if constexpr (std::is_same_v<T, duration>) {
       v = duration{read_integer(duration::min().count(), duration::max().count())};
-    } else if constexpr (is_strong_id<T>) {
+    } else if constexpr (calls::strong_id_type<T>) {
       v = T{read_natural(0, std::numeric_limits<std::uint64_t>::max())};
     } else if constexpr (std::is_same_v<T, std::string>) {
       v = read_text();
     } else if constexpr (std::is_same_v<T, functions::value>) {
       read_value(v);
-    } else if constexpr (is_vector<T>) {
+    } else if constexpr (calls::vector_type<T>) {
       read_vector(v);
-    } else if constexpr (is_text_map<T>) {
+    } else if constexpr (calls::map_type<T>) {
       read_map(v);
-    } else if constexpr (is_optional<T>) {
+    } else if constexpr (calls::optional_type<T>) {
       if (!skip_nil())
         read(v.emplace());
-    } else if constexpr (is_variant<T>) {
+    } else if constexpr (calls::variant_type<T>) {
       read_variant(v, std::make_index_sequence<std::variant_size_v<T>>{});
     } else if constexpr (has_fields<T>) {
       field_reader fields{*this, read_array()};
       T::fields(v, fields);
       skip(fields.left);
     } else {
-      static_assert(no_codec_for<T>, "this type cannot be a field of a message");
+      static_assert(!sizeof(T), "no field of a message can be of this type");
     }
   }
 

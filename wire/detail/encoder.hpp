@@ -1,8 +1,8 @@
 #pragma once
 
 #include "base/fields.hpp"
+#include "calls/field_kinds.hpp"
 #include "wire/codec.hpp"
-#include "wire/detail/types.hpp"
 
 #include <array>
 #include <cstring>
@@ -67,7 +67,7 @@ private:
 
   template <class T>
   void put(const T& v) {
-    static_assert(!is_time_point<T>, "points in time do not travel; send a duration");
+    static_assert(!std::is_same_v<T, time_point>, "points in time do not travel; send a duration");
     if constexpr (std::is_same_v<T, bool>) {
       v ? packer_.pack_true() : packer_.pack_false();
     } else if constexpr (std::is_enum_v<T>) {
@@ -80,28 +80,28 @@ private:
       packer_.pack_double(v);
     } else if constexpr (std::is_same_v<T, duration>) {
       packer_.pack_int64(v.count());
-    } else if constexpr (is_strong_id<T>) {
+    } else if constexpr (calls::strong_id_type<T>) {
       packer_.pack_uint64(v.value);
     } else if constexpr (std::is_same_v<T, std::string>) {
       put_text(v);
     } else if constexpr (std::is_same_v<T, functions::value>) {
       put_value(v);
-    } else if constexpr (is_vector<T>) {
+    } else if constexpr (calls::vector_type<T>) {
       packer_.pack_array(static_cast<std::uint32_t>(v.size()));
       for (const auto& element : v)
         put(element);
-    } else if constexpr (is_text_map<T>) {
+    } else if constexpr (calls::map_type<T>) {
       packer_.pack_map(static_cast<std::uint32_t>(v.size()));
       for (const auto& [key, element] : v) {
         put_text(key);
         put(element);
       }
-    } else if constexpr (is_optional<T>) {
+    } else if constexpr (calls::optional_type<T>) {
       if (v.has_value())
         put(*v);
       else
         packer_.pack_nil();
-    } else if constexpr (is_variant<T>) {
+    } else if constexpr (calls::variant_type<T>) {
       packer_.pack_array(2);
       packer_.pack_uint64(v.index());
       std::visit([this](const auto& alternative) { put(alternative); }, v);
@@ -111,7 +111,7 @@ private:
       packer_.pack_array(counter.count);
       T::fields(v, *this);
     } else {
-      static_assert(no_codec_for<T>, "this type cannot be a field of a message");
+      static_assert(!sizeof(T), "no field of a message can be of this type");
     }
   }
 

@@ -1,0 +1,125 @@
+#include "policy/detail/node_queue_state.hpp"
+#include "policy/detail/snapshot.hpp"
+
+#include <algorithm>
+
+namespace squall::policy {
+
+using namespace detail;
+
+namespace {
+
+constexpr std::uint32_t snapshot_version = 1;
+
+bool lanes_ascend(const resource_state& r) {
+  return std::is_sorted(r.lanes.begin(), r.lanes.end(), [](const lane_state& a, const lane_state& b) { return !(b.id < a.id) && a.id != b.id; });
+}
+
+error damaged(std::string what) { return {errc::corrupt, "node queue snapshot: " + std::move(what), {}}; }
+
+} // namespace
+
+void node_queue::state::save(calls::binary_writer& out) const {
+  out.write(snapshot_version);
+  out.write(config);
+  out.write(seed);
+  out.write(now);
+  out.write(cpu);
+  out.write(gpu);
+  write_map(out, variants);
+  write_map(out, items);
+  write_map(out, queued_calls);
+  write_map(out, running);
+  out.write(wanting);
+  out.write(last_item);
+  out.write(batches);
+  out.write(item_gap_ns);
+  out.write(last_start);
+  out.write(commands);
+}
+
+result<> node_queue::state::load(std::span<const std::byte> snapshot) {
+  calls::binary_reader in{snapshot};
+  std::uint32_t version = 0;
+  in.read(version);
+  SQUALL_TRY(in.status("node queue snapshot"));
+  if (version != snapshot_version)
+    return {errc::unsupported, "node queue snapshot: is of version " + std::to_string(version) + ", this program reads version " +
+                                   std::to_string(snapshot_version)};
+  in.read(config);
+  in.read(seed);
+  in.read(now);
+  in.read(cpu);
+  in.read(gpu);
+  read_map(in, variants);
+  read_map(in, items);
+  read_map(in, queued_calls);
+  read_map(in, running);
+  in.read(wanting);
+  in.read(last_item);
+  in.read(batches);
+  in.read(item_gap_ns);
+  in.read(last_start);
+  in.read(commands);
+  SQUALL_TRY(in.finish("node queue snapshot"));
+  return rebuild();
+}
+
+/// Checks what the code relies on, and fills in what the snapshot leaves out because it follows from the rest.
+result<> node_queue::state::rebuild() {
+  for (resource_state* r : {&cpu, &gpu}) {
+    if (!lanes_ascend(*r))
+      return damaged("its lanes do not ascend");
+    for (const lane_state& lane : r->lanes) {
+      if (lane.batch && running.find(lane.batch) == nullptr)
+        return damaged("lane " + to_string(lane.id) + " runs a batch that does not exist");
+      r->idle += lane.batch ? 0 : 1;
+    }
+  }
+  for (const variant_id id : variants.sorted_ids()) {
+    const slot_index slot = variants.find_slot(id);
+    const queued_variant& v = variants.at(slot);
+    if (v.info.id != id || v.info.max_batch == 0 || v.where > residency::resident)
+      return damaged("variant " + to_string(id) + " does not fit together");
+    if (v.info.needs_load && v.where != residency::absent)
+      used_bytes += v.info.memory_bytes;
+    if (v.armed)
+      holds.set(slot, v.hold, id.value);
+  }
+  // Items ascend in order of arrival, which is the order of the lists.
+  for (const item_id id : items.sorted_ids()) {
+    const slot_index slot = items.find_slot(id);
+    const item_state& item = items.at(slot);
+    const slot_index variant = variants.find_slot(item.variant);
+    if (variant == no_slot || queued_calls.find(item.call) == nullptr)
+      return damaged("item " + to_string(id) + " has no variant or no call");
+    index_item(slot, variant);
+  }
+  for (const variant_id id : wanting)
+    if (const queued_variant* v = variants.find(id); v == nullptr || v->order.empty())
+      return damaged("variant " + to_string(id) + " is to be loaded without need");
+  for (const call_id id : queued_calls.sorted_ids())
+    if (queued_calls.find(id)->items.first == no_slot)
+      return damaged("call " + to_string(id) + " has no items");
+  return {};
+}
+
+std::vector<std::byte> node_queue::save() const {
+  calls::binary_writer out;
+  state_->save(out);
+  return out.take();
+}
+
+result<std::unique_ptr<node_queue>> node_queue::restore(std::span<const std::byte> snapshot) {
+  auto restored = std::make_unique<state>();
+  SQUALL_TRY(restored->load(snapshot));
+  return std::unique_ptr<node_queue>{new node_queue(std::move(restored))};
+}
+
+std::uint64_t node_queue::hash() const {
+  fnv1a hash;
+  hash.add(save());
+  return hash.value();
+}
+
+} // namespace squall::policy

@@ -1,0 +1,338 @@
+#include "policy/scheduler.hpp"
+
+#include "policy/detail/scheduler_state.hpp"
+
+#include <algorithm>
+
+namespace squall::policy {
+
+using namespace detail;
+
+// -- the face -----------------------------------------------------------------------------------------------------------------
+
+scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
+  state_->config = config;
+  state_->seed = seed;
+  state_->use_policy(config.policy);
+}
+scheduler::scheduler(std::unique_ptr<state> restored) : state_(std::move(restored)) {}
+scheduler::~scheduler() = default;
+
+void scheduler::step(time_point now, const placing::event& fact) {
+  SQUALL_CHECK(now >= state_->now, to_ns(now), to_ns(state_->now));
+  state_->now = now;
+  // The fact goes first: an answer that is there when its deadline is noticed still counts.
+  std::visit([this](const auto& f) { state_->on(f); }, fact);
+  state_->expire();
+}
+
+std::vector<placing::command> scheduler::take_commands() { return std::exchange(state_->commands, {}); }
+
+std::optional<time_point> scheduler::next_deadline() const {
+  const auto call = state_->call_timers.first();
+  const auto sequence = state_->sequence_timers.first();
+  if (call && sequence)
+    return std::min(*call, *sequence);
+  return call ? call : sequence;
+}
+
+const std::string& scheduler::policy_name() const { return state_->policy_name; }
+std::size_t scheduler::calls_in_flight() const { return state_->in_flight.size(); }
+
+// -- the catalogue ------------------------------------------------------------------------------------------------------------
+
+void scheduler::state::on(const placing::function_registered& fact) {
+  slot_index slot = functions.find_slot(fact.id);
+  if (slot == no_slot)
+    slot = functions.insert(fact.id);
+  functions.at(slot).stateful = fact.stateful;
+  for (const placing::variant_info& info : fact.variants) {
+    slot_index v = variants.find_slot(info.id);
+    if (v == no_slot)
+      v = variants.insert(info.id);
+    variants.at(v).info = info;
+  }
+}
+
+bool dag_state::derive() {
+  std::vector<std::uint32_t> at_depth;
+  order.clear();
+  for (stage_index i = 0; i < stages.size(); ++i) {
+    stages[i].depth = 0;
+    for (const stage_index producer : stages[i].info.producers) {
+      if (producer >= i)
+        return false;
+      stages[i].depth = std::max(stages[i].depth, stages[producer].depth + 1);
+    }
+    if (stages[i].executed.size() != stages[i].info.variants.size())
+      return false;
+    at_depth.resize(std::max<std::size_t>(at_depth.size(), stages[i].depth + 1));
+    ++at_depth[stages[i].depth];
+    order.push_back(i);
+  }
+  for (stage_state& s : stages)
+    s.alone = at_depth[s.depth] == 1;
+  std::stable_sort(order.begin(), order.end(), [this](stage_index a, stage_index b) { return stages[a].depth < stages[b].depth; });
+  return true;
+}
+
+void scheduler::state::on(const placing::dag_registered& fact) {
+  dag_state dag;
+  for (const placing::stage_info& info : fact.stages) {
+    stage_state& stage = dag.stages.emplace_back();
+    stage.info = info;
+    stage.executed.resize(info.variants.size());
+    const function_state* function = functions.find(info.function);
+    stage.stateful = function != nullptr && function->stateful;
+  }
+  if (!dag.derive())
+    return; // not a DAG: calls of it are told that it is not registered
+  slot_index slot = dags.find_slot(fact.id);
+  if (slot == no_slot)
+    slot = dags.insert(fact.id);
+  dag.calls = dags.at(slot).calls;
+  dags.at(slot) = std::move(dag);
+}
+
+void scheduler::state::on(const placing::dag_removed& fact) {
+  const slot_index slot = dags.find_slot(fact.id);
+  if (slot == no_slot)
+    return;
+  dags.at(slot).removed = true;
+  if (dags.at(slot).calls == 0)
+    dags.erase(slot);
+}
+
+void scheduler::state::use_policy(std::string_view name) {
+  if (auto wanted = make_placement_policy(name, seed)) {
+    policy = std::move(wanted);
+    policy_name = name;
+    return;
+  }
+  std::string known;
+  for (const std::string& n : placement_policy_names())
+    known += (known.empty() ? "" : ", ") + n;
+  commands.emplace_back(placing::policy_refused{std::string{name}, "no policy is called '" + std::string{name} + "'; known: " + known});
+  if (!policy) { // the configuration names none that is known
+    policy = make_placement_policy("fifo", seed);
+    policy_name = "fifo";
+  }
+}
+
+void scheduler::state::on(const placing::policy_set& fact) {
+  if (fact.name != policy_name)
+    use_policy(fact.name);
+}
+
+// -- nodes --------------------------------------------------------------------------------------------------------------------
+
+node_state* scheduler::state::find_node(node_id id) {
+  const auto at = std::lower_bound(nodes.begin(), nodes.end(), id, [](const node_state& n, node_id i) { return n.id < i; });
+  return at != nodes.end() && at->id == id ? &*at : nullptr;
+}
+
+void scheduler::state::on(const placing::node_joined& fact) {
+  node_state* node = find_node(fact.id);
+  if (node == nullptr) {
+    const auto at = std::lower_bound(nodes.begin(), nodes.end(), fact.id, [](const node_state& n, node_id i) { return n.id < i; });
+    node = &*nodes.insert(at, node_state{});
+    node->id = fact.id;
+  }
+  node->memory_bytes = fact.memory_bytes;
+  node->cpu.lanes = node->gpu.lanes = 0;
+  for (const placing::lane_info& lane : fact.lanes)
+    ++node->share(lane.resource).lanes;
+}
+
+void scheduler::state::on(const placing::node_lost& fact) {
+  node_state* node = find_node(fact.id);
+  if (node == nullptr)
+    return;
+  for (const variant_id v : node->resident)
+    if (variant_state* known = variants.find(v))
+      --known->resident_nodes;
+  nodes.erase(nodes.begin() + (node - nodes.data()));
+  lose_sequences(fact.id);
+
+  std::vector<std::pair<std::uint64_t, call_id>> hit; // in order of arrival
+  for (const call_id id : in_flight.sorted_ids()) {
+    const call_state& call = *in_flight.find(id);
+    if (std::any_of(call.charges.begin(), call.charges.end(), [&](const charge& c) { return c.node == fact.id; }))
+      hit.emplace_back(call.order, id);
+  }
+  std::sort(hit.begin(), hit.end());
+  for (const auto& [order, id] : hit)
+    abandon(in_flight.find_slot(id), errc::unavailable, "node " + to_string(fact.id) + ", which had work of the call, was lost");
+}
+
+void scheduler::state::on(const placing::residency_changed& fact) {
+  node_state* node = find_node(fact.node);
+  variant_state* variant = variants.find(fact.variant);
+  if (node == nullptr || variant == nullptr)
+    return;
+  const auto at = std::lower_bound(node->resident.begin(), node->resident.end(), fact.variant);
+  const bool known = at != node->resident.end() && *at == fact.variant;
+  if (fact.resident && !known) {
+    node->resident.insert(at, fact.variant);
+    ++variant->resident_nodes;
+  } else if (!fact.resident && known) {
+    node->resident.erase(at);
+    --variant->resident_nodes;
+  }
+}
+
+// -- calls --------------------------------------------------------------------------------------------------------------------
+
+error scheduler::state::overloaded(std::string what, std::uint64_t limit) const {
+  return {errc::overloaded, std::move(what) + "; the limit is " + std::to_string(limit), drain_time(end_gap_ns, limit)};
+}
+
+result<> scheduler::state::check_arrival(const placing::call_arrived& fact, const dag_state* dag) {
+  if (in_flight.find(fact.id) != nullptr)
+    return {errc::already_exists, "call " + to_string(fact.id) + " is in flight already"};
+  if (dag == nullptr || dag->removed)
+    return {errc::not_found, "DAG " + to_string(fact.dag) + " is not registered"};
+  if (fact.deadline <= now)
+    return {errc::deadline_exceeded, "the deadline had passed when the call arrived"};
+  if (in_flight.size() >= config.max_calls)
+    return overloaded(std::to_string(in_flight.size()) + " calls are in flight", config.max_calls);
+  const client_state* client = clients.find(fact.client);
+  if (client != nullptr && client->calls >= config.max_calls_per_client)
+    return overloaded("the client has " + std::to_string(client->calls) + " calls in flight", config.max_calls_per_client);
+  return {};
+}
+
+void scheduler::state::on(const placing::call_arrived& fact) {
+  const auto refuse = [&](const error& e) { commands.emplace_back(placing::refuse{fact.id, e.code, e.message, e.retry_after}); };
+  dag_state* dag = dags.find(fact.dag);
+  if (const auto fine = check_arrival(fact, dag); !fine.ok())
+    return refuse(fine.error());
+  sequence_state* sequence = nullptr;
+  if (fact.sequence.id) {
+    const auto found = find_sequence(fact);
+    if (!found.ok())
+      return refuse(found.error());
+    sequence = *found;
+  }
+  const auto placed = place(fact.id, static_cast<bool>(fact.sequence.id), *dag, sequence != nullptr ? sequence->node : node_id{});
+  if (!placed.ok())
+    return refuse(placed.error());
+  if (fact.sequence.id)
+    enter_sequence(sequence != nullptr ? *sequence : begin_sequence(fact.sequence.id, draft.state_node), fact);
+  admit(fact, *dag);
+}
+
+void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+  const slot_index slot = in_flight.insert(fact.id);
+  call_state& call = in_flight.at(slot);
+  call.client = fact.client;
+  call.dag = fact.dag;
+  call.order = ++arrivals;
+  call.deadline = fact.deadline;
+  call.sequence = fact.sequence;
+  std::swap(call.variants, draft.variants);
+  std::swap(call.charges, draft.charges);
+  for (const charge& c : call.charges) {
+    node_share& share = find_node(c.node)->share(c.resource);
+    share.work += c.work;
+    ++share.charges;
+  }
+  ++dag.calls;
+  slot_index client = clients.find_slot(fact.client);
+  if (client == no_slot) {
+    client = clients.insert(fact.client);
+    clients.at(client).calls = 0;
+  }
+  ++clients.at(client).calls;
+  if (fact.deadline != never)
+    call_timers.set(slot, later(fact.deadline, config.deadline_grace), call.order);
+
+  duration finish{0};
+  for (const duration d : draft.finish)
+    finish = std::max(finish, d);
+  commands.emplace_back(placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}});
+}
+
+void scheduler::state::on(const placing::call_ended& fact) {
+  const slot_index slot = in_flight.find_slot(fact.id);
+  if (slot == no_slot)
+    return;
+  learn(in_flight.at(slot), fact);
+  const std::int64_t gap = std::clamp<std::int64_t>((now - last_end).count(), 1, longest_gap_ns);
+  end_gap_ns = averaged(end_gap_ns, gap);
+  last_end = now;
+  release(slot);
+}
+
+void scheduler::state::learn(const call_state& call, const placing::call_ended& fact) {
+  dag_state* dag = dags.find(call.dag);
+  if (dag == nullptr)
+    return;
+  for (const placing::stage_report& report : fact.stages) {
+    if (report.stage >= dag->stages.size() || report.stage >= call.variants.size())
+      continue;
+    stage_state& stage = dag->stages[report.stage];
+    const std::int64_t ran = report.width > 0 ? 1024 : 0;
+    stage.ran_q10 += (ran - stage.ran_q10) / 16;
+    if (report.width == 0 || call.variants[report.stage] >= stage.executed.size())
+      continue;
+    duration& executed = stage.executed[call.variants[report.stage]];
+    executed = duration{averaged(executed.count(), std::max<std::int64_t>(1, report.executed.count() / report.width))};
+    if (stage.info.map)
+      stage.width_q8 = averaged(stage.width_q8, std::int64_t{report.width} * 256);
+  }
+}
+
+/// Takes a call that has ended out of everything that knows it.
+void scheduler::state::release(slot_index slot) {
+  call_state& call = in_flight.at(slot);
+  for (const charge& c : call.charges) {
+    node_state* node = find_node(c.node);
+    if (node == nullptr)
+      continue;
+    node_share& share = node->share(c.resource);
+    // A node that joined anew under its old id owes nothing for what was placed on it before.
+    share.work -= std::min(share.work, c.work);
+    if (share.charges > 0 && --share.charges == 0)
+      share.freed = ++releases;
+  }
+  call_timers.erase(slot);
+  const slot_index client = clients.find_slot(call.client);
+  if (client != no_slot && --clients.at(client).calls == 0)
+    clients.erase(client);
+  const slot_index dag = dags.find_slot(call.dag);
+  if (dag != no_slot && --dags.at(dag).calls == 0 && dags.at(dag).removed)
+    dags.erase(dag);
+  const calls::sequence sequence = call.sequence;
+  const call_id id = in_flight.id_of(slot);
+  in_flight.erase(slot);
+  if (sequence.id)
+    leave_sequence(sequence, id);
+}
+
+void scheduler::state::on(const placing::cancel_requested& fact) {
+  const slot_index slot = in_flight.find_slot(fact.id);
+  if (slot != no_slot)
+    abandon(slot, errc::cancelled, "the client withdrew the call");
+}
+
+void scheduler::state::abandon(slot_index slot, errc code, std::string message) {
+  std::vector<node_id> holders;
+  for (const charge& c : in_flight.at(slot).charges)
+    if (find_node(c.node) != nullptr)
+      holders.push_back(c.node);
+  std::sort(holders.begin(), holders.end());
+  holders.erase(std::unique(holders.begin(), holders.end()), holders.end());
+  commands.emplace_back(placing::abandon{in_flight.id_of(slot), code, std::move(message), std::move(holders)});
+  release(slot);
+}
+
+void scheduler::state::expire() {
+  for (slot_index slot = call_timers.due(now); slot != no_slot; slot = call_timers.due(now))
+    abandon(slot, errc::deadline_exceeded, "the deadline passed and no node had answered " +
+                                               std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(config.deadline_grace).count()) +
+                                               " ms later");
+  expire_sequences();
+}
+
+} // namespace squall::policy

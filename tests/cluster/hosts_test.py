@@ -1,0 +1,115 @@
+"""Two hosts: network namespaces with a mount namespace and a /dev/shm of their own, so that values really cross. Needs root."""
+
+import json
+import os
+import subprocess
+import unittest
+
+import harness
+from basics_test import SLEEP
+from harness import BINARY, wait_until
+
+
+def sh(*words, check=True):
+    return subprocess.run(words, check=check, capture_output=True, text=True)
+
+
+class Host:
+    """A network namespace, and a process in it that holds the mount namespace."""
+
+    def __init__(self, name, address):
+        self.name, self.address = name, address
+        sh("ip", "netns", "add", name)
+        sh("ip", "-n", name, "link", "set", "lo", "up")
+        self.holder = subprocess.Popen(["ip", "netns", "exec", name, "unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=2g tmpfs /dev/shm && echo ready && exec sleep 1000"],
+                                       stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.enter = ["nsenter", "-t", str(self.holder.pid), "-m", "-n"]
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        sh("ip", "netns", "del", self.name, check=False)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root for network namespaces")
+class TwoHosts(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        tag = str(os.getpid())
+        cls.hosts, cls.node = [], None
+        cls.cluster = harness.Cluster(nodes=1)  # made here, started below inside the first host
+        try:
+            for i in (1, 2):
+                cls.hosts.append(Host(f"sq{i}-{tag}", f"10.213.7.{i}"))
+            a, b = cls.hosts
+            sh("ip", "-n", a.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b.name)
+            for host in cls.hosts:
+                sh("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
+                sh("ip", "-n", host.name, "link", "set", "eth0", "up")
+            cls.start()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def start(cls):
+        a, b = cls.hosts
+        c = cls.cluster
+        keys = c.folder / "keys"
+        c.run("keys", "new", keys, cluster=False)
+        c.file.write_text(f"""apiVersion: squall/v1
+kind: Cluster
+metadata: {{name: {c.name}}}
+spec:
+  data: {c.folder}/data
+  listen: tcp://{a.address}:7700
+  store: {{listen: "tcp://{a.address}:7701"}}
+  keys: {keys}
+  policy: rr
+  nodes: [{{name: here, slots: 1, listen: "tcp://{a.address}:7702"}}]
+""")
+        command = c.command
+        c.command = lambda *words, cluster=True: a.enter + command(*words, cluster=cluster) + (["--keys", str(keys)] if cluster else [])
+        c.__enter__()
+        cls.node = subprocess.Popen(b.enter + [BINARY, "node", "--join", f"tcp://{a.address}:7700", "--listen", f"tcp://{b.address}:7703", "--keys", str(keys),
+                                               "--name", "there", "--data", str(c.folder / "there"), "--slots", "1"], env=c.env, stderr=subprocess.PIPE)
+        wait_until(lambda: len(c.json("get", "nodes")) == 2, "the second host's node")
+        c.apply(SLEEP)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.node:
+            cls.node.terminate()
+            cls.node.communicate(timeout=30)
+        if hasattr(cls.cluster, "info"):
+            cls.cluster.run("down", "--name", cls.cluster.name, cluster=False)
+        cls.cluster.__exit__(None, None, None)
+        for host in cls.hosts:
+            host.close()
+
+    def test_the_hosts_do_not_share_memory(self):
+        nodes = {n["name"]: n for n in self.cluster.json("get", "nodes")}
+        self.assertTrue(nodes["here"]["same_host"])
+        self.assertFalse(nodes["there"]["same_host"])
+
+    def test_values_cross(self):
+        data = os.urandom(2 << 20)
+        path = self.cluster.folder / "value.bin"
+        path.write_bytes(data)
+        moved = 0
+        for _ in range(4):
+            out = self.cluster.json("call", "chain3", "--input", f"x=@{path}")
+            self.assertEqual(bytes(out["outputs"]["x"]["data"]), data)
+            self.assertEqual({stage["node"] for stage in out["trace"]}, {"here", "there"}, "rr uses both hosts")
+            moved += sum(stage["bytes_moved"] for stage in out["trace"])
+        self.assertGreaterEqual(moved, len(data))
+
+    def test_a_load_crosses_without_errors(self):
+        call = self.cluster.start("bench", "chain3", "--input", "x=[1]", "--rate", "50", "--duration", "2", "-o", "json")
+        out, err = call.communicate(timeout=60)
+        self.assertEqual(json.loads(out)["errors"], {}, err)
+
+
+if __name__ == "__main__":
+    unittest.main()

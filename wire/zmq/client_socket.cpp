@@ -1,0 +1,129 @@
+#include "wire/zmq/detail/raw_socket.hpp"
+
+#include <cerrno>
+
+namespace squall::wire {
+
+namespace {
+
+using detail::raw_socket;
+
+class dealer final : public client_socket {
+public:
+  result<> open(zmq_context& context, const connect_options& options) {
+    socket_ = raw_socket{context, ZMQ_DEALER};
+    SQUALL_TRY(detail::set_common_options(socket_, options.endpoint, options.high_water_mark, options.linger));
+    if (!socket_.set(ZMQ_RECONNECT_IVL, 50) || !socket_.set(ZMQ_RECONNECT_IVL_MAX, 1'000) ||
+        !socket_.set(ZMQ_CONNECT_TIMEOUT, 3'000))
+      return detail::zmq_failure("cannot make a socket for", options.endpoint);
+    if (!options.server_key.empty())
+      SQUALL_TRY(encrypt(options));
+    const int events = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+    SQUALL_TRY(monitor_.start(context, socket_, events));
+    if (zmq_connect(socket_.get(), options.endpoint.c_str()) != 0)
+      return detail::zmq_failure("cannot connect to", options.endpoint);
+    return {};
+  }
+
+  bool receive(arrival& out) override {
+    touched_ = true;
+    if (detail::receive_frames(socket_, out))
+      return true;
+    if (!reason_.empty() && state_ != state::down)
+      fall();
+    return false;
+  }
+
+  result<> send(const frames& message) override {
+    SQUALL_TRY(within_limits(message));
+    if (state_ == state::down)
+      return {errc::unavailable, "the connection is down: " + reason_};
+    touched_ = true;
+    const int failure = detail::send_frames(socket_, message);
+    if (failure == 0)
+      return {};
+    if (failure == EAGAIN)
+      return {errc::overloaded, "the queue to the server is full"};
+    return {errc::unavailable, std::string{"the connection fails: "} + zmq_strerror(failure)};
+  }
+
+  void pump() override {
+    detail::socket_monitor::event event;
+    while (monitor_.next(event)) {
+      switch (event.what) {
+      case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+        if (state_ == state::connecting)
+          state_ = state::up;
+        break;
+      case ZMQ_EVENT_DISCONNECTED:
+        if (state_ == state::up)
+          reason_ = "the server is gone";
+        break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: reason_ = "the server does not allow our key"; break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: reason_ = "the server does not speak as we do (keys on one side only?)"; break;
+      default: break;
+      }
+    }
+    pumped_ = true;
+  }
+
+  [[nodiscard]] state now() const override { return state_; }
+  [[nodiscard]] const std::string& reason() const override { return reason_; }
+
+  [[nodiscard]] bool idle() override {
+    // Only our own use of a socket swallows the news on its descriptor; without any the descriptor can be trusted.
+    if (pumped_) {
+      pump();
+      if (monitor_.socket().readable())
+        return false;
+    }
+    const bool falling = !reason_.empty() && state_ != state::down;
+    if (falling || (touched_ && socket_.readable()))
+      return false;
+    pumped_ = false;
+    touched_ = false;
+    return true;
+  }
+
+  void fds(std::vector<int>& out) const override {
+    out.push_back(socket_.fd());
+    out.push_back(monitor_.socket().fd());
+  }
+
+private:
+  result<> encrypt(const connect_options& options) {
+    if (!detail::is_key(options.server_key))
+      return {errc::invalid_argument, "the key of the server " + options.endpoint + " is not 40 characters of Z85"};
+    if (!detail::is_key(options.keys.public_key) || !detail::is_key(options.keys.secret_key))
+      return {errc::invalid_argument, "the server " + options.endpoint + " has a key, so we need a pair, too; `squall keys new` makes one"};
+    if (!socket_.set(ZMQ_CURVE_SERVERKEY, options.server_key) || !socket_.set(ZMQ_CURVE_PUBLICKEY, options.keys.public_key) ||
+        !socket_.set(ZMQ_CURVE_SECRETKEY, options.keys.secret_key))
+      return detail::zmq_failure("cannot use the keys for", options.endpoint);
+    return {};
+  }
+
+  /// Called when the server's last messages are read. ZeroMQ would connect again and hand our queued messages to a server that
+  /// does not know us.
+  void fall() {
+    state_ = state::down;
+    zmq_disconnect(socket_.get(), socket_.text(ZMQ_LAST_ENDPOINT).c_str());
+  }
+
+  raw_socket socket_;
+  detail::socket_monitor monitor_;
+  state state_ = state::connecting;
+  std::string reason_; ///< set first; the state follows when nothing is left to read
+  bool touched_ = true;
+  bool pumped_ = true;
+};
+
+} // namespace
+
+result<std::unique_ptr<client_socket>> client_socket::connect(zmq_context& context, const connect_options& options) {
+  auto socket = std::make_unique<dealer>();
+  SQUALL_TRY(socket->open(context, options));
+  return std::unique_ptr<client_socket>{std::move(socket)};
+}
+
+} // namespace squall::wire

@@ -1,0 +1,197 @@
+#include "wire/zmq/detail/curve_gate.hpp"
+#include "wire/zmq/detail/raw_socket.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+
+namespace squall::wire {
+
+namespace {
+
+using detail::raw_message;
+using detail::raw_socket;
+
+/// The identity that ROUTER gives to a peer that names none: a zero byte and a number of four bytes.
+constexpr std::size_t identity_bytes = 5;
+constexpr std::uint64_t route_mark = 1ull << 32; // makes number 0 a valid id
+
+bool is_loopback(const std::string& endpoint) {
+  for (const char* local : {"ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"})
+    if (endpoint.starts_with(local))
+      return true;
+  return false;
+}
+
+result<> check_exposure(const server_options& options) {
+  if (options.keys.secret_key.empty()) {
+    if (is_loopback(options.endpoint))
+      return {};
+    return {errc::permission_denied,
+            "listening on " + options.endpoint +
+              " without keys would let in anybody who can reach it: make keys with `squall keys new` and name them in the "
+              "configuration, or listen on tcp://127.0.0.1:PORT"};
+  }
+  if (!detail::is_key(options.keys.secret_key))
+    return {errc::invalid_argument, "the server's secret key is not 40 characters of Z85; `squall keys new` makes one"};
+  if (options.allowed.empty())
+    return {errc::invalid_argument, "the server has a key but no client's key is allowed: nobody could connect"};
+  for (const auto& key : options.allowed)
+    if (!detail::is_key(key))
+      return {errc::invalid_argument, "'" + key + "' in the list of allowed keys is not 40 characters of Z85"};
+  return {};
+}
+
+class router final : public server_socket {
+public:
+  result<> open(zmq_context& context, const server_options& options) {
+    SQUALL_TRY(check_exposure(options));
+    socket_ = raw_socket{context, ZMQ_ROUTER};
+    SQUALL_TRY(detail::set_common_options(socket_, options.endpoint, options.high_water_mark, options.linger));
+    if (!socket_.set(ZMQ_ROUTER_MANDATORY, 1) || !socket_.set(ZMQ_ROUTER_HANDOVER, 0) || !socket_.set(ZMQ_BACKLOG, 1024))
+      return detail::zmq_failure("cannot make a socket for", options.endpoint);
+    if (!options.keys.secret_key.empty())
+      SQUALL_TRY(guard(context, options));
+    SQUALL_TRY(monitor_.start(context, socket_, ZMQ_EVENT_DISCONNECTED));
+    if (zmq_bind(socket_.get(), options.endpoint.c_str()) != 0)
+      return detail::zmq_failure("cannot listen on", options.endpoint);
+    endpoint_ = socket_.text(ZMQ_LAST_ENDPOINT);
+    return {};
+  }
+
+  [[nodiscard]] const std::string& endpoint() const override { return endpoint_; }
+
+  bool receive(arrival& out) override {
+    for (;;) {
+      touched_ = true;
+      if (!socket_.receive(identity_)) {
+        let_go();
+        return false;
+      }
+      out.from = route_of(identity_.bytes());
+      if (!detail::receive_frames(socket_, out))
+        return false;
+      if (out.from) // a peer that names itself is none of ours: it could take the name of another
+        break;
+    }
+    return true;
+  }
+
+  result<> send(route to, const frames& message) override {
+    SQUALL_TRY(within_limits(message));
+    touched_ = true;
+    std::array<std::byte, identity_bytes> identity{};
+    for (std::size_t i = 0; i < 4; ++i)
+      identity[i + 1] = static_cast<std::byte>(to.value >> (8 * (3 - i)));
+    int failure = detail::send_small(socket_, identity, ZMQ_SNDMORE);
+    if (failure == 0)
+      failure = detail::send_frames(socket_, message);
+    if (failure == 0)
+      return {};
+    if (failure == EAGAIN)
+      return {errc::overloaded, "the queue to the peer is full"};
+    return {errc::unavailable, "the peer is gone"};
+  }
+
+  void pump() override {
+    detail::socket_monitor::event event;
+    while (monitor_.next(event)) {
+      if (event.what == ZMQ_EVENT_DISCONNECTED)
+        closed_.push_back(static_cast<int>(event.value));
+    }
+    if (gate_.socket())
+      gate_.pump();
+    pumped_ = true;
+  }
+
+  [[nodiscard]] std::vector<route> take_departed() override { return std::exchange(departed_, {}); }
+
+  [[nodiscard]] bool idle() override {
+    // Only our own use of a socket swallows the news on its descriptor; without any the descriptor can be trusted.
+    if (pumped_) {
+      pump();
+      if (monitor_.socket().readable() || (gate_.socket() && gate_.socket().readable()))
+        return false;
+    }
+    if (!closed_.empty() || !departed_.empty() || (touched_ && socket_.readable()))
+      return false;
+    pumped_ = false;
+    touched_ = false;
+    return true;
+  }
+
+  void fds(std::vector<int>& out) const override {
+    out.push_back(socket_.fd());
+    out.push_back(monitor_.socket().fd());
+    if (gate_.socket())
+      out.push_back(gate_.socket().fd());
+  }
+
+private:
+  result<> guard(zmq_context& context, const server_options& options) {
+    SQUALL_TRY(gate_.open(context, options.allowed));
+    if (!socket_.set(ZMQ_CURVE_SERVER, 1) || !socket_.set(ZMQ_CURVE_SECRETKEY, options.keys.secret_key) ||
+        !socket_.set(ZMQ_ZAP_DOMAIN, std::string{"squall"}))
+      return detail::zmq_failure("cannot use the keys for", options.endpoint);
+    return {};
+  }
+
+  /// The peer's route; of a new one its descriptor is kept, by which the monitor tells that it left.
+  route route_of(std::span<const std::byte> identity) {
+    if (identity.size() != identity_bytes || identity[0] != std::byte{0})
+      return {};
+    std::uint64_t number = 0;
+    for (std::size_t i = 1; i < identity_bytes; ++i)
+      number = number << 8 | static_cast<std::uint64_t>(identity[i]);
+    const route from{route_mark | number};
+    if (from == last_)
+      return from;
+    if (!routes_.contains(from)) {
+      // The descriptor may be that of a peer that has just left. Then the monitor said so before this message came.
+      const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
+      pump();
+      if (std::find(closed_.begin(), closed_.end(), fd) != closed_.end())
+        let_go();
+      routes_.emplace(from, fd);
+    }
+    last_ = from;
+    return from;
+  }
+
+  /// The messages of peers whose connection closed are all read: their routes end.
+  void let_go() {
+    for (const int fd : closed_) {
+      const auto known = std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second == fd; });
+      if (known == routes_.end())
+        continue; // it never sent anything
+      departed_.push_back(known->first);
+      routes_.erase(known);
+      last_ = {};
+    }
+    closed_.clear();
+  }
+
+  raw_socket socket_;
+  detail::socket_monitor monitor_;
+  detail::curve_gate gate_;
+  std::string endpoint_;
+  raw_message identity_;
+  route last_; ///< of the latest message, whose peer is known
+  std::unordered_map<route, int> routes_;
+  std::vector<int> closed_; ///< descriptors of connections that are gone
+  std::vector<route> departed_;
+  bool touched_ = true;
+  bool pumped_ = true;
+};
+
+} // namespace
+
+result<std::unique_ptr<server_socket>> server_socket::bind(zmq_context& context, const server_options& options) {
+  auto socket = std::make_unique<router>();
+  SQUALL_TRY(socket->open(context, options));
+  return std::unique_ptr<server_socket>{std::move(socket)};
+}
+
+} // namespace squall::wire

@@ -1,0 +1,120 @@
+#pragma once
+
+#include "base/bytes.hpp"
+#include "base/ids.hpp"
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "wire/codec.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+/// ZeroMQ sockets that exchange `frames`, with the options and limits of docs/wire.md. Nothing here waits, and nothing here is thread-safe: a
+/// socket belongs to the thread that uses it.
+///
+/// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is true, sleep in
+/// poll() on the fds() of all; then pump() those that woke. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never
+/// sleeps calls pump() now and then.
+namespace squall::wire {
+
+/// A pair for CURVE, each as 40 characters of Z85.
+struct key_pair {
+  std::string public_key;
+  std::string secret_key;
+};
+[[nodiscard]] result<key_pair> make_keys();
+
+/// Owns ZeroMQ's I/O threads. Make it after the last fork, let it live longer than its sockets. Its destructor waits until the sockets' last messages are out,
+/// at most their linger.
+class zmq_context {
+public:
+  [[nodiscard]] static result<std::unique_ptr<zmq_context>> create(int io_threads = 1);
+  ~zmq_context();
+  zmq_context(const zmq_context&) = delete;
+  zmq_context& operator=(const zmq_context&) = delete;
+
+  [[nodiscard]] void* raw() const { return context_; }
+
+private:
+  explicit zmq_context(void* context) : context_(context) {}
+  void* context_;
+};
+
+/// A connection as the server sees it; a client that connects again gets another.
+using route = strong_id<struct route_tag>;
+
+/// What receive() gives.
+struct arrival {
+  route from; ///< of a server's socket
+  frames message;
+  /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there to be peeked at. corrupt: no header.
+  errc problem = errc::ok;
+};
+
+struct server_options {
+  std::string endpoint; ///< "tcp://127.0.0.1:*" takes any port
+  int high_water_mark = 10'000;
+  duration linger = std::chrono::milliseconds{500};
+  key_pair keys;                    ///< empty: no encryption, loopback only
+  std::vector<std::string> allowed; ///< public keys of clients; with keys at least one
+};
+
+/// A ROUTER: one socket, many peers.
+class server_socket {
+public:
+  /// Fails as permission_denied when the endpoint is not loopback and there are no keys (and says how to make them), as already_exists
+  /// when the port is taken, as invalid_argument when the endpoint or a key is none.
+  [[nodiscard]] static result<std::unique_ptr<server_socket>> bind(zmq_context& context, const server_options& options);
+  virtual ~server_socket() = default;
+
+  /// With the real port.
+  [[nodiscard]] virtual const std::string& endpoint() const = 0;
+
+  /// The next message; false when there is none now.
+  virtual bool receive(arrival& out) = 0;
+
+  /// Fails as overloaded (the peer's queue is full), unavailable (the peer is gone), too_large.
+  virtual result<> send(route to, const frames& message) = 0;
+
+  /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing.
+  virtual void pump() = 0;
+
+  /// Peers that sent something and have left since the last call. Ask after receive() gave nothing, so that their last messages come first.
+  [[nodiscard]] virtual std::vector<route> take_departed() = 0;
+
+  [[nodiscard]] virtual bool idle() = 0;
+  virtual void fds(std::vector<int>& out) const = 0;
+};
+
+struct connect_options {
+  std::string endpoint;
+  int high_water_mark = 10'000;
+  duration linger = std::chrono::milliseconds{500};
+  std::string server_key; ///< empty: no encryption
+  key_pair keys;          ///< ours, with a server key
+};
+
+/// A DEALER: one server. Messages sent before the server is there wait for it. A connection that was up and broke stays down: what was said on it
+/// is void, and whoever wants to go on connects again and introduces itself again.
+class client_socket {
+public:
+  enum class state : std::uint8_t { connecting, up, down };
+
+  /// Fails as invalid_argument when the endpoint or a key is none.
+  [[nodiscard]] static result<std::unique_ptr<client_socket>> connect(zmq_context& context, const connect_options& options);
+  virtual ~client_socket() = default;
+
+  virtual bool receive(arrival& out) = 0;
+  /// Fails as overloaded (the queue is full), unavailable (down), too_large.
+  virtual result<> send(const frames& message) = 0;
+  /// Follows the state of the connection. Cheap when there is nothing.
+  virtual void pump() = 0;
+  [[nodiscard]] virtual state now() const = 0;
+  /// Why it is down, for people.
+  [[nodiscard]] virtual const std::string& reason() const = 0;
+  [[nodiscard]] virtual bool idle() = 0;
+  virtual void fds(std::vector<int>& out) const = 0;
+};
+
+} // namespace squall::wire
