@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/ids.hpp"
 #include "base/time.hpp"
 #include "wire/arena.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-/// Maps whose elements run on several nodes: the home scatters contiguous shares and gathers their results in order.
+/// Maps whose elements run on several nodes: the home scatters shares and gathers their results in order.
 namespace squall::executors {
 
 namespace {
@@ -29,21 +29,22 @@ void add(calls::stage_trace& sum, const calls::stage_trace& part) {
 
 } // namespace
 
+/// Element i goes to spread[i % spread.size()], in which a node stands as often as it has lanes to give.
 void node_role::scatter(call_record& call, const flow::ready_stage& ready) {
   const auto& placement = call.context.plan.stages[ready.stage];
-  const auto& nodes = placement.spread;
-  const std::span<const std::uint32_t> elements{ready.elements};
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const auto from = elements.size() * i / nodes.size();
-    const auto to = elements.size() * (i + 1) / nodes.size();
-    const auto part = elements.subspan(from, to - from);
-    if (part.empty())
-      continue;
-    if (nodes[i] == membership_.self())
-      enqueue(call, ready.stage, {part.begin(), part.end()}, placement.variant);
-    else
-      send_share(call, ready.stage, nodes[i], part);
+  std::vector<std::pair<node_id, std::vector<std::uint32_t>>> shares;
+  for (const auto node : placement.spread)
+    if (std::none_of(shares.begin(), shares.end(), [&](const auto& s) { return s.first == node; }))
+      shares.push_back({node, {}});
+  for (const auto element : ready.elements) {
+    const auto node = placement.spread[element % placement.spread.size()];
+    std::find_if(shares.begin(), shares.end(), [&](const auto& s) { return s.first == node; })->second.push_back(element);
   }
+  for (const auto& [node, elements] : shares)
+    if (node == membership_.self())
+      enqueue(call, ready.stage, elements, placement.variant);
+    else
+      send_share(call, ready.stage, node, elements);
 }
 
 void node_role::send_share(call_record& call, stage_index stage, node_id to, std::span<const std::uint32_t> elements) {
