@@ -46,7 +46,9 @@ struct call_options {
 struct placement {
   variant_id variant;
   node_id home;              ///< gathers the stage's inputs and decides whether it runs
-  std::vector<node_id> spread; ///< of a map: the nodes that share its elements, the home among them; else empty
+  /// Of a map that is shared: element i goes to spread[i % spread.size()]. The home comes first; a node stands there as often as it has lanes to
+  /// give. Empty: all elements run at home.
+  std::vector<node_id> spread;
 
   friend bool operator==(const placement&, const placement&) = default;
   template <class S, class V>

@@ -1,5 +1,5 @@
-#include "wire/store_limits.hpp"
 #include "kvs/store.hpp"
+#include "wire/store_limits.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -94,7 +94,8 @@ public:
     return found->second.head;
   }
 
-  result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length, std::uint64_t version) override {
+  result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length,
+                            std::uint64_t version) override {
     SQUALL_TRY(wire::check_key(key));
     const std::shared_lock lock{mutex_};
     const auto found = values_.find(key);
@@ -164,8 +165,6 @@ private:
 
 } // namespace
 
-std::unique_ptr<store> open_memory() {
-  return std::make_unique<memory_store>();
-}
+std::unique_ptr<store> open_memory() { return std::make_unique<memory_store>(); }
 
 } // namespace squall::kvs

@@ -1,7 +1,8 @@
 #include "kvs/core/layout.hpp"
 #include "kvs/detail/folder_lock.hpp"
-#include "wire/store_limits.hpp"
+#include "kvs/detail/shared_flush.hpp"
 #include "kvs/store.hpp"
+#include "wire/store_limits.hpp"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
@@ -11,8 +12,6 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -27,21 +26,20 @@ constexpr std::size_t max_batch_writes = 10'000;
 constexpr std::size_t batch_value_bytes = 4 << 20;
 constexpr std::size_t cache_bytes = 64 << 20;
 constexpr std::uint64_t format = 1;
-/// Numbers are given out from a block that was reserved on the disk before, so that one that was seen is not given again after a power
-/// cut undid the write that bore it.
+/// Numbers are given out from a block that was reserved on the disk before, so that one that was seen is not given
+/// again after a power cut undid the write that bore it.
 constexpr std::uint64_t numbers_block = 1 << 20;
 
-rocksdb::Slice slice_of(std::string_view text) {
-  return {text.data(), text.size()};
-}
+rocksdb::Slice slice_of(std::string_view text) { return {text.data(), text.size()}; }
 
-std::string_view text_of(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
+std::string_view text_of(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 error error_of(const rocksdb::Status& status, const std::string& folder) {
   if (status.IsNoSpace())
-    return {errc::unavailable, "the disk of the store's folder '" + folder + "' is full; free space there, and writes go on within seconds", {}};
+    return {
+        errc::unavailable,
+        "the disk of the store's folder '" + folder + "' is full; free space there, and writes go on within seconds",
+        {}};
   if (status.IsCorruption())
     return {errc::corrupt,
             "the store in '" + folder + "' is damaged (" + status.ToString() +
@@ -53,10 +51,12 @@ error error_of(const rocksdb::Status& status, const std::string& folder) {
 }
 
 error corrupt_record(std::string_view key, const error& why) {
-  return {errc::corrupt, "key " + wire::quoted(key) + " is damaged on the disk: " + why.message + "; write it again", {}};
+  return {
+      errc::corrupt, "key " + wire::quoted(key) + " is damaged on the disk: " + why.message + "; write it again", {}};
 }
 
-/// An engine that finds no CURRENT file makes an empty store, and deletes what else lies there: a lost file would become a lost store.
+/// An engine that finds no CURRENT file makes an empty store, and deletes what else lies there: a lost file would
+/// become a lost store.
 result<> check_not_beheaded(const std::string& folder) {
   std::error_code failed;
   if (std::filesystem::exists(folder + "/CURRENT", failed))
@@ -101,57 +101,6 @@ rocksdb::ColumnFamilyOptions table_options(const std::shared_ptr<rocksdb::Cache>
   return o;
 }
 
-/// Shares flushes of the log between the threads that wait for one. The engine's own sharing would need as many threads inside a write.
-class log_syncer {
-public:
-  explicit log_syncer(rocksdb::DB& db) : db_(db) {}
-
-  /// A write has reached the log.
-  void wrote() { written_.fetch_add(1, std::memory_order_release); }
-
-  rocksdb::Status sync() {
-    std::unique_lock lock{mutex_};
-    const std::uint64_t wanted = written_.load(std::memory_order_acquire);
-    while (synced_ < wanted) {
-      // After a failed flush the kernel may report success for pages that it dropped, so those writes are never reported durable.
-      if (wanted <= lost_)
-        return last_failure_;
-      if (syncing_) {
-        done_.wait(lock);
-        continue;
-      }
-      flush(lock);
-    }
-    return rocksdb::Status::OK();
-  }
-
-private:
-  void flush(std::unique_lock<std::mutex>& lock) {
-    syncing_ = true;
-    const std::uint64_t covered = written_.load(std::memory_order_acquire);
-    lock.unlock();
-    rocksdb::Status status = db_.SyncWAL();
-    lock.lock();
-    syncing_ = false;
-    if (status.ok()) {
-      synced_ = covered;
-    } else {
-      lost_ = covered;
-      last_failure_ = std::move(status);
-    }
-    done_.notify_all();
-  }
-
-  rocksdb::DB& db_;
-  std::atomic<std::uint64_t> written_{0};
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool syncing_ = false;
-  std::uint64_t synced_ = 0;
-  std::uint64_t lost_ = 0;
-  rocksdb::Status last_failure_;
-};
-
 /// An open engine and all that must outlive it or go before it.
 struct engine {
   std::unique_ptr<detail::folder_lock> lock;
@@ -175,7 +124,10 @@ struct engine {
 class rocksdb_store final : public store {
 public:
   rocksdb_store(std::string folder, std::unique_ptr<engine> e, std::uint64_t first_number)
-      : folder_(std::move(folder)), engine_(std::move(e)), syncer_(*engine_->db), next_number_(first_number),
+      : folder_(std::move(folder)),
+        engine_(std::move(e)),
+        log_([this] { return flush_log(); }),
+        next_number_(first_number),
         numbers_end_(first_number) {}
 
   result<entry> put(std::string_view key, shared_bytes value, bool durable) override {
@@ -188,7 +140,8 @@ public:
 
   result<> apply(const std::vector<write>& batch, bool durable) override {
     if (batch.size() > max_batch_writes)
-      return {errc::too_large, "a batch of " + std::to_string(batch.size()) + " writes; the limit is " + std::to_string(max_batch_writes)};
+      return {errc::too_large, "a batch of " + std::to_string(batch.size()) + " writes; the limit is " +
+                                   std::to_string(max_batch_writes)};
     // Of several writes to one key only the last would ever be seen.
     std::map<std::string_view, const write*> last;
     for (const write& w : batch)
@@ -253,7 +206,8 @@ public:
     return entry{std::string{key}, r.size_bytes, r.version};
   }
 
-  result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length, std::uint64_t version) override {
+  result<shared_bytes> read(std::string_view key, std::uint64_t offset, std::size_t length,
+                            std::uint64_t version) override {
     SQUALL_TRY(wire::check_key(key));
     // The record and its pieces are read as of one moment: a writer deletes the pieces of what it replaces.
     rocksdb::ManagedSnapshot moment{engine_->db.get()};
@@ -300,12 +254,7 @@ public:
     return out;
   }
 
-  result<> sync() override {
-    const rocksdb::Status status = syncer_.sync();
-    if (!status.ok())
-      return failure(status);
-    return {};
-  }
+  result<> sync() override { return log_.wait(); }
 
 private:
   struct upload_state {
@@ -316,10 +265,12 @@ private:
 
   [[nodiscard]] error failure(const rocksdb::Status& status) const { return error_of(status, folder_); }
 
-  // -- reading ----------------------------------------------------------------------------------------------------------
+  // -- reading
+  // ----------------------------------------------------------------------------------------------------------
 
   /// The record of a key; `bytes` keeps what it points to.
-  result<core::record> load(const rocksdb::ReadOptions& options, std::string_view key, rocksdb::PinnableSlice& bytes) const {
+  result<core::record> load(const rocksdb::ReadOptions& options, std::string_view key,
+                            rocksdb::PinnableSlice& bytes) const {
     const rocksdb::Status status = engine_->db->Get(options, engine_->records, core::record_key(key), &bytes);
     if (status.IsNotFound())
       return wire::no_such_key(key);
@@ -331,8 +282,8 @@ private:
     return r;
   }
 
-  result<shared_bytes> read_pieces(const rocksdb::ReadOptions& options, std::string_view key, const core::record& r, std::uint64_t offset,
-                                   std::size_t size) const {
+  result<shared_bytes> read_pieces(const rocksdb::ReadOptions& options, std::string_view key, const core::record& r,
+                                   std::uint64_t offset, std::size_t size) const {
     const std::uint64_t index = offset / piece_bytes;
     const std::size_t skip = offset % piece_bytes;
     SQUALL_ASSIGN(first, read_piece(options, key, r, index));
@@ -354,16 +305,19 @@ private:
     };
     const auto block = std::make_shared<pinned>();
     block->cache = engine_->cache;
-    const rocksdb::Status status = engine_->db->Get(options, engine_->pieces, core::piece_key(r.pieces, index), &block->bytes);
+    const rocksdb::Status status =
+        engine_->db->Get(options, engine_->pieces, core::piece_key(r.pieces, index), &block->bytes);
     if (!status.ok() && !status.IsNotFound())
       return failure(status);
     const std::size_t expected = std::min<std::uint64_t>(piece_bytes, r.size_bytes - index * piece_bytes);
     if (status.IsNotFound() || block->bytes.size() != expected)
-      return corrupt_record(key, {errc::corrupt, "its piece " + std::to_string(index) + " is missing or has another size", {}});
+      return corrupt_record(
+          key, {errc::corrupt, "its piece " + std::to_string(index) + " is missing or has another size", {}});
     return shared_bytes{block, std::as_bytes(std::span{block->bytes.data(), block->bytes.size()})};
   }
 
-  // -- writing; all below with writing_ held, but write_all() ------------------------------------------------------------
+  // -- writing; all below with writing_ held, but write_all()
+  // ------------------------------------------------------------
 
   /// All of `writes` (each key once) in one batch; the entries of those that erase have version 0.
   result<std::vector<entry>> write_all(const std::vector<const write*>& writes) {
@@ -401,7 +355,8 @@ private:
     return std::vector<entry>{};
   }
 
-  result<std::vector<entry>> write_linked(const std::vector<const write*>& writes, const std::vector<std::uint64_t>& ahead) {
+  result<std::vector<entry>> write_linked(const std::vector<const write*>& writes,
+                                          const std::vector<std::uint64_t>& ahead) {
     const std::lock_guard lock{writing_};
     std::vector<entry> entries;
     rocksdb::WriteBatch batch;
@@ -469,7 +424,8 @@ private:
 
   void put_pieces(rocksdb::WriteBatch& batch, std::uint64_t number, const shared_bytes& value) {
     for (std::uint64_t index = 0; index < core::piece_count(value.size()); ++index)
-      batch.Put(engine_->pieces, core::piece_key(number, index), slice_of(value.text().substr(index * piece_bytes, piece_bytes)));
+      batch.Put(engine_->pieces, core::piece_key(number, index),
+                slice_of(value.text().substr(index * piece_bytes, piece_bytes)));
   }
 
   void delete_pieces(rocksdb::WriteBatch& batch, std::uint64_t number, std::uint64_t size_bytes) {
@@ -490,8 +446,8 @@ private:
   }
 
   result<> write_batch(rocksdb::WriteBatch& batch) {
-    // The engine refuses everything after a failed write until it is told to go on; after a full disk it looks every 5 s whether there is
-    // space again, and is busy until then.
+    // The engine refuses everything after a failed write until it is told to go on; after a full disk it looks every 5
+    // s whether there is space again, and is busy until then.
     if (!stopped_by_.ok()) {
       if (!engine_->db->Resume().ok())
         return failure(stopped_by_);
@@ -502,13 +458,18 @@ private:
       stopped_by_ = status;
       return failure(status);
     }
-    syncer_.wrote();
+    log_.wrote();
     return {};
+  }
+
+  result<> flush_log() {
+    const rocksdb::Status status = engine_->db->SyncWAL();
+    return status.ok() ? result<>{} : result<>{failure(status)};
   }
 
   const std::string folder_;
   const std::unique_ptr<engine> engine_;
-  log_syncer syncer_;
+  detail::shared_flush log_;
 
   std::mutex writing_; // one writer at a time: versions rise in the order of the log, and the engine is faster so
   std::unordered_map<std::uint64_t, upload_state> uploads_;
@@ -517,7 +478,8 @@ private:
   rocksdb::Status stopped_by_; // the write that failed and why; ok while all is well
 };
 
-// -- opening -------------------------------------------------------------------------------------------------------------
+// -- opening
+// -------------------------------------------------------------------------------------------------------------
 
 result<std::unique_ptr<engine>> open_engine(const std::string& folder) {
   auto out = std::make_unique<engine>();
@@ -533,8 +495,8 @@ result<std::unique_ptr<engine>> open_engine(const std::string& folder) {
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(engine_options(), folder, tables, &handles, &db);
   if (status.IsInvalidArgument())
-    return {errc::unsupported, "the folder '" + folder + "' holds a database that is not Squall's (" + status.ToString() +
-                                   "); choose another folder"};
+    return {errc::unsupported, "the folder '" + folder + "' holds a database that is not Squall's (" +
+                                   status.ToString() + "); choose another folder"};
   if (!status.ok())
     return error_of(status, folder);
   out->db.reset(db);
@@ -562,12 +524,13 @@ result<> check_format(const engine& e, const std::string& folder) {
   if (found == format)
     return {};
   if (found != 0)
-    return {errc::unsupported, "the store in '" + folder + "' has format " + std::to_string(found) + "; this program knows format " +
-                                   std::to_string(format) + ": use a newer one"};
+    return {errc::unsupported, "the store in '" + folder + "' has format " + std::to_string(found) +
+                                   "; this program knows format " + std::to_string(format) + ": use a newer one"};
   const std::unique_ptr<rocksdb::Iterator> any{e.db->NewIterator({}, e.records)};
   any->SeekToFirst();
   if (any->Valid())
-    return {errc::unsupported, "the folder '" + folder + "' holds a database that is not Squall's; choose another folder"};
+    return {errc::unsupported,
+            "the folder '" + folder + "' holds a database that is not Squall's; choose another folder"};
   rocksdb::WriteOptions durable;
   durable.sync = true;
   const rocksdb::Status status = e.db->Put(durable, e.records, slice_of(core::format_key), core::encode_number(format));
@@ -602,7 +565,8 @@ result<std::unique_ptr<store>> open_rocksdb(const std::string& folder) {
   SQUALL_TRY(check_format(*opened, folder));
   SQUALL_TRY(sweep_uploads(*opened, folder));
   SQUALL_ASSIGN(reserved, own_number(*opened, core::numbers_key, folder));
-  return std::unique_ptr<store>{std::make_unique<rocksdb_store>(folder, std::move(opened), std::max<std::uint64_t>(reserved, 1))};
+  return std::unique_ptr<store>{
+      std::make_unique<rocksdb_store>(folder, std::move(opened), std::max<std::uint64_t>(reserved, 1))};
 }
 
 } // namespace squall::kvs

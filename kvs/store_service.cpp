@@ -27,9 +27,7 @@ functions::value piece_of(shared_bytes bytes) {
   return {functions::tensor{functions::datatype::uint8, {size}, std::move(bytes)}};
 }
 
-wire::store_entry on_wire(entry e) {
-  return {std::move(e.key), e.size_bytes, e.version};
-}
+wire::store_entry on_wire(entry e) { return {std::move(e.key), e.size_bytes, e.version}; }
 
 wire::store_reply failure(const error& what) {
   wire::store_reply out;
@@ -41,7 +39,8 @@ wire::store_reply failure(const error& what) {
 
 class store_service final : public actors::role_service {
 public:
-  store_service(store& engine, std::shared_ptr<wire::arena_map> arenas, logger& log, const store_service_options& options)
+  store_service(store& engine, std::shared_ptr<wire::arena_map> arenas, logger& log,
+                const store_service_options& options)
       : engine_(engine), arenas_(std::move(arenas)), log_(log), options_(options) {}
 
   void start(actors::post& out) override { out_ = &out; }
@@ -81,24 +80,27 @@ private:
     wire::store_reply reply;
   };
 
-  // -- messages ---------------------------------------------------------------------------------------------------------
+  // -- messages
+  // ---------------------------------------------------------------------------------------------------------
 
   void take(const actors::incoming& m) {
     switch (m.head.type) {
-    case wire::message_type::store_put:
-      return decoded<wire::store_put>(m, [&](const auto& put) { take_put(m, put); });
-    case wire::message_type::store_get:
-      return decoded<wire::store_get>(m, [&](const auto& get) { answer(m, get_reply(get)); });
-    case wire::message_type::store_delete:
-      return decoded<wire::store_delete>(m, [&](const auto& erase) { take_delete(m, erase); });
-    case wire::message_type::store_list:
-      return decoded<wire::store_list>(m, [&](const auto& list) { answer(m, list_reply(list)); });
-    case wire::message_type::hello:
-      return decoded<wire::hello>(m, [&](const auto& hello) { take_hello(m, hello); });
-    case wire::message_type::ping:
-      return send(m, wire::encode(wire::pong{}, m.head.request));
-    default:
-      return fail(m, {errc::invalid_argument, "a store does not answer messages of type " + std::to_string(static_cast<int>(m.head.type)), {}});
+      case wire::message_type::store_put:
+        return decoded<wire::store_put>(m, [&](const auto& put) { take_put(m, put); });
+      case wire::message_type::store_get:
+        return decoded<wire::store_get>(m, [&](const auto& get) { answer(m, get_reply(get)); });
+      case wire::message_type::store_delete:
+        return decoded<wire::store_delete>(m, [&](const auto& erase) { take_delete(m, erase); });
+      case wire::message_type::store_list:
+        return decoded<wire::store_list>(m, [&](const auto& list) { answer(m, list_reply(list)); });
+      case wire::message_type::hello:
+        return decoded<wire::hello>(m, [&](const auto& hello) { take_hello(m, hello); });
+      case wire::message_type::ping:
+        return send(m, wire::encode(wire::pong{}, m.head.request));
+      default:
+        return fail(m, {errc::invalid_argument,
+                        "a store does not answer messages of type " + std::to_string(static_cast<int>(m.head.type)),
+                        {}});
     }
   }
 
@@ -112,11 +114,12 @@ private:
 
   void take_hello(const actors::incoming& m, const wire::hello& hello) {
     if (hello.oldest > wire::protocol_version || hello.newest < wire::oldest_protocol_version)
-      return fail(m, {errc::unsupported,
-                      "the peer speaks versions " + std::to_string(hello.oldest) + " to " + std::to_string(hello.newest) +
-                          " of the protocol, the store " + std::to_string(wire::oldest_protocol_version) + " to " +
-                          std::to_string(wire::protocol_version),
-                      {}});
+      return fail(m,
+                  {errc::unsupported,
+                   "the peer speaks versions " + std::to_string(hello.oldest) + " to " + std::to_string(hello.newest) +
+                       " of the protocol, the store " + std::to_string(wire::oldest_protocol_version) + " to " +
+                       std::to_string(wire::protocol_version),
+                   {}});
     wire::welcome welcome;
     welcome.version = std::min(hello.newest, wire::protocol_version);
     welcome.software = options_.software;
@@ -124,7 +127,8 @@ private:
     send(m, wire::encode(welcome, m.head.request));
   }
 
-  // -- writing ----------------------------------------------------------------------------------------------------------
+  // -- writing
+  // ----------------------------------------------------------------------------------------------------------
 
   void take_put(const actors::incoming& m, const wire::store_put& put) {
     const auto written = put.upload == 0 ? put_whole(put) : put_piece({m.from, put.upload}, put);
@@ -143,9 +147,9 @@ private:
   result<std::optional<entry>> put_whole(const wire::store_put& put) {
     SQUALL_ASSIGN(bytes, bytes_of(put.piece));
     if (put.offset != 0 || put.total_bytes != bytes.size())
-      return {errc::invalid_argument, "a value in one piece must be all of it: " + std::to_string(bytes.size()) + " bytes came at byte " +
-                                          std::to_string(put.offset) + " of " + std::to_string(put.total_bytes) +
-                                          "; larger values need an upload number"};
+      return {errc::invalid_argument, "a value in one piece must be all of it: " + std::to_string(bytes.size()) +
+                                          " bytes came at byte " + std::to_string(put.offset) + " of " +
+                                          std::to_string(put.total_bytes) + "; larger values need an upload number"};
     SQUALL_ASSIGN(made, engine_.put(put.key, std::move(bytes), false));
     return std::optional{std::move(made)};
   }
@@ -172,7 +176,8 @@ private:
       uploads_.erase(found);
     }
     if (uploads_.size() >= options_.max_uploads)
-      return error{errc::overloaded, "the store takes " + std::to_string(options_.max_uploads) + " uploads at a time; try again later",
+      return error{errc::overloaded,
+                   "the store takes " + std::to_string(options_.max_uploads) + " uploads at a time; try again later",
                    std::chrono::seconds{1}};
     SQUALL_ASSIGN(number, engine_.begin(put.key, put.total_bytes));
     uploads_.emplace(id, upload{number, put.key, now_});
@@ -182,8 +187,8 @@ private:
   /// The entry with the last piece, nothing before.
   result<std::optional<entry>> continue_upload(upload& u, const wire::store_put& put, shared_bytes bytes) {
     if (put.key != u.key)
-      return {errc::invalid_argument, "upload " + std::to_string(put.upload) + " is for key " + wire::quoted(u.key) + ", not for " +
-                                          wire::quoted(put.key)};
+      return {errc::invalid_argument, "upload " + std::to_string(put.upload) + " is for key " + wire::quoted(u.key) +
+                                          ", not for " + wire::quoted(put.key)};
     u.last_piece = now_;
     const std::uint64_t end = put.offset + bytes.size();
     if (put.total_bytes != 0)
@@ -210,7 +215,8 @@ private:
     durable_.clear();
   }
 
-  // -- reading ----------------------------------------------------------------------------------------------------------
+  // -- reading
+  // ----------------------------------------------------------------------------------------------------------
 
   wire::store_reply get_reply(const wire::store_get& get) {
     // The entry and the piece must be of one version, which a writer may replace between the two.
@@ -221,8 +227,10 @@ private:
         return failure(found.error());
       wire::store_reply reply;
       if (get.length > 0) {
-        auto bytes = engine_.read(get.key, get.offset, std::min<std::uint64_t>(get.length, piece_bytes), found->version);
-        const bool again = !bytes.ok() && (bytes.error().code == errc::data_loss || bytes.error().code == errc::not_found);
+        auto bytes =
+            engine_.read(get.key, get.offset, std::min<std::uint64_t>(get.length, piece_bytes), found->version);
+        const bool again =
+            !bytes.ok() && (bytes.error().code == errc::data_loss || bytes.error().code == errc::not_found);
         if (again && i < tries)
           continue;
         if (!bytes.ok())
@@ -251,7 +259,8 @@ private:
     return reply;
   }
 
-  // -- uploads that end by themselves --------------------------------------------------------------------------------------
+  // -- uploads that end by themselves
+  // --------------------------------------------------------------------------------------
 
   template <class Predicate>
   void drop_uploads(Predicate&& goes) {
@@ -274,9 +283,12 @@ private:
       out_->set_alarm(alarm_ = next);
   }
 
-  // -- answering ---------------------------------------------------------------------------------------------------------
+  // -- answering
+  // ---------------------------------------------------------------------------------------------------------
 
-  void answer(const actors::incoming& m, const wire::store_reply& reply) { send(m, wire::encode(reply, m.head.request)); }
+  void answer(const actors::incoming& m, const wire::store_reply& reply) {
+    send(m, wire::encode(reply, m.head.request));
+  }
 
   void fail(const actors::incoming& m, const error& why) { send(m, wire::encode_failure(why, m.head.request)); }
 
@@ -301,8 +313,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<actors::role_service> make_store_service(store& engine, std::shared_ptr<wire::arena_map> arenas, logger& log,
-                                                         const store_service_options& options) {
+std::unique_ptr<actors::role_service> make_store_service(store& engine, std::shared_ptr<wire::arena_map> arenas,
+                                                         logger& log, const store_service_options& options) {
   return std::make_unique<store_service>(engine, std::move(arenas), log, options);
 }
 

@@ -67,16 +67,24 @@ bool node_queue::state::make_room(std::uint64_t bytes, const std::optional<order
   std::sort(victims.begin(), victims.end(), [](const victim& a, const victim& b) {
     return std::tie(a.has_items, a.last_used, a.id) < std::tie(b.has_items, b.last_used, b.id);
   });
+  const std::uint64_t needed = used_bytes + bytes - config.memory_bytes;
   std::uint64_t freed = 0;
   std::size_t count = 0;
-  while (count < victims.size() && used_bytes + bytes > config.memory_bytes + freed)
+  while (count < victims.size() && freed < needed)
     freed += victims[count++].bytes;
-  if (used_bytes + bytes > config.memory_bytes + freed)
+  if (freed < needed)
     return false;
-  for (std::size_t i = 0; i < count; ++i) {
-    evict(variants.find_slot(victims[i].id));
-    if (victims[i].has_items)
-      want(victims[i].id);
+  // A large one taken late may have made small ones needless: spare those, the most recently used first.
+  victims.resize(count);
+  for (std::size_t i = count; i-- > 0;)
+    if (freed - victims[i].bytes >= needed) {
+      freed -= victims[i].bytes;
+      victims.erase(victims.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  for (const victim& v : victims) {
+    evict(variants.find_slot(v.id));
+    if (v.has_items)
+      want(v.id);
   }
   return true;
 }

@@ -44,8 +44,8 @@ result<record> decode_record(std::string_view bytes) {
   const record r{number_at(bytes), number_at(bytes.substr(number_bytes)), number_at(bytes.substr(2 * number_bytes)),
                  bytes.substr(3 * number_bytes)};
   if (r.inline_value.size() != (r.pieces == 0 ? r.size_bytes : 0))
-    return {errc::corrupt, "a record whose value has " + std::to_string(r.inline_value.size()) + " bytes beside a size of " +
-                               std::to_string(r.size_bytes)};
+    return {errc::corrupt, "a record whose value has " + std::to_string(r.inline_value.size()) +
+                               " bytes beside a size of " + std::to_string(r.size_bytes)};
   if (r.size_bytes > max_value_bytes)
     return {errc::corrupt, "a record of a value of " + std::to_string(r.size_bytes) + " bytes"};
   return r;
@@ -57,9 +57,7 @@ std::string record_key(std::string_view user_key) {
   return key;
 }
 
-std::string_view user_key(std::string_view record_key) {
-  return record_key.substr(first_record_key.size());
-}
+std::string_view user_key(std::string_view record_key) { return record_key.substr(first_record_key.size()); }
 
 std::string upload_key(std::uint64_t pieces) {
   std::string key{first_upload_key};
@@ -81,9 +79,7 @@ std::string piece_key(std::uint64_t pieces, std::uint64_t index) {
   return key;
 }
 
-std::uint64_t piece_count(std::uint64_t size_bytes) {
-  return (size_bytes + piece_bytes - 1) / piece_bytes;
-}
+std::uint64_t piece_count(std::uint64_t size_bytes) { return (size_bytes + piece_bytes - 1) / piece_bytes; }
 
 std::string encode_number(std::uint64_t number) {
   std::string out;

@@ -17,7 +17,7 @@ inline constexpr std::size_t inline_bytes = 4096;
 struct record {
   std::uint64_t version = 0;
   std::uint64_t size_bytes = 0;
-  std::uint64_t pieces = 0; ///< the number under which the pieces lie; 0 = none
+  std::uint64_t pieces = 0;      ///< the number under which the pieces lie; 0 = none
   std::string_view inline_value; ///< points into the decoded bytes
 };
 
@@ -32,14 +32,15 @@ inline constexpr std::string_view first_record_key = "k";
 inline constexpr std::string_view past_record_keys = "l";
 inline constexpr std::string_view format_key = "s.format";
 inline constexpr std::string_view numbers_key = "s.numbers";
-/// Marks an upload that was begun and not committed; its pieces go when the store is opened again. The value is the total size.
+/// Marks an upload that was begun and not committed; its pieces go when the store is opened again. The value is the
+/// total size.
 [[nodiscard]] std::string upload_key(std::uint64_t pieces);
 inline constexpr std::string_view first_upload_key = "u";
 inline constexpr std::string_view past_upload_keys = "v";
 [[nodiscard]] std::optional<std::uint64_t> pieces_of_upload_key(std::string_view key);
 
-/// Key of the `pieces` table. Big-endian, so that later values lie behind earlier ones: the engine then moves whole files down its levels
-/// instead of merging them.
+/// Key of the `pieces` table. Big-endian, so that later values lie behind earlier ones: the engine then moves whole
+/// files down its levels instead of merging them.
 [[nodiscard]] std::string piece_key(std::uint64_t pieces, std::uint64_t index);
 
 /// How many pieces a value of this size has.

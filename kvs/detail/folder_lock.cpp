@@ -3,8 +3,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
+
+#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,8 +56,8 @@ result<std::unique_ptr<folder_lock>> folder_lock::acquire(const std::string& fol
   if (fd < 0)
     return cannot("write to", folder, errno);
   auto lock = std::make_unique<folder_lock>(fd);
-  // flock and not fcntl: it belongs to this open file, so it also stops a second opener in this process, and closing some other
-  // descriptor of the file does not drop it.
+  // flock and not fcntl: it belongs to this open file, so it also stops a second opener in this process, and closing
+  // some other descriptor of the file does not drop it.
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK)
       return cannot("lock", folder, errno);
@@ -69,8 +70,6 @@ result<std::unique_ptr<folder_lock>> folder_lock::acquire(const std::string& fol
   return lock;
 }
 
-folder_lock::~folder_lock() {
-  ::close(fd_);
-}
+folder_lock::~folder_lock() { ::close(fd_); }
 
 } // namespace squall::kvs::detail

@@ -7,12 +7,12 @@
 
 namespace squall::kvs::detail {
 
-/// Holds a folder for one process. The lock ends with the object or the process, however that dies; the file `holder` in the folder says
-/// who has it.
+/// Holds a folder for one process. The lock ends with the object or the process, however that dies; the file `holder`
+/// in the folder says who has it.
 class folder_lock {
 public:
-  /// Makes the folder (mode 0700, parents as the umask has them) if it is not there. Fails as unavailable, naming the holder's pid, or as
-  /// permission_denied when the folder cannot be made or written.
+  /// Makes the folder (mode 0700, parents as the umask has them) if it is not there. Fails as unavailable, naming the
+  /// holder's pid, or as permission_denied when the folder cannot be made or written.
   [[nodiscard]] static result<std::unique_ptr<folder_lock>> acquire(const std::string& folder);
 
   explicit folder_lock(int fd) : fd_(fd) {}

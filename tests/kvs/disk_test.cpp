@@ -1,21 +1,24 @@
-// What a store on a disk promises beyond the port: it survives its process, guards its folder, and says what is wrong with it.
+// What a store on a disk promises beyond the port: it survives its process, guards its folder, and says what is wrong
+// with it.
 #include "base/random.hpp"
 #include "kvs/store.hpp"
 #include "scratch_folder.hpp"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <charconv>
 #include <csignal>
 #include <fstream>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <iostream>
 #include <map>
+#include <thread>
+
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
 
 namespace squall::kvs {
@@ -33,11 +36,10 @@ std::unique_ptr<store> open(const std::string& folder) {
   return std::move(opened).value();
 }
 
-shared_bytes bytes(std::string_view text) {
-  return shared_bytes::copy_of(text);
-}
+shared_bytes bytes(std::string_view text) { return shared_bytes::copy_of(text); }
 
-// -- a value that tells whether it is whole ----------------------------------------------------------------------------------
+// -- a value that tells whether it is whole
+// ----------------------------------------------------------------------------------
 
 /// "NUMBER:" and bytes that follow from it; now and then large enough for pieces.
 std::string numbered_value(std::uint64_t number) {
@@ -56,11 +58,10 @@ std::int64_t number_of(std::string_view value) {
 
 constexpr std::uint64_t key_count = 40;
 
-std::string key_of(std::uint64_t number) {
-  return "k" + std::to_string(number % key_count);
-}
+std::string key_of(std::uint64_t number) { return "k" + std::to_string(number % key_count); }
 
-// -- other processes: this program again, with a job ---------------------------------------------------------------------------
+// -- other processes: this program again, with a job
+// ---------------------------------------------------------------------------
 
 /// Writes numbered values for ever and says which were acknowledged.
 int write_for_ever(const std::string& folder, bool durable) {
@@ -79,8 +80,8 @@ int hold(const std::string& folder) {
   return 0;
 }
 
-/// Fills a file system of its own, frees it and goes on. 77: not allowed to make one here. The engine goes on when a whole table of it
-/// (32 MiB) would fit again.
+/// Fills a file system of its own, frees it and goes on. 77: not allowed to make one here. The engine goes on when a
+/// whole table of it (32 MiB) would fit again.
 int fill_disk(const std::string& folder) {
   if (::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
     return 77;
@@ -153,10 +154,12 @@ int end_of(child& c, int signal = 0) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-// -- the process dies --------------------------------------------------------------------------------------------------------
+// -- the process dies
+// --------------------------------------------------------------------------------------------------------
 
 /// Runs a writer for `duration`, kills it, and returns the last acknowledged number of each key.
-std::map<std::string, std::int64_t> acknowledged_before_death(const std::string& folder, const std::string& job, std::chrono::milliseconds life) {
+std::map<std::string, std::int64_t> acknowledged_before_death(const std::string& folder, const std::string& job,
+                                                              std::chrono::milliseconds life) {
   child writer = run(job, folder);
   std::jthread killer{[&] {
     std::this_thread::sleep_for(life);
@@ -175,7 +178,8 @@ std::map<std::string, std::int64_t> acknowledged_before_death(const std::string&
 TEST(StoreOnDisk, EveryAcknowledgedDurablePutIsThereAfterKill9) {
   for (int round = 0; round < 3; ++round) {
     const scratch_folder scratch;
-    const auto acknowledged = acknowledged_before_death(scratch.store(), "write-durable", std::chrono::milliseconds{400 + 150 * round});
+    const auto acknowledged =
+        acknowledged_before_death(scratch.store(), "write-durable", std::chrono::milliseconds{400 + 150 * round});
     ASSERT_FALSE(acknowledged.empty());
     const auto s = open(scratch.store());
     for (const auto& [key, number] : acknowledged) {
@@ -254,12 +258,13 @@ TEST(StoreOnDisk, VersionsAreNotReusedAfterARestart) {
   }
 }
 
-// -- the folder ----------------------------------------------------------------------------------------------------------------
+// -- the folder
+// ----------------------------------------------------------------------------------------------------------------
 
 TEST(StoreOnDisk, TheFolderIsTheUsersAlone) {
   const scratch_folder scratch;
   const auto s = open(scratch.path() + "/deep/er/store");
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat((scratch.path() + "/deep/er/store").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
 }
@@ -279,7 +284,8 @@ TEST(StoreOnDisk, ASecondOpenerIsToldWhoHoldsTheFolder) {
 TEST(StoreOnDisk, AlsoWithinOneProcess) {
   const scratch_folder scratch;
   const auto s = open(scratch.store());
-  EXPECT_THAT(open_rocksdb(scratch.store()).error().message, HasSubstr("held by process " + std::to_string(::getpid())));
+  EXPECT_THAT(open_rocksdb(scratch.store()).error().message,
+              HasSubstr("held by process " + std::to_string(::getpid())));
   EXPECT_TRUE(s->put("k", bytes("still fine"), true).ok());
 }
 
@@ -290,7 +296,8 @@ TEST(StoreOnDisk, APathThatIsNoFolderIsNamed) {
   EXPECT_FALSE(open_rocksdb("/proc/nowhere/store").ok());
 }
 
-// -- damage --------------------------------------------------------------------------------------------------------------------
+// -- damage
+// --------------------------------------------------------------------------------------------------------------------
 
 std::string damaged_store(const scratch_folder& scratch) {
   const auto s = open(scratch.store());
@@ -330,10 +337,11 @@ TEST(StoreOnDisk, ALostPointerDoesNotBecomeAnEmptyStore) {
   expect_corrupt(folder);
 }
 
-// -- limits --------------------------------------------------------------------------------------------------------------------
+// -- limits
+// --------------------------------------------------------------------------------------------------------------------
 
 std::size_t peak_memory_bytes() {
-  struct rusage usage{};
+  struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::size_t>(usage.ru_maxrss) << 10;
 }
@@ -344,7 +352,9 @@ TEST(StoreOnDisk, TheLargestValueGoesThroughInPiecesWithLittleMemory) {
   const std::size_t before = peak_memory_bytes();
   const auto upload = s->begin("big", max_value_bytes);
   ASSERT_TRUE(upload.ok());
-  const auto piece_of = [](std::uint64_t offset) { return std::string(piece_bytes, static_cast<char>('a' + (offset / piece_bytes) % 26)); };
+  const auto piece_of = [](std::uint64_t offset) {
+    return std::string(piece_bytes, static_cast<char>('a' + (offset / piece_bytes) % 26));
+  };
   for (std::uint64_t offset = 0; offset < max_value_bytes; offset += piece_bytes)
     ASSERT_TRUE(s->append(*upload, offset, bytes(piece_of(offset))).ok()) << offset;
   const auto made = s->commit(*upload, true);

@@ -1,4 +1,5 @@
 #include "kvs/core/layout.hpp"
+
 #include "kvs/core/limits.hpp"
 
 #include <gtest/gtest.h>

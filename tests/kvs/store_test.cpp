@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <thread>
 
 namespace squall::kvs {
@@ -57,7 +58,8 @@ private:
   std::unique_ptr<store> engine_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Engines, Store, ::testing::Values("memory", "rocksdb"), [](const auto& of) { return of.param; });
+INSTANTIATE_TEST_SUITE_P(Engines, Store, ::testing::Values("memory", "rocksdb"),
+                         [](const auto& of) { return of.param; });
 
 TEST_P(Store, TheLastWriterWins) {
   const auto first = engine().put("k", bytes("one"), true);
@@ -103,7 +105,8 @@ TEST_P(Store, AnEmptyValueIsAValue) {
 }
 
 TEST_P(Store, ValuesOfEverySizeComeBack) {
-  for (const std::size_t size : {1ul, 4096ul, 4097ul, piece_bytes - 1, piece_bytes, piece_bytes + 1, 3 * piece_bytes + 17, 9 * piece_bytes}) {
+  for (const std::size_t size :
+       {1ul, 4096ul, 4097ul, piece_bytes - 1, piece_bytes, piece_bytes + 1, 3 * piece_bytes + 17, 9 * piece_bytes}) {
     const std::string value = pattern(size, size);
     ASSERT_TRUE(engine().put("k", bytes(value), false).ok());
     EXPECT_TRUE(text_of("k") == value) << size;
@@ -113,8 +116,11 @@ TEST_P(Store, ValuesOfEverySizeComeBack) {
 TEST_P(Store, ReadsAcrossPieces) {
   const std::string value = pattern(2 * piece_bytes + 100, 3);
   ASSERT_TRUE(engine().put("k", bytes(value), false).ok());
-  for (const auto& [offset, length] : std::vector<std::pair<std::uint64_t, std::size_t>>{
-           {0, 10}, {piece_bytes - 5, 10}, {piece_bytes + 1, piece_bytes}, {2 * piece_bytes + 90, 50}, {17, 8 * piece_bytes}}) {
+  for (const auto& [offset, length] : std::vector<std::pair<std::uint64_t, std::size_t>>{{0, 10},
+                                                                                         {piece_bytes - 5, 10},
+                                                                                         {piece_bytes + 1, piece_bytes},
+                                                                                         {2 * piece_bytes + 90, 50},
+                                                                                         {17, 8 * piece_bytes}}) {
     const auto part = engine().read("k", offset, length, 0);
     ASSERT_TRUE(part.ok());
     EXPECT_TRUE(part->text() == std::string_view{value}.substr(offset, std::min(length, piece_bytes))) << offset;
@@ -129,7 +135,8 @@ TEST_P(Store, AReaderLearnsThatItsVersionIsGone) {
   ASSERT_TRUE(before.ok());
   ASSERT_TRUE(engine().put("k", bytes(pattern(2 * piece_bytes, 2)), false).ok());
   EXPECT_EQ(engine().read("k", piece_bytes, piece_bytes, first->version).error().code, errc::data_loss);
-  EXPECT_TRUE(before->text() == std::string_view{pattern(2 * piece_bytes, 1)}.substr(0, piece_bytes)) << "bytes that were read stay";
+  EXPECT_TRUE(before->text() == std::string_view{pattern(2 * piece_bytes, 1)}.substr(0, piece_bytes))
+      << "bytes that were read stay";
 }
 
 TEST_P(Store, AnUploadShowsNothingBeforeItsEnd) {
@@ -184,8 +191,13 @@ TEST_P(Store, ValuesAndUploadsOverTheLimitAreRefused) {
 TEST_P(Store, ABatchIsAppliedAsAWhole) {
   ASSERT_TRUE(engine().put("old", bytes("x"), false).ok());
   const std::string large = pattern(3 * piece_bytes, 1);
-  std::vector<write> batch{{"a", bytes("1"), false}, {"old", {}, true}, {"b", bytes(large), false}, {"c", bytes(large), false},
-                           {"a", bytes("2"), false}, {"d", bytes("3"), false}, {"d", {}, true}};
+  std::vector<write> batch{{"a", bytes("1"), false},
+                           {"old", {}, true},
+                           {"b", bytes(large), false},
+                           {"c", bytes(large), false},
+                           {"a", bytes("2"), false},
+                           {"d", bytes("3"), false},
+                           {"d", {}, true}};
   ASSERT_TRUE(engine().apply(batch, true).ok());
   EXPECT_EQ(text_of("a"), "2");
   EXPECT_TRUE(text_of("b") == large);
@@ -217,7 +229,8 @@ TEST_P(Store, AgreesWithAModelUnderRandomUse) {
   random_source random{20240501};
   for (int i = 0; i < 400; ++i) {
     const std::string key = "k" + std::to_string(random.below(12));
-    const std::string value = pattern(random.below(3) == 0 ? random.below(3 * piece_bytes) : random.below(9000), static_cast<std::uint64_t>(i));
+    const std::string value = pattern(random.below(3) == 0 ? random.below(3 * piece_bytes) : random.below(9000),
+                                      static_cast<std::uint64_t>(i));
     if (random.below(4) == 0) {
       ASSERT_TRUE(engine().erase(key, false).ok());
       model.erase(key);

@@ -116,7 +116,7 @@ bool receive_frames(raw_socket& socket, arrival& out) {
     return false;
   bool more = part->more();
   std::size_t total = part->bytes().size();
-  out.message.header = total <= max_header_bytes ? bytes_of(std::move(part)) : shared_bytes{};
+  out.message.header = bytes_of(std::move(part)); // also one that is too large: its first bytes say who wants an answer
   if (total > max_header_bytes)
     out.problem = errc::too_large;
   else if (total == 0)

@@ -48,7 +48,7 @@ using route = strong_id<struct route_tag>;
 struct arrival {
   route from; ///< of a server's socket
   frames message;
-  /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there unless it is what is too large. corrupt: no header.
+  /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there to be peeked at. corrupt: no header.
   errc problem = errc::ok;
 };
 

@@ -1,0 +1,36 @@
+#include "actors/detail/role_actor.hpp"
+
+namespace squall::actors::detail {
+
+caf::behavior role_actor::make_behavior() {
+  return {
+    [this](incoming& one) { serve({&one, 1}); },
+    [this](mail_batch& batch) { serve(batch.messages); },
+    [this](const notice& n) { tell(n); },
+    [](const role_task& task) { run(task); },
+  };
+}
+
+void role_actor::serve(std::span<incoming> messages) noexcept {
+  slot_->service->on_messages(messages);
+  slot_->waiting.fetch_sub(static_cast<std::uint32_t>(messages.size()), std::memory_order_relaxed);
+}
+
+void role_actor::tell(const notice& n) noexcept {
+  role_service& service = *slot_->service;
+  switch (n.what) {
+  case notice::kind::start: service.start(*slot_->out); break;
+  case notice::kind::peer_lost: service.on_peer_lost(peer_id{n.number}); break;
+  case notice::kind::alarm:
+    if (slot_->alarm_number.load(std::memory_order_relaxed) == n.number)
+      service.on_alarm();
+    break;
+  case notice::kind::stop:
+    service.stop();
+    quit();
+    slot_->on_stopped();
+    break;
+  }
+}
+
+} // namespace squall::actors::detail

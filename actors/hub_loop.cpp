@@ -1,0 +1,190 @@
+#include "actors/detail/hub.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+namespace squall::actors::detail {
+
+namespace {
+
+/// A loop that is never idle looks at descriptors and connections once in so many rounds.
+constexpr std::uint32_t look_everywhere_every = 16;
+
+time_point monotonic_now() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
+}
+
+} // namespace
+
+time_point hub::now() const { return in_loop() ? now_ : monotonic_now(); }
+
+void hub::run() {
+  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  now_ = monotonic_now();
+  start_roles();
+  while (stopped_roles_ < roles_.size() || !stopping_.load(std::memory_order_relaxed)) {
+    if (!round())
+      sleep();
+    else if (++busy_rounds_ % look_everywhere_every == 0)
+      look_everywhere();
+  }
+  close_everything();
+}
+
+void hub::start_roles() {
+  stopping_role_ = roles_.size();
+  for (auto& slot : roles_)
+    tell(slot, {notice::kind::start, 0});
+  unit_.run();
+}
+
+bool hub::round() {
+  now_ = monotonic_now();
+  bool more = outbox_.take_all([this](item&& one) { carry_out(std::move(one)); });
+  more |= drain_server();
+  for (std::size_t i = 0; i < connections_.size(); ++i) // roles may connect meanwhile
+    if (connections_[i]->ready)
+      more |= drain(*connections_[i]);
+  fire_alarms();
+  unit_.run();
+  drop_closed();
+  if (stopping_.load(std::memory_order_relaxed))
+    advance_stop();
+  return more;
+}
+
+void hub::sleep() {
+  if (!outbox_.may_sleep())
+    return;
+  bool idle = server_->idle();
+  for (auto& c : connections_) {
+    if (c->socket->idle())
+      continue;
+    c->ready = true;
+    idle = false;
+  }
+  if (!idle) {
+    outbox_.woke_up(false);
+    return;
+  }
+  if (fds_stale_)
+    collect_fds();
+  const auto timeout = time_to_alarm();
+  const int ready = ::ppoll(fds_.data(), fds_.size(), timeout ? &*timeout : nullptr, nullptr);
+  outbox_.woke_up(ready > 0 && fds_[0].revents != 0);
+  if (ready > 0)
+    after_poll();
+}
+
+void hub::look_everywhere() {
+  if (fds_stale_)
+    collect_fds();
+  if (::poll(fds_.data(), fds_.size(), 0) > 0)
+    after_poll();
+}
+
+void hub::collect_fds() {
+  std::vector<int> numbers{outbox_.fd()};
+  server_->fds(numbers);
+  server_fds_ = numbers.size() - 1;
+  for (const auto& c : connections_)
+    c->socket->fds(numbers);
+  for (const auto& w : watches_)
+    numbers.push_back(w.fd);
+  fds_.clear();
+  for (const int fd : numbers)
+    fds_.push_back({fd, POLLIN, 0});
+  fds_stale_ = false;
+}
+
+void hub::after_poll() {
+  const auto woke = [this](std::size_t i) { return fds_[i].revents != 0; };
+  std::size_t at = 1;
+  // The first descriptor of a socket tells of messages, which the next round takes anyway; the others want pump().
+  for (std::size_t i = 1; i < server_fds_; ++i)
+    if (woke(at + i)) {
+      server_->pump();
+      break;
+    }
+  at += server_fds_;
+  for (auto& c : connections_) {
+    c->ready |= woke(at) || woke(at + 1);
+    if (woke(at + 1))
+      c->socket->pump();
+    at += 2;
+  }
+  if (watches_.empty() || fds_.size() != at + watches_.size())
+    return;
+  now_ = monotonic_now();
+  // What is called may watch and unwatch.
+  std::vector<std::function<void()>> ready;
+  for (std::size_t i = 0; i < watches_.size(); ++i)
+    if (woke(at + i))
+      ready.push_back(watches_[i].ready);
+  for (const auto& call : ready)
+    call();
+  unit_.run();
+}
+
+void hub::watch(int fd, std::function<void()> ready) {
+  SQUALL_CHECK(in_loop(), fd);
+  std::erase_if(watches_, [fd](const watched& w) { return w.fd == fd; });
+  if (ready)
+    watches_.push_back({fd, std::move(ready)});
+  fds_stale_ = true;
+}
+
+void hub::set_alarm(role_slot& slot, time_point at) {
+  const std::uint64_t number = slot.alarm_number.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (!in_loop())
+    return outbox_.push(alarm_item{&slot, at, number});
+  slot.alarm = at;
+  slot.alarm_armed = number;
+}
+
+void hub::fire_alarms() {
+  for (auto& slot : roles_) {
+    if (slot.alarm > now_)
+      continue;
+    slot.alarm = never;
+    tell(slot, {notice::kind::alarm, slot.alarm_armed});
+  }
+}
+
+std::optional<timespec> hub::time_to_alarm() const {
+  time_point next = never;
+  for (const auto& slot : roles_)
+    next = std::min(next, slot.alarm);
+  if (next == never)
+    return {};
+  const auto left = std::max(next - monotonic_now(), duration{0});
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+  return timespec{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+}
+
+void hub::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  outbox_.wake();
+}
+
+/// Tells the last role that still runs to stop, once those after it have.
+void hub::advance_stop() {
+  const bool others_done = stopped_roles_ == roles_.size() - stopping_role_;
+  if (!others_done || stopping_role_ == 0)
+    return;
+  --stopping_role_;
+  tell(roles_[stopping_role_], {notice::kind::stop, 0});
+  unit_.run();
+}
+
+void hub::close_everything() {
+  watches_.clear();
+  connections_.clear();
+  server_.reset();
+  fds_stale_ = true;
+  owner_.store({}, std::memory_order_relaxed);
+}
+
+} // namespace squall::actors::detail

@@ -1,0 +1,147 @@
+#include "client/detail/link.hpp"
+
+#include <fmt/format.h>
+
+namespace squall::client::detail {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto ping_interval = 1s;
+constexpr auto silence_limit = 5s;
+constexpr auto retry_interval = 500ms;
+constexpr auto tick_interval = 250ms;
+
+// Requests of the link itself; those of the engine are random and never this small.
+constexpr request_id hello_request{1};
+constexpr request_id ping_request{2};
+
+} // namespace
+
+link::link(wire::zmq_context& context, const options& options, wire::role peer, client_id self)
+    : context_(context), options_(options), peer_(peer), self_(self) {}
+
+void link::open(const std::string& endpoint, clock::time_point now) {
+  endpoint_ = endpoint;
+  retry_at_ = clock::time_point::max();
+  next_tick_ = now + tick_interval;
+  auto socket = wire::client_socket::connect(context_, {.endpoint = endpoint,
+                                                        .linger = 200ms,
+                                                        .server_key = options_.keys.server_public,
+                                                        .keys = {options_.keys.client_public, options_.keys.client_secret}});
+  if (!socket.ok())
+    return fail(socket.error().code, socket.error().message, now);
+  socket_ = std::move(socket).value();
+  opened_ = heard_ = pinged_ = now;
+  say_hello(now);
+}
+
+void link::close() {
+  socket_.reset();
+  ready_ = false;
+  retry_at_ = clock::time_point::max();
+}
+
+void link::say_hello(clock::time_point now) {
+  wire::hello hello;
+  hello.software = options_.software;
+  hello.client = self_;
+  hello.host = wire::host_key();
+  if (auto sent = socket_->send(wire::encode(hello, hello_request, {}, peer_)); !sent.ok())
+    return fail(sent.error().code, sent.error().message, now);
+  ready_ = peer_ != wire::role::controller;
+}
+
+result<> link::send(const wire::frames& message) {
+  if (!socket_)
+    return trouble_;
+  return socket_->send(message);
+}
+
+bool link::receive(answer& out, clock::time_point now) {
+  // News of the connection first: ZeroMQ would soon connect again by itself, to a server that does not know us.
+  if (socket_)
+    socket_->pump();
+  wire::arrival arrival;
+  while (socket_ && socket_->receive(arrival)) {
+    heard_ = now;
+    // What cannot be read cannot be matched with a request either; its time-out will end that.
+    auto head = wire::peek(arrival.message.header.span());
+    if (arrival.problem == errc::corrupt || !head.ok())
+      continue;
+    if (head->type == wire::message_type::welcome) {
+      on_welcome(arrival.message);
+    } else if (head->type == wire::message_type::pong && head->request == ping_request) {
+      on_pong(arrival.message);
+    } else if (head->request == hello_request || head->request == ping_request) {
+      on_hello_refused(arrival.message);
+    } else {
+      out = {*head, std::move(arrival.message)};
+      return true;
+    }
+  }
+  if (socket_ && socket_->now() == wire::client_socket::state::down)
+    fail(errc::unavailable, socket_->reason(), now);
+  return false;
+}
+
+void link::on_welcome(const wire::frames& message) {
+  auto welcome = wire::decode<wire::welcome>(message, nullptr);
+  if (!welcome.ok() || peer_ != wire::role::controller)
+    return;
+  epoch_ = welcome->epoch;
+  ready_ = true;
+  welcome_ = std::move(welcome).value();
+}
+
+void link::on_pong(const wire::frames& message) {
+  const auto pong = wire::decode<wire::pong>(message, nullptr);
+  if (pong.ok() && ready_ && peer_ == wire::role::controller && pong->epoch != epoch_)
+    fail(errc::unavailable, "the cluster has restarted", heard_);
+}
+
+/// Somebody answered, but does not take us for a client it knows.
+void link::on_hello_refused(const wire::frames& message) {
+  const auto reply = wire::decode<wire::reply>(message, nullptr);
+  if (peer_ != wire::role::controller || !reply.ok() || reply->code == errc::ok)
+    return;
+  fail(reply->code, reply->message, heard_);
+}
+
+std::optional<error> link::tick(clock::time_point now) {
+  next_tick_ = now + tick_interval;
+  if (socket_ && now - heard_ >= silence_limit && peer_ == wire::role::controller)
+    fail(errc::unavailable, silence(), now);
+  if (socket_ && now - pinged_ >= ping_interval && ready_) {
+    pinged_ = now;
+    // A full queue is no reason to give up; silence is.
+    (void)socket_->send(wire::encode(wire::ping{}, ping_request, {}, peer_));
+  }
+  const bool lost = std::exchange(lost_, false);
+  if (!socket_ && now >= retry_at_)
+    open(endpoint_, now);
+  return lost ? std::optional{trouble_} : std::nullopt;
+}
+
+std::string link::silence() const {
+  if (socket_->now() == wire::client_socket::state::connecting)
+    return "nobody answers there";
+  return fmt::format("no word from it for {} s", std::chrono::seconds{silence_limit}.count());
+}
+
+void link::fds(std::vector<int>& out) const {
+  if (socket_)
+    socket_->fds(out);
+}
+
+void link::fail(errc code, std::string why, clock::time_point now) {
+  const bool was_ready = std::exchange(ready_, false);
+  lost_ = lost_ || was_ready;
+  trouble_ = {code, std::move(why), {}};
+  socket_.reset();
+  retry_at_ = was_ready ? now : now + retry_interval;
+  next_tick_ = now;
+}
+
+} // namespace squall::client::detail

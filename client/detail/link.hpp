@@ -1,0 +1,71 @@
+#pragma once
+
+#include "client/cluster.hpp"
+#include "client/detail/pending.hpp"
+#include "wire/zmq/socket.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace squall::client::detail {
+
+/// One connection and what it takes to keep it: hello, pings, giving up on a silent server, connecting again. Used by one thread; nothing here waits.
+/// The controller's link is ready when it was welcomed; a store's link, which has no welcome of its own, as soon as it said hello.
+class link {
+public:
+  link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);
+
+  /// Begins to connect. After a failure tick() tries again.
+  void open(const std::string& endpoint, clock::time_point now);
+  void close();
+
+  [[nodiscard]] bool is_open() const { return socket_ != nullptr; }
+  [[nodiscard]] bool ready() const { return ready_; }
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+  /// Why it is not ready, for people.
+  [[nodiscard]] const error& trouble() const { return trouble_; }
+
+  [[nodiscard]] result<> send(const wire::frames& message);
+
+  /// The next message that is not the link's own; sees to welcomes and pongs by itself. False when there is none now.
+  bool receive(answer& out, clock::time_point now);
+
+  /// Pings, and finds out whether the server is still there. When the link was ready and is no more, says why.
+  [[nodiscard]] std::optional<error> tick(clock::time_point now);
+  [[nodiscard]] clock::time_point next_tick() const { return next_tick_; }
+
+  /// A welcome that came since the last time this was asked.
+  [[nodiscard]] std::optional<wire::welcome> take_welcome() { return std::exchange(welcome_, std::nullopt); }
+
+  [[nodiscard]] bool idle() { return !socket_ || socket_->idle(); }
+  void fds(std::vector<int>& out) const;
+
+private:
+  void say_hello(clock::time_point now);
+  void on_welcome(const wire::frames& message);
+  void on_pong(const wire::frames& message);
+  void on_hello_refused(const wire::frames& message);
+  [[nodiscard]] std::string silence() const;
+  /// Drops the connection; the next one is tried at once if this one worked, else after a while.
+  void fail(errc code, std::string why, clock::time_point now);
+
+  wire::zmq_context& context_;
+  const options& options_;
+  const wire::role peer_;
+  const client_id self_;
+  std::string endpoint_;
+  std::unique_ptr<wire::client_socket> socket_;
+  bool ready_ = false;
+  bool lost_ = false; ///< was ready, is no more, and tick() has not said so yet
+  std::uint64_t epoch_ = 0;
+  std::optional<wire::welcome> welcome_;
+  error trouble_{errc::unavailable, "not connected yet", {}};
+  clock::time_point opened_;
+  clock::time_point heard_;
+  clock::time_point pinged_;
+  clock::time_point retry_at_ = clock::time_point::max();
+  clock::time_point next_tick_;
+};
+
+} // namespace squall::client::detail

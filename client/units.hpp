@@ -1,0 +1,25 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+/// Durations and sizes as people write them, in spec files and flags.
+namespace squall::client {
+
+/// "250us", "40ms", "1.5s", "2m", "1h"; units ns, us, ms, s, m, h. Not negative, at most 10 years. A bare "0" needs no unit.
+[[nodiscard]] result<duration> parse_duration(std::string_view text);
+
+/// "4096", "64KiB", "512MiB", "1.5GiB"; units B, KiB, MiB, GiB, TiB and kB, MB, GB, TB.
+[[nodiscard]] result<std::uint64_t> parse_size(std::string_view text);
+
+/// The three most significant digits with a unit that suits: "0", "740ns", "12.3us", "40ms", "2.5s", "93s".
+[[nodiscard]] std::string format_duration(duration d);
+
+/// "0", "512", "64KiB", "1.25GiB".
+[[nodiscard]] std::string format_size(std::uint64_t bytes);
+
+} // namespace squall::client
