@@ -57,7 +57,8 @@ result<> catalogue::define(dag_id id, const functions::dag_spec& spec) {
   const auto lookup = [this](std::string_view name, std::uint32_t version) {
     const registered_function* best = nullptr;
     for (const auto& [known_id, f] : functions_)
-      if (f->spec.name == name && (version == 0 || f->spec.version == version) && (!best || f->spec.version >= best->spec.version))
+      if (f->spec.name == name && (version == 0 || f->spec.version == version) &&
+          (!best || f->spec.version >= best->spec.version))
         best = f.get(); // of two with one version the later one replaced the other
     return best;
   };
