@@ -97,6 +97,31 @@ private:
   shared_bytes value_;
 };
 
+class stat_operation final : public operation {
+public:
+  stat_operation(std::string key, std::function<void(result<wire::store_entry>)> done) : key_(std::move(key)), done_(std::move(done)) {}
+
+  bool has_next() const override { return !sent_; }
+  wire::frames next(request_id request, std::uint64_t&) override {
+    sent_ = true;
+    return wire::encode(wire::store_get{key_, 0, 0}, request);
+  }
+  result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
+    if (reply.entries.size() != 1)
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " does not describe a value"};
+    found_ = std::move(reply.entries[0]);
+    return progress::complete;
+  }
+  void succeed() override { done_(std::move(found_)); }
+  void fail(error why) override { done_(std::move(why)); }
+
+private:
+  const std::string key_;
+  const std::function<void(result<wire::store_entry>)> done_;
+  wire::store_entry found_;
+  bool sent_ = false;
+};
+
 class put_operation final : public operation {
 public:
   put_operation(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done)
@@ -205,6 +230,10 @@ public:
 
   void get(std::string key, std::function<void(result<shared_bytes>)> done) override {
     start(std::make_unique<get_operation>(std::move(key), std::move(done)));
+  }
+
+  void stat(std::string key, std::function<void(result<wire::store_entry>)> done) override {
+    start(std::make_unique<stat_operation>(std::move(key), std::move(done)));
   }
 
   void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) override {

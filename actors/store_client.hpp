@@ -24,6 +24,8 @@ public:
   virtual ~store_client() = default;
 
   virtual void get(std::string key, std::function<void(result<shared_bytes>)> done) = 0;
+  /// Size and version of a value, without reading it.
+  virtual void stat(std::string key, std::function<void(result<wire::store_entry>)> done) = 0;
   virtual void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) = 0;
   virtual void erase(std::string key, std::function<void(result<>)> done) = 0;
   /// All keys with the prefix (pages through them).
