@@ -11,9 +11,6 @@ namespace {
 using functions::variant_kind;
 using functions::variant_spec;
 
-/// Resource files of a variant travel as parameters with this prefix and the key of the upload.
-constexpr std::string_view resource_prefix = "resource.";
-
 class function_reader {
 public:
   function_reader(const std::filesystem::path& folder, std::vector<upload>& uploads) : folder_(folder), uploads_(uploads) {}
@@ -79,8 +76,8 @@ private:
       SQUALL_ASSIGN(entries, parameters->entries());
       for (const auto& [name, view] : entries) {
         SQUALL_ASSIGN(text, view.text());
-        if (name == "precision" || name.starts_with(resource_prefix))
-          return view.fail("is set by the key `precision` or `resources` of the variant");
+        if (name == "precision")
+          return view.fail("is set by the key `precision` of the variant");
         variant.parameters[name] = std::move(text);
       }
     }
@@ -95,7 +92,9 @@ private:
       for (const auto& [name, view] : entries) {
         SQUALL_TRY(check_key_name(view, name, "resource"));
         SQUALL_ASSIGN(key, read_file_or_key(view));
-        variant.parameters[std::string{resource_prefix} + name] = std::move(key);
+        // A resource is a parameter whose value is the key of an object in the store.
+        if (!variant.parameters.emplace(name, std::move(key)).second)
+          return view.fail("is given under `parameters` too");
       }
     }
     return {};

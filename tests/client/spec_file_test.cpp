@@ -90,7 +90,7 @@ spec:
   EXPECT_EQ(v.parameters, (std::map<std::string, std::string>{{"precision", "bf16"},
                                                               {"reduce.probs", "argmax"},
                                                               {"factor", "0.5"},
-                                                              {"resource.dictionary", documents[0].uploads[1].key}}));
+                                                              {"dictionary", documents[0].uploads[1].key}}));
   EXPECT_EQ(spec.variants[1].name, "default");
   EXPECT_EQ(spec.variants[1].target, "echo");
   EXPECT_EQ(spec.state, (std::vector<functions::state_spec>{{"state", "next"}}));
