@@ -11,9 +11,6 @@ namespace {
 using functions::variant_kind;
 using functions::variant_spec;
 
-/// Resource files of a variant travel as parameters with this prefix and the key of the upload.
-constexpr std::string_view resource_prefix = "resource.";
-
 class function_reader {
 public:
   function_reader(const std::filesystem::path& folder, std::vector<upload>& uploads) : folder_(folder), uploads_(uploads) {}
@@ -79,8 +76,8 @@ private:
       SQUALL_ASSIGN(entries, parameters->entries());
       for (const auto& [name, view] : entries) {
         SQUALL_ASSIGN(text, view.text());
-        if (name == "precision" || name.starts_with(resource_prefix))
-          return view.fail("is set by the key `precision` or `resources` of the variant");
+        if (name == "precision")
+          return view.fail("is set by the key `precision` of the variant");
         variant.parameters[name] = std::move(text);
       }
     }
@@ -91,11 +88,15 @@ private:
       variant.parameters["precision"] = std::move(given);
     }
     if (const auto resources = fields.find("resources")) {
+      if (variant.kind != variant_kind::builtin)
+        return resources->fail("goes with kind: builtin");
       SQUALL_ASSIGN(entries, resources->entries());
       for (const auto& [name, view] : entries) {
         SQUALL_TRY(check_key_name(view, name, "resource"));
+        if (variant.parameters.contains(name))
+          return view.fail("is among the `parameters`, too");
         SQUALL_ASSIGN(key, read_file_or_key(view));
-        variant.parameters[std::string{resource_prefix} + name] = std::move(key);
+        variant.parameters[name] = std::move(key);
       }
     }
     return {};
@@ -171,12 +172,17 @@ result<functions::function_spec> read_function(const yaml_view& at, std::string 
     SQUALL_ASSIGN(ports, read_ports(*inputs, "input"));
     spec.inputs = std::move(ports);
   }
-  SQUALL_ASSIGN(outputs, fields.require("outputs"));
-  SQUALL_ASSIGN(output_ports, read_ports(outputs, "output"));
-  spec.outputs = std::move(output_ports);
+  if (const auto outputs = fields.find("outputs")) {
+    SQUALL_ASSIGN(ports, read_ports(*outputs, "output"));
+    spec.outputs = std::move(ports);
+  }
   SQUALL_ASSIGN(variants_view, fields.require("variants"));
   SQUALL_ASSIGN(variants, (function_reader{folder, uploads}.read_variants(variants_view)));
   spec.variants = std::move(variants);
+  // The cluster knows the ports of a builtin, nobody those of a model file.
+  const auto is_model = [](const variant_spec& v) { return v.kind == variant_kind::onnx; };
+  if (spec.outputs.empty() && std::ranges::any_of(spec.variants, is_model))
+    return at.fail("the key 'outputs' is missing; a function of a model declares its ports");
   if (const auto state = fields.find("state")) {
     SQUALL_ASSIGN(states, read_state(*state));
     spec.state = std::move(states);
