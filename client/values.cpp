@@ -134,7 +134,9 @@ result<functions::value> value_of_json(const functions::port& port, const json_n
     return calls::from_json<functions::value>(text);
   if (node.type() == json_node::kind::object)
     return {errc::invalid_argument, "an object must be {\"datatype\": ..., \"shape\": [...], \"data\": [...]}"};
-  if (port.list && node.type() == json_node::kind::array)
+  // An array for a list port is one element of the list, unless it holds whole values.
+  const bool whole_list = port.list && node.type() == json_node::kind::array && node.size() > 0 && node.element(0).find("datatype");
+  if (whole_list)
     return calls::from_json<functions::value>(text);
   flat_array given;
   given.add(node, 0);
