@@ -89,6 +89,7 @@ struct stage_trace {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t bytes_moved = 0; ///< of `bytes_in`, those that came from another host
+  bool late = false;             ///< a join of some went on without it; its own figures are here only if it ended before the call did
 
   friend bool operator==(const stage_trace&, const stage_trace&) = default;
   template <class S, class V>
@@ -107,6 +108,7 @@ struct stage_trace {
     v("bytes_in", s.bytes_in);
     v("bytes_out", s.bytes_out);
     v("bytes_moved", s.bytes_moved);
+    v("late", s.late);
   }
 };
 

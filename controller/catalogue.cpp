@@ -1,5 +1,7 @@
 #include "controller/catalogue.hpp"
 
+#include "functions/builtin/builtin.hpp"
+
 #include <algorithm>
 #include <limits>
 #include <set>
@@ -100,7 +102,8 @@ std::string catalogue::nearest(std::string_view name) const {
   return best;
 }
 
-result<functions::function_spec> catalogue::check(functions::function_spec spec, bool replace) const {
+result<functions::function_spec> catalogue::check(functions::function_spec given, bool replace) const {
+  SQUALL_ASSIGN(spec, functions::builtins::complete(std::move(given)));
   SQUALL_TRY(functions::validate(spec));
   const auto it = functions_.find({spec.name, spec.version});
   if (it == functions_.end() || it->second.spec == spec)

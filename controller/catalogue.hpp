@@ -42,7 +42,8 @@ public:
   [[nodiscard]] result<catalogue_change> apply(functions::function_spec spec, bool replace);
   [[nodiscard]] result<catalogue_change> apply(functions::dag_spec spec, bool replace);
 
-  /// Checks what apply() would do, without doing it: so that a change is stored before it takes effect.
+  /// Checks what apply() would do, without doing it, so that a change is stored before it takes effect; and fills in what a spec leaves
+  /// out: the ports of builtins, the versions of a DAG's functions.
   [[nodiscard]] result<functions::function_spec> check(functions::function_spec spec, bool replace) const;
   [[nodiscard]] result<functions::dag_spec> check(functions::dag_spec spec, bool replace) const;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -29,7 +30,8 @@ error beyond(errc code, const std::string& what, std::size_t is, std::size_t lim
   return {code, what + " of " + std::to_string(is) + " is beyond the limit of " + std::to_string(limit), {}};
 }
 
-result<> check_sizes(errc code, std::size_t header, std::span<const std::size_t> payloads, const packet_limits& limits) {
+result<> check_sizes(errc code, std::size_t header, std::span<const std::size_t> payloads,
+                     const packet_limits& limits) {
   if (header > limits.header_bytes)
     return beyond(code, "a packet's header size", header, limits.header_bytes);
   auto total = header;
@@ -142,7 +144,9 @@ void packet_reader::finish_pieces() {
   }
   if (current_ < pieces_.size())
     return;
-  const auto share = [](const piece& p) { return p.size == 0 ? shared_bytes{} : shared_bytes{p.data, {p.data.get(), p.size}}; };
+  const auto share = [](const piece& p) {
+    return p.size == 0 ? shared_bytes{} : shared_bytes{p.data, {p.data.get(), p.size}};
+  };
   wire::frames packet{share(pieces_.front()), {}};
   for (std::size_t i = 1; i < pieces_.size(); ++i)
     packet.payloads.push_back(share(pieces_[i]));

@@ -15,20 +15,23 @@ namespace squall::executors {
 /// Beyond these a packet is corrupt (received) or too_large (sent).
 struct packet_limits {
   std::size_t header_bytes = 1 << 20;
-  std::size_t payloads = 16'384;              ///< a batch of 256 items with 64 ports each
-  std::size_t payload_bytes = 64 << 20;       ///< larger values travel through an arena
+  std::size_t payloads = 16'384;        ///< a batch of 256 items with 64 ports each
+  std::size_t payload_bytes = 64 << 20; ///< larger values travel through an arena
   std::size_t total_bytes = std::size_t{256} << 20;
 };
 
 /// What stands before the header and the payloads on the wire. Fails as too_large, saying which limit.
-[[nodiscard]] result<std::vector<std::byte>> packet_prefix(const wire::frames& message, const packet_limits& limits = {});
+[[nodiscard]] result<std::vector<std::byte>> packet_prefix(const wire::frames& message,
+                                                           const packet_limits& limits = {});
 
-/// Puts packets together from whatever pieces a socket gives. Bytes that are no packet are an error before memory is taken for them.
+/// Puts packets together from whatever pieces a socket gives. Bytes that are no packet are an error before memory is
+/// taken for them.
 class packet_reader {
 public:
   explicit packet_reader(const packet_limits& limits = {}) : limits_(limits) {}
 
-  /// Where to read the next bytes to: never empty. The rest of a large payload is read to its place, everything else through a buffer of 64 KiB.
+  /// Where to read the next bytes to: never empty. The rest of a large payload is read to its place, everything else
+  /// through a buffer of 64 KiB.
   [[nodiscard]] std::span<std::byte> room();
 
   /// `size` bytes were read to room(). Fails as corrupt; the stream has no meaning from then on.
@@ -52,7 +55,7 @@ private:
 
   const packet_limits limits_;
   std::array<std::byte, 64 * 1024> buffer_;
-  bool direct_ = false;           ///< room() gave out a part of a piece
+  bool direct_ = false; ///< room() gave out a part of a piece
 
   std::vector<std::byte> prefix_; ///< of the packet that is being read
   std::vector<piece> pieces_;     ///< its header and payloads; empty while the prefix is read
@@ -70,7 +73,8 @@ public:
   [[nodiscard]] bool empty() const { return parts_.empty(); }
   [[nodiscard]] std::size_t unsent_bytes() const { return unsent_bytes_; }
 
-  /// Writes what `fd` takes. True: everything is out; false: it would block, or took a part. Fails as unavailable when the other end is gone.
+  /// Writes what `fd` takes. True: everything is out; false: it would block, or took a part. Fails as unavailable when
+  /// the other end is gone.
   [[nodiscard]] result<bool> write_to(int fd);
 
 private:

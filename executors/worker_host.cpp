@@ -9,11 +9,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <unordered_map>
+
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <unordered_map>
 
 namespace squall::executors {
 
@@ -34,10 +35,12 @@ constexpr std::size_t read_at_once = 4 << 20;
 
 class process_worker_host final : public worker_host {
 public:
-  process_worker_host(const worker_host_options& options, actors::post& post, wire::arena_map& arenas, worker_listener& listener, logger& log)
+  process_worker_host(const worker_host_options& options, actors::post& post, wire::arena_map& arenas,
+                      worker_listener& listener, logger& log)
       : options_(options), post_(post), arenas_(arenas), listener_(listener), log_(log) {
-    arguments_ = {"--socket", std::to_string(detail::child_socket), "--lanes", std::to_string(options.lanes), "--arena-bytes",
-                  std::to_string(options.arena_capacity_bytes)};
+    arguments_ = {"--socket",      std::to_string(detail::child_socket),
+                  "--lanes",       std::to_string(options.lanes),
+                  "--arena-bytes", std::to_string(options.arena_capacity_bytes)};
     arguments_.insert(arguments_.end(), options.arguments.begin(), options.arguments.end());
   }
 
@@ -63,7 +66,8 @@ public:
     reader_ = std::make_unique<packet_reader>();
     writer_ = {};
     waits_for_room_ = false;
-    // One descriptor for the loop: it is readable when any of them has something, and also when the socket takes bytes again.
+    // One descriptor for the loop: it is readable when any of them has something, and also when the socket takes bytes
+    // again.
     gate_ = detail::unique_fd(epoll_create1(EPOLL_CLOEXEC));
     for (const int fd : {child_.socket.get(), child_.errors.get(), child_.exited.get()})
       control_gate(EPOLL_CTL_ADD, fd, EPOLLIN);
@@ -83,7 +87,8 @@ public:
     for (const auto& item : request.items)
       for (const auto& value : item)
         if (value.byte_size() > wire::max_value_bytes)
-          return {errc::too_large, "a value of " + std::to_string(value.byte_size()) + " bytes is beyond the limit of " + std::to_string(wire::max_value_bytes)};
+          return {errc::too_large, "a value of " + std::to_string(value.byte_size()) +
+                                       " bytes is beyond the limit of " + std::to_string(wire::max_value_bytes)};
     SQUALL_TRY(send(request, request_id{request.batch.value}));
     batch_sizes_[request.batch] = request.items.size();
     return {};
@@ -93,7 +98,8 @@ public:
     worker::cancel message;
     message.batch = batch;
     if (const auto sent = send(message); !sent.ok() && phase_ == phase::running)
-      log_.warn("worker", "a cancellation could not be sent", {{"batch", to_string(batch)}, {"why", sent.error().message}});
+      log_.warn("worker", "a cancellation could not be sent",
+                {{"batch", to_string(batch)}, {"why", sent.error().message}});
   }
 
   void release(const std::vector<wire::arena_ref>& blocks) override {
@@ -101,7 +107,8 @@ public:
     message.blocks = blocks;
     // What a dead worker held went with it.
     if (const auto sent = send(message); !sent.ok() && phase_ == phase::running)
-      log_.warn("worker", "memory could not be given back", {{"blocks", std::to_string(blocks.size())}, {"why", sent.error().message}});
+      log_.warn("worker", "memory could not be given back",
+                {{"blocks", std::to_string(blocks.size())}, {"why", sent.error().message}});
   }
 
   void on_alarm() override {
@@ -113,7 +120,9 @@ public:
       restart();
   }
 
-  time_point next_alarm() const override { return phase_ == phase::starting || phase_ == phase::pausing ? deadline_ : never; }
+  time_point next_alarm() const override {
+    return phase_ == phase::starting || phase_ == phase::pausing ? deadline_ : never;
+  }
   int pid() const override { return child_.pid; }
   std::uint64_t arena_id() const override { return arena_; }
 
@@ -236,7 +245,8 @@ private:
     phase_ = phase::running;
     deadline_ = never;
     arena_ = message.arena;
-    log_.info("worker", "ready", {{"pid", std::to_string(message.pid)}, {"runtime", message.runtime}, {"problem", message.message}});
+    log_.info("worker", "ready",
+              {{"pid", std::to_string(message.pid)}, {"runtime", message.runtime}, {"problem", message.message}});
     listener_.on_ready(message);
   }
 
@@ -249,7 +259,8 @@ private:
     batch_sizes_.erase(batch);
     if (message.code == errc::ok && message.items.size() != size) {
       message.code = errc::internal;
-      message.message = "the worker answered " + std::to_string(message.items.size()) + " of " + std::to_string(size) + " items";
+      message.message =
+          "the worker answered " + std::to_string(message.items.size()) + " of " + std::to_string(size) + " items";
     }
     if (message.code != errc::ok) {
       worker::item_result failed;
@@ -317,7 +328,9 @@ private:
     why_.clear();
     last_line_.clear();
     pause();
-    log_.warn("worker", why, {{"restart_in_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(pause_).count())}});
+    log_.warn(
+        "worker", why,
+        {{"restart_in_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(pause_).count())}});
     listener_.on_lost(why);
   }
 
@@ -363,8 +376,9 @@ private:
 
 } // namespace
 
-result<std::unique_ptr<worker_host>> worker_host::start(const worker_host_options& options, actors::post& post, wire::arena_map& arenas,
-                                                        worker_listener& listener, logger& log) {
+result<std::unique_ptr<worker_host>> worker_host::start(const worker_host_options& options, actors::post& post,
+                                                        wire::arena_map& arenas, worker_listener& listener,
+                                                        logger& log) {
   auto host = std::make_unique<process_worker_host>(options, post, arenas, listener, log);
   SQUALL_TRY(host->launch());
   return std::unique_ptr<worker_host>(std::move(host));

@@ -55,11 +55,13 @@ result<> check_value(std::string_view what, const port& p, const value& v) {
   return {};
 }
 
-result<std::vector<value>> bind_inputs(std::string_view what, const std::vector<port>& ports, std::vector<named_value> inputs) {
+result<std::vector<value>> bind_inputs(std::string_view what, const std::vector<port>& ports,
+                                       std::vector<named_value> inputs) {
   std::vector<value> bound(ports.size());
   std::vector<bool> given(ports.size());
   for (auto& input : inputs) {
-    const auto p = std::find_if(ports.begin(), ports.end(), [&](const port& candidate) { return candidate.name == input.name; });
+    const auto p =
+        std::find_if(ports.begin(), ports.end(), [&](const port& candidate) { return candidate.name == input.name; });
     if (p == ports.end())
       return invalid(std::string{what} + ": " + unknown_name("input", input.name, names_of(ports)));
     const auto index = static_cast<std::size_t>(p - ports.begin());

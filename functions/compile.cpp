@@ -47,10 +47,12 @@ index_set all_producers(const stage& s) {
   return out;
 }
 
-// -- order ---------------------------------------------------------------------------------------------------------------
+// -- order
+// ---------------------------------------------------------------------------------------------------------------
 
 /// The cycle that is met when going back from the first stage that could not be ordered, in the direction of the data.
-std::string describe_cycle(const dag_spec& spec, const std::vector<index_set>& producers, const std::vector<bool>& ordered) {
+std::string describe_cycle(const dag_spec& spec, const std::vector<index_set>& producers,
+                           const std::vector<bool>& ordered) {
   std::vector<stage_index> path;
   auto current = static_cast<stage_index>(std::find(ordered.begin(), ordered.end(), false) - ordered.begin());
   while (std::find(path.begin(), path.end(), current) == path.end()) {
@@ -125,7 +127,8 @@ private:
   std::vector<stage_index> place_;
 };
 
-// -- absence -------------------------------------------------------------------------------------------------------------
+// -- absence
+// -------------------------------------------------------------------------------------------------------------
 
 /// Whether a stage's outputs, or elements of them in a map, may be absent.
 struct absence {
@@ -164,9 +167,12 @@ public:
 private:
   [[nodiscard]] absence of(const resolved_source& source) const {
     switch (source.from) {
-    case binding::source::dag_input: return {spec_.inputs[source.port].optional, false};
-    case binding::source::stage_output: return of_stage_[source.stage];
-    case binding::source::constant: break;
+      case binding::source::dag_input:
+        return {spec_.inputs[source.port].optional, false};
+      case binding::source::stage_output:
+        return of_stage_[source.stage];
+      case binding::source::constant:
+        break;
     }
     return {};
   }
@@ -219,8 +225,9 @@ private:
     if (s.join.rule == join_rule::kind::count && s.join.count == 0)
       return {errc::invalid_argument, where + ": join counts 0 producers; use 1 or more"};
     if (producers < needed(s))
-      return {errc::invalid_argument, where + ": join needs " + std::to_string(needed(s)) + " producer(s), but its inputs take from " +
-                                          std::to_string(producers) + " stage(s)"};
+      return {errc::invalid_argument, where + ": join needs " + std::to_string(needed(s)) +
+                                          " producer(s), but its inputs take from " + std::to_string(producers) +
+                                          " stage(s)"};
     for (std::size_t i = 0; i < s.inputs.size(); ++i) {
       const auto& input = s.inputs[i];
       if (!input.bound || !input.required)
@@ -246,7 +253,8 @@ private:
   std::vector<absence> of_stage_;
 };
 
-// -- graph ---------------------------------------------------------------------------------------------------------------
+// -- graph
+// ---------------------------------------------------------------------------------------------------------------
 
 /// Fills producers, consumers and exit_producers of stages in their final order.
 void connect(dag& d) {

@@ -10,13 +10,20 @@ using op = predicate::op;
 
 bool compare(op operation, double left, double right) {
   switch (operation) {
-  case op::below: return left < right;
-  case op::above: return left > right;
-  case op::at_most: return left <= right;
-  case op::at_least: return left >= right;
-  case op::equal: return left == right;
-  case op::not_equal: return left != right;
-  default: return false;
+    case op::below:
+      return left < right;
+    case op::above:
+      return left > right;
+    case op::at_most:
+      return left <= right;
+    case op::at_least:
+      return left >= right;
+    case op::equal:
+      return left == right;
+    case op::not_equal:
+      return left != right;
+    default:
+      return false;
   }
 }
 

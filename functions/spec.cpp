@@ -52,7 +52,8 @@ result<> check_name(std::string_view where, std::string_view noun, std::string_v
   if (is_name(name))
     return {};
   return invalid(std::string{where} + ": " + quoted(name) + " cannot name a " + std::string{noun} + ": use 1 to " +
-                 std::to_string(max_name_length) + " letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_'");
+                 std::to_string(max_name_length) +
+                 " letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_'");
 }
 
 result<> check_limit(std::string_view where, std::string_view noun, std::size_t count, std::size_t limit) {
@@ -69,7 +70,8 @@ result<> check_names(std::string_view where, std::string_view noun, const Contai
   for (const auto& thing : things) {
     SQUALL_TRY(check_name(where, noun, thing.name));
     if (!seen.insert(thing.name).second)
-      return invalid(std::string{where} + " has two " + std::string{noun} + "s named " + quoted(thing.name) + "; rename one");
+      return invalid(std::string{where} + " has two " + std::string{noun} + "s named " + quoted(thing.name) +
+                     "; rename one");
   }
   return {};
 }
@@ -107,7 +109,8 @@ result<> check_variant(const std::string& function, const variant_spec& v) {
   if (v.target.empty())
     return invalid(where + ": target is empty; name the builtin function, or the key of the model or of the code");
   if (v.max_batch < 1 || v.max_batch > max_batch_limit)
-    return invalid(where + ": max_batch is " + std::to_string(v.max_batch) + "; use 1 to " + std::to_string(max_batch_limit));
+    return invalid(where + ": max_batch is " + std::to_string(v.max_batch) + "; use 1 to " +
+                   std::to_string(max_batch_limit));
   if (v.max_delay < duration{0})
     return invalid(where + ": max_delay is negative");
   if (v.threads < 1 || v.threads > max_threads)
@@ -152,12 +155,15 @@ result<> check_predicate(const std::string& where, const predicate& p, std::size
   if (p.operation == op::negate && p.children.size() != 1)
     return invalid(where + ", when: 'not' takes one condition, got " + std::to_string(p.children.size()));
   if (p.operation == op::any && p.children.empty())
-    return invalid(where + ", when: 'any' of no conditions never holds, so the stage is unreachable; give it a condition");
+    return invalid(where +
+                   ", when: 'any' of no conditions never holds, so the stage is unreachable; give it a condition");
   if (!connective && p.subject.from == binding::source::constant)
-    return invalid(where + ", when: '" + std::string{name} + "' tests a constant; name a stage's output or an input of the DAG");
+    return invalid(where + ", when: '" + std::string{name} +
+                   "' tests a constant; name a stage's output or an input of the DAG");
   if (const auto* number = std::get_if<double>(&p.operand); number && !connective && !std::isfinite(*number))
     return invalid(where + ", when: '" + std::string{name} + "' compares with a number that is not finite");
-  const bool ordered = p.operation != op::equal && p.operation != op::not_equal && p.operation != op::present && !connective;
+  const bool ordered =
+      p.operation != op::equal && p.operation != op::not_equal && p.operation != op::present && !connective;
   if (ordered && std::holds_alternative<std::string>(p.operand))
     return invalid(where + ", when: '" + std::string{name} + "' compares with a number, got the text " +
                    quoted(std::get<std::string>(p.operand)));
@@ -198,15 +204,20 @@ result<> check_stage(const std::string& dag, const stage_spec& s) {
 std::string_view to_string(variant_kind kind) { return word_of(variant_kinds, kind); }
 std::optional<variant_kind> variant_kind_from_string(std::string_view name) { return word_from(variant_kinds, name); }
 std::string_view to_string(resource_type resource) { return word_of(resource_types, resource); }
-std::optional<resource_type> resource_type_from_string(std::string_view name) { return word_from(resource_types, name); }
+std::optional<resource_type> resource_type_from_string(std::string_view name) {
+  return word_from(resource_types, name);
+}
 std::string_view to_string(predicate::op operation) { return word_of(predicate_ops, operation); }
 std::optional<predicate::op> predicate_op_from_string(std::string_view name) { return word_from(predicate_ops, name); }
 
 std::string to_string(const binding& b) {
   switch (b.from) {
-  case binding::source::dag_input: return "$" + b.port;
-  case binding::source::stage_output: return b.stage + "." + b.port;
-  case binding::source::constant: return "constant";
+    case binding::source::dag_input:
+      return "$" + b.port;
+    case binding::source::stage_output:
+      return b.stage + "." + b.port;
+    case binding::source::constant:
+      return "constant";
   }
   return "unknown source";
 }

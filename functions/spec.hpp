@@ -27,7 +27,8 @@ inline constexpr std::size_t max_constant_bytes = 1 << 20;
 inline constexpr std::size_t max_map_width = 4096;
 inline constexpr std::uint32_t max_batch_limit = 256;
 
-// -- functions ---------------------------------------------------------------------------------------------------------
+// -- functions
+// ---------------------------------------------------------------------------------------------------------
 
 /// A typed input or output.
 struct port {
@@ -61,12 +62,13 @@ struct variant_spec {
   std::string name; ///< unique in its function; "default" when the user gives none
   variant_kind kind = variant_kind::builtin;
   resource_type resource = resource_type::cpu;
-  std::string target;                            ///< builtin: its name; onnx: the key of the model in the store
-  std::map<std::string, std::string> parameters; ///< of the kind; onnx: precision=f32|bf16, reduce.<output>=argmax, rename.<port>=<model's name>
-  std::uint32_t max_batch = 1;                   ///< items that may run together
-  duration max_delay{0};                         ///< longest wait of an item for a batch to fill
-  std::uint32_t threads = 1;                     ///< of one instance
-  std::uint64_t memory_bytes = 0;                ///< while resident; 0 = measured at the first load
+  std::string target; ///< builtin: its name; onnx: the key of the model in the store
+  std::map<std::string, std::string>
+      parameters; ///< of the kind; onnx: precision=f32|bf16, reduce.<output>=argmax, rename.<port>=<model's name>
+  std::uint32_t max_batch = 1;    ///< items that may run together
+  duration max_delay{0};          ///< longest wait of an item for a batch to fill
+  std::uint32_t threads = 1;      ///< of one instance
+  std::uint64_t memory_bytes = 0; ///< while resident; 0 = measured at the first load
 
   friend bool operator==(const variant_spec&, const variant_spec&) = default;
   template <class S, class V>
@@ -116,8 +118,8 @@ struct function_spec {
   }
 };
 
-/// Whether `name` can name a function, a DAG, a port or a variant: 1 to max_name_length letters, digits, '_', '-' and '.', the first one a
-/// letter, a digit or '_'. Names of stages have no '.', so that "stage.output" reads in one way.
+/// Whether `name` can name a function, a DAG, a port or a variant: 1 to max_name_length letters, digits, '_', '-' and
+/// '.', the first one a letter, a digit or '_'. Names of stages have no '.', so that "stage.output" reads in one way.
 [[nodiscard]] bool is_name(std::string_view name);
 
 /// "FP32 [1,3,48,-1]", "a list of BYTES [1]".
@@ -126,7 +128,8 @@ struct function_spec {
 /// Checks names, limits, shapes, duplicate ports and variants, and state ports. The message names the offending part.
 [[nodiscard]] result<> validate(const function_spec& spec);
 
-// -- DAGs ---------------------------------------------------------------------------------------------------------------
+// -- DAGs
+// ---------------------------------------------------------------------------------------------------------------
 
 /// Where the value of a stage's input comes from.
 struct binding {
@@ -159,8 +162,8 @@ struct predicate {
     equal = 5,     ///< number or text
     not_equal = 6, ///< number or text; false when absent
     present = 7,
-    all = 8, ///< every child (true when there is none)
-    any = 9, ///< some child
+    all = 8,     ///< every child (true when there is none)
+    any = 9,     ///< some child
     negate = 10, ///< not the only child
   };
   op operation = op::present;
@@ -182,7 +185,8 @@ struct predicate {
 [[nodiscard]] std::string_view to_string(predicate::op operation);
 [[nodiscard]] std::optional<predicate::op> predicate_op_from_string(std::string_view name);
 
-/// When a stage with several producers runs. Its producers are the stages whose outputs its inputs take; each counts once.
+/// When a stage with several producers runs. Its producers are the stages whose outputs its inputs take; each counts
+/// once.
 struct join_rule {
   enum class kind : std::uint8_t {
     all = 1,   ///< every required input is present; a skipped producer skips this stage too
@@ -191,7 +195,8 @@ struct join_rule {
   };
   kind rule = kind::all;
   std::uint32_t count = 0;
-  duration wait{0}; ///< with count: how long after the call's arrival to wait for more than `count`; a call's deadline less a margin caps it
+  duration wait{0}; ///< with count: how long after the call's arrival to wait for more than `count`; a call's deadline
+                    ///< less a margin caps it
 
   friend bool operator==(const join_rule&, const join_rule&) = default;
   template <class S, class V>
@@ -219,14 +224,16 @@ struct stage_spec {
   std::string function;
   std::uint32_t version = 0; ///< of the function; 0 = the latest at registration
   std::vector<stage_input> inputs;
-  /// The inputs whose lists are mapped: the stage runs once per element, all lists having the same width, and its outputs are lists in
-  /// that order. Inputs not named here are given whole to every element. Empty: not a map.
+  /// The inputs whose lists are mapped: the stage runs once per element, all lists having the same width, and its
+  /// outputs are lists in that order. Inputs not named here are given whole to every element. Empty: not a map.
   std::vector<std::string> map;
   std::uint32_t width_max = 0; ///< of a map; 0 = max_map_width
-  /// Runs only if this holds. In a map, subjects that are lists are tested element by element, and elements for which it fails are absent.
+  /// Runs only if this holds. In a map, subjects that are lists are tested element by element, and elements for which
+  /// it fails are absent.
   std::optional<predicate> when;
   join_rule join;
-  /// Some ensembles may be answered without this stage's result: on failure it counts as skipped instead of failing the call.
+  /// Some ensembles may be answered without this stage's result: on failure it counts as skipped instead of failing the
+  /// call.
   bool may_fail = false;
   std::string variant; ///< pins one variant of the function; empty = the plan chooses
 
@@ -275,7 +282,8 @@ struct dag_spec {
   }
 };
 
-/// Checks what can be checked without the catalogue: names, limits, duplicates, the form of `when`. compile() does this first.
+/// Checks what can be checked without the catalogue: names, limits, duplicates, the form of `when`. compile() does this
+/// first.
 [[nodiscard]] result<> validate(const dag_spec& spec);
 
 } // namespace squall::functions

@@ -121,7 +121,8 @@ result<> validate(const tensor& t) {
   const auto wanted = count * element_size(t.type);
   if (t.data.size() != wanted)
     return {errc::invalid_argument, std::string{to_string(t.type)} + " " + to_string(t.shape) + " needs " +
-                                        std::to_string(wanted) + " bytes, but there are " + std::to_string(t.data.size())};
+                                        std::to_string(wanted) + " bytes, but there are " +
+                                        std::to_string(t.data.size())};
   return {};
 }
 
@@ -158,7 +159,8 @@ result<std::vector<std::string_view>> bytes_elements(const tensor& t) {
   auto rest = t.data.text();
   // Before reserving: the count comes from a stranger, and each element takes four bytes at least.
   if (count > rest.size() / sizeof(std::uint32_t))
-    return {errc::invalid_argument, "BYTES " + to_string(t.shape) + " does not fit in " + std::to_string(rest.size()) + " bytes"};
+    return {errc::invalid_argument,
+            "BYTES " + to_string(t.shape) + " does not fit in " + std::to_string(rest.size()) + " bytes"};
   std::vector<std::string_view> elements;
   elements.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -166,14 +168,14 @@ result<std::vector<std::string_view>> bytes_elements(const tensor& t) {
     if (rest.size() >= sizeof length)
       std::memcpy(&length, rest.data(), sizeof length);
     if (rest.size() < sizeof length || rest.size() - sizeof length < length)
-      return {errc::invalid_argument, "BYTES element " + std::to_string(i) + " of " + std::to_string(count) +
-                                          " runs past the end of the data"};
+      return {errc::invalid_argument,
+              "BYTES element " + std::to_string(i) + " of " + std::to_string(count) + " runs past the end of the data"};
     elements.push_back(rest.substr(sizeof length, length));
     rest.remove_prefix(sizeof length + length);
   }
   if (!rest.empty())
-    return {errc::invalid_argument, "BYTES " + to_string(t.shape) + " has " + std::to_string(rest.size()) +
-                                        " bytes after its last element"};
+    return {errc::invalid_argument,
+            "BYTES " + to_string(t.shape) + " has " + std::to_string(rest.size()) + " bytes after its last element"};
   return elements;
 }
 
@@ -182,24 +184,38 @@ result<double> number_at(const tensor& t, std::size_t index) {
   if (size == 0)
     return {errc::invalid_argument, "expected a number, got " + std::string{to_string(t.type)}};
   if (t.data.size() / size <= index)
-    return {errc::invalid_argument, std::string{to_string(t.type)} + " " + to_string(t.shape) + " has no element " +
-                                        std::to_string(index)};
+    return {errc::invalid_argument,
+            std::string{to_string(t.type)} + " " + to_string(t.shape) + " has no element " + std::to_string(index)};
   const auto* at = t.data.data() + index * size;
   switch (t.type) {
-  case datatype::boolean: return read_as<std::uint8_t>(at) ? 1.0 : 0.0;
-  case datatype::uint8: return read_as<std::uint8_t>(at);
-  case datatype::uint16: return read_as<std::uint16_t>(at);
-  case datatype::uint32: return read_as<std::uint32_t>(at);
-  case datatype::uint64: return static_cast<double>(read_as<std::uint64_t>(at));
-  case datatype::int8: return read_as<std::int8_t>(at);
-  case datatype::int16: return read_as<std::int16_t>(at);
-  case datatype::int32: return read_as<std::int32_t>(at);
-  case datatype::int64: return static_cast<double>(read_as<std::int64_t>(at));
-  case datatype::fp16: return half_to_double(read_as<std::uint16_t>(at));
-  case datatype::bf16: return std::bit_cast<float>(static_cast<std::uint32_t>(read_as<std::uint16_t>(at)) << 16);
-  case datatype::fp32: return read_as<float>(at);
-  case datatype::fp64: return read_as<double>(at);
-  case datatype::bytes: break;
+    case datatype::boolean:
+      return read_as<std::uint8_t>(at) ? 1.0 : 0.0;
+    case datatype::uint8:
+      return read_as<std::uint8_t>(at);
+    case datatype::uint16:
+      return read_as<std::uint16_t>(at);
+    case datatype::uint32:
+      return read_as<std::uint32_t>(at);
+    case datatype::uint64:
+      return static_cast<double>(read_as<std::uint64_t>(at));
+    case datatype::int8:
+      return read_as<std::int8_t>(at);
+    case datatype::int16:
+      return read_as<std::int16_t>(at);
+    case datatype::int32:
+      return read_as<std::int32_t>(at);
+    case datatype::int64:
+      return static_cast<double>(read_as<std::int64_t>(at));
+    case datatype::fp16:
+      return half_to_double(read_as<std::uint16_t>(at));
+    case datatype::bf16:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(read_as<std::uint16_t>(at)) << 16);
+    case datatype::fp32:
+      return read_as<float>(at);
+    case datatype::fp64:
+      return read_as<double>(at);
+    case datatype::bytes:
+      break;
   }
   return {errc::invalid_argument, "expected a number, got " + std::string{to_string(t.type)}};
 }

@@ -54,7 +54,8 @@ struct tensor {
   friend bool operator==(const tensor&, const tensor&) = default;
 };
 
-/// Checks that data and shape agree (for BYTES: that the length prefixes end exactly at the end). Linear for BYTES, else constant.
+/// Checks that data and shape agree (for BYTES: that the length prefixes end exactly at the end). Linear for BYTES,
+/// else constant.
 [[nodiscard]] result<> validate(const tensor& t);
 
 struct value;
@@ -103,14 +104,15 @@ template <class T>
   return {type, std::move(s), shared_bytes::copy_of(numbers.data(), numbers.size() * sizeof(T))};
 }
 
-/// The elements as T; sizes must match (checked). The tensor must outlive the span.
+/// The elements as T; sizes must match (checked), and the data must be aligned for T. The tensor must outlive the span.
 template <class T>
 [[nodiscard]] std::span<const T> elements_of(const tensor& t) {
   SQUALL_CHECK(t.data.size() % sizeof(T) == 0, t.data.size(), sizeof(T));
   return {reinterpret_cast<const T*>(t.data.data()), t.data.size() / sizeof(T)};
 }
 
-/// The element at `index` as a number; BYTES and an index past the end are errors. 64-bit integers are rounded to the nearest double.
+/// The element at `index` as a number; BYTES and an index past the end are errors. 64-bit integers are rounded to the
+/// nearest double.
 [[nodiscard]] result<double> number_at(const tensor& t, std::size_t index);
 /// The first element as a number, for predicates: numeric tensors of at least one element.
 [[nodiscard]] result<double> first_number(const value& v);

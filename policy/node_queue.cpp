@@ -50,6 +50,7 @@ std::optional<time_point> node_queue::next_deadline() const {
   return late ? late : hold;
 }
 
+time_point node_queue::now() const { return state_->now; }
 std::size_t node_queue::queued() const { return state_->items.size(); }
 bool node_queue::resident(variant_id variant) const {
   const queued_variant* v = state_->variants.find(variant);

@@ -27,12 +27,27 @@ struct node_queue_config {
   }
 };
 
-/// Orders the work of one node: which items run together, when, on which lane, and what is resident for that.
+/// Orders the work of one node: which items run together, when, on which lane, and what is resident for that. Same face and rules as `scheduler`:
+/// the driver feeds facts with the time, carries out commands, and steps with `tick` when next_deadline() has come (it may be now).
 ///
-/// Order: higher priority first; within a priority calls take turns (start-time fair queueing per call), so a map of a thousand elements
-/// does not hold up a call of one; ties by item id. An idle lane never waits while a full batch, or an item that has waited its variant's
-/// max_delay, could run on it. An item waits for company only while the arrivals of its variant make company likely within max_delay: a lone call starts at once.
-/// Items whose latest start has passed are dropped, never started. Same face and rules as `scheduler`.
+/// Order. Higher priority first; within a priority the stages of calls take turns (start-time fair queueing with learned execution times as
+/// costs), so a map of a thousand elements does not hold up a call of one; ties by item id. The variant whose first item comes first gets an
+/// idle lane of its resource (the lowest id); its batch is its first items in this order, up to max_batch.
+///
+/// Company. Items of a variant with a max_delay may wait for others while a lane is idle, but only
+/// - until the end of the moment of their arrival (the next tick), so that the elements of a map run together; and
+/// - if the last arrival found an item of the variant queued or running, until twice the average gap of such arrivals has passed without another,
+///   if the next one is to be expected within max_delay of the oldest item's arrival, and at the latest max_delay after that arrival.
+/// So one client that calls again after each answer never waits for itself. A full batch, an item marked `lone` and a latest start end the wait.
+///
+/// Latest start. An item is never started after it; it is dropped one nanosecond later.
+///
+/// Residency. A variant is loaded when an item first needs it, if there is room. Room is made by evicting variants that run nothing: first those
+/// without items, then those whose first item comes after the one that needs the room; least recently used first. Variants of the second kind
+/// that still run start nothing more until there is room, unless they were loaded more recently than their load took. What can never fit is
+/// refused. Where a load turns out larger than declared, the bound may be exceeded until others are idle.
+///
+/// After `residents_lost` and `load_failed` the driver reports nothing more about loads that it was asked for before.
 class node_queue {
 public:
   node_queue(const node_queue_config& config, std::uint64_t seed);
@@ -46,6 +61,9 @@ public:
   [[nodiscard]] std::vector<std::byte> save() const;
   [[nodiscard]] static result<std::unique_ptr<node_queue>> restore(std::span<const std::byte> snapshot);
   [[nodiscard]] std::uint64_t hash() const;
+
+  /// The time of the last step.
+  [[nodiscard]] time_point now() const;
 
   /// Items waiting, for metrics.
   [[nodiscard]] std::size_t queued() const;

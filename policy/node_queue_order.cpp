@@ -157,7 +157,8 @@ void node_queue::state::set_hold(slot_index variant) {
   const time_point bound = items.at(v.items.first).arrived + v.info.max_delay;
   const duration gap{v.gap_ns};
   // What arrives at this very moment may run together, whoever sends it: the elements of a map do.
-  v.hold = v.crowded && v.last_arrival + gap <= bound ? std::min(bound, v.last_arrival + 2 * gap) : v.last_arrival;
+  const bool likely = v.crowded && v.last_arrival + gap <= bound;
+  v.hold = std::min(bound, likely ? v.last_arrival + 2 * gap : v.last_arrival);
   for (slot_index slot = v.items.first; slot != no_slot; slot = items.at(slot).of_variant.after)
     v.hold = std::min(v.hold, items.at(slot).latest_start);
 }

@@ -36,6 +36,7 @@ std::optional<time_point> scheduler::next_deadline() const {
   return call ? call : sequence;
 }
 
+time_point scheduler::now() const { return state_->now; }
 const std::string& scheduler::policy_name() const { return state_->policy_name; }
 std::size_t scheduler::calls_in_flight() const { return state_->in_flight.size(); }
 

@@ -57,6 +57,9 @@ public:
   /// A hash of the state, equal for equal states.
   [[nodiscard]] std::uint64_t hash() const;
 
+  /// The time of the last step.
+  [[nodiscard]] time_point now() const;
+
   /// The name of the policy in force, and the number of calls admitted and not ended.
   [[nodiscard]] const std::string& policy_name() const;
   [[nodiscard]] std::size_t calls_in_flight() const;

@@ -438,12 +438,16 @@ struct start_call {
   }
 };
 
-/// Forget the call's queued work; late messages about it are dropped.
+/// Forget the call's queued work; late messages about it are dropped. From the controller, or from the exit node that needs no more of it.
 struct drop_call {
   SQUALL_MESSAGE(drop_call, node);
   call_id call;
+  bool keep_blocks = false; ///< the call succeeded: its outputs may lie in this node's blocks, which go with release_call
   template <class S, class V>
-  static void fields(S& s, V& v) { v("call", s.call); }
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("keep_blocks", s.keep_blocks);
+  }
 };
 
 /// Free the call's blocks in shared memory.

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -19,15 +20,18 @@ namespace {
 
 constexpr std::chrono::seconds patience{20};
 
-/// A matrix product and a ReLU of known result: enough to make the runtime generate and run code for this CPU. Empty when it is right.
+/// A matrix product and a ReLU of known result: enough to make the runtime generate and run code for this CPU. Empty
+/// when it is right.
 std::string try_model(ov::Core& core, ov::element::Type precision) {
   constexpr std::size_t width = 64;
   const auto input = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::Shape{1, width});
-  const auto weights = ov::op::v0::Constant::create(ov::element::f32, {width, width}, std::vector<float>(width * width, 0.5F));
+  const auto weights =
+      ov::op::v0::Constant::create(ov::element::f32, {width, width}, std::vector<float>(width * width, 0.5F));
   const auto product = std::make_shared<ov::op::v0::MatMul>(input, weights);
   const auto relu = std::make_shared<ov::op::v0::Relu>(product);
   const auto network = std::make_shared<ov::Model>(ov::OutputVector{relu}, ov::ParameterVector{input});
-  auto compiled = core.compile_model(network, "CPU", ov::hint::inference_precision(precision), ov::num_streams(1), ov::inference_num_threads(1));
+  auto compiled = core.compile_model(network, "CPU", ov::hint::inference_precision(precision), ov::num_streams(1),
+                                     ov::inference_num_threads(1));
   auto request = compiled.create_infer_request();
   ov::Tensor ones(ov::element::f32, {1, width});
   std::fill_n(ones.data<float>(), width, 1.0F);
@@ -58,7 +62,8 @@ std::string try_model(ov::Core& core, ov::element::Type precision) {
 bool read_answer(int fd, std::string& text) {
   const auto end = std::chrono::steady_clock::now() + patience;
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
     pollfd waiting{fd, POLLIN, 0};
     if (left <= 0 || poll(&waiting, 1, static_cast<int>(left)) == 0)
       return false;
@@ -73,7 +78,9 @@ bool read_answer(int fd, std::string& text) {
 } // namespace
 
 result<> check_runtime() {
-  const auto unusable = [](const std::string& why) { return error{errc::unsupported, "inference runtime unusable on this CPU: " + why, {}}; };
+  const auto unusable = [](const std::string& why) {
+    return error{errc::unsupported, "inference runtime unusable on this CPU: " + why, {}};
+  };
   int answer[2];
   if (pipe2(answer, O_CLOEXEC) != 0)
     return unusable(std::string("no pipe for its test: ") + std::strerror(errno));
@@ -93,7 +100,8 @@ result<> check_runtime() {
   if (!ended)
     return unusable("its test took more than " + std::to_string(patience.count()) + " s");
   if (WIFSIGNALED(status))
-    return unusable(std::string("its test was ended by SIG") + sigabbrev_np(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")");
+    return unusable(std::string("its test was ended by SIG") + sigabbrev_np(WTERMSIG(status)) + " (" +
+                    strsignal(WTERMSIG(status)) + ")");
   if (status != 0)
     return unusable("its test says: " + complaint);
   return {};

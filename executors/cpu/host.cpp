@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+
 #include <unistd.h>
 
 namespace squall::executors::cpu {
@@ -156,7 +157,9 @@ private:
         waiting_loads_limit);
     if (!taken) {
       count_load(-1);
-      refuse_load(variant, {errc::overloaded, "the model host has " + std::to_string(waiting_loads_limit) + " loads waiting", {}});
+      refuse_load(
+          variant,
+          {errc::overloaded, "the model host has " + std::to_string(waiting_loads_limit) + " loads waiting", {}});
     }
   }
 
@@ -229,11 +232,16 @@ private:
         running_[batch] = control;
     }
     if (!variant)
-      return refuse_batch(batch, {errc::not_found, "variant " + to_string(request->variant) + " is not loaded in the model host", {}});
-    const bool taken = lanes_[request->lane]->add([this, request, control, variant] { run_now(*request, *control, *variant); }, waiting_batches_limit);
+      return refuse_batch(
+          batch, {errc::not_found, "variant " + to_string(request->variant) + " is not loaded in the model host", {}});
+    const bool taken = lanes_[request->lane]->add(
+        [this, request, control, variant] { run_now(*request, *control, *variant); }, waiting_batches_limit);
     if (!taken) {
       forget_batch(batch);
-      refuse_batch(batch, {errc::overloaded, "lane " + std::to_string(request->lane) + " has " + std::to_string(waiting_batches_limit) + " batches waiting", {}});
+      refuse_batch(batch, {errc::overloaded,
+                           "lane " + std::to_string(request->lane) + " has " + std::to_string(waiting_batches_limit) +
+                               " batches waiting",
+                           {}});
     }
   }
 
@@ -336,7 +344,8 @@ int serve(const host_options& options) {
   served->greet(usable);
   const bool sound = served->read_packets();
   if (!served->wind_up())
-    // Something runs that cannot be stopped. Its memory must not be taken from under it; the process ends, and the arena is swept by the node.
+    // Something runs that cannot be stopped. Its memory must not be taken from under it; the process ends, and the
+    // arena is swept by the node.
     _exit(sound ? 0 : 1);
   served.reset();
   return sound ? 0 : 1;

@@ -22,22 +22,28 @@ error from_exception(errc code, const std::string& doing, const std::exception& 
 /// What an item must hold for the runtime to be called at all.
 result<> check_item(const port_values& item, const std::vector<functions::port>& ports) {
   if (item.size() != ports.size())
-    return {errc::invalid_argument, "the model takes " + std::to_string(ports.size()) + " inputs, given " + std::to_string(item.size())};
+    return {errc::invalid_argument,
+            "the model takes " + std::to_string(ports.size()) + " inputs, given " + std::to_string(item.size())};
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const auto& port = ports[i];
     const auto* given = item[i].as_tensor();
     if (given == nullptr)
-      return {errc::invalid_argument, "input '" + port.name + "' is " + (item[i].absent() ? "absent" : "a list") + ", a tensor is needed"};
-    const bool shape_fits = std::ranges::equal(given->shape, port.shape, [](auto extent, auto declared) { return declared < 0 || declared == extent; });
+      return {errc::invalid_argument,
+              "input '" + port.name + "' is " + (item[i].absent() ? "absent" : "a list") + ", a tensor is needed"};
+    const bool shape_fits = std::ranges::equal(
+        given->shape, port.shape, [](auto extent, auto declared) { return declared < 0 || declared == extent; });
     if (given->type != port.type || !shape_fits)
-      return {errc::invalid_argument, "input '" + port.name + "' takes " + std::string(functions::to_string(port.type)) + " " + functions::to_string(port.shape) + ", given " +
-                                          std::string(functions::to_string(given->type)) + " " + functions::to_string(given->shape)};
+      return {errc::invalid_argument,
+              "input '" + port.name + "' takes " + std::string(functions::to_string(port.type)) + " " +
+                  functions::to_string(port.shape) + ", given " + std::string(functions::to_string(given->type)) + " " +
+                  functions::to_string(given->shape)};
     SQUALL_TRY(functions::validate(*given));
   }
   return {};
 }
 
-/// The runtime reads the value's own memory where it is aligned for its elements (it never writes to inputs), else a copy.
+/// The runtime reads the value's own memory where it is aligned for its elements (it never writes to inputs), else a
+/// copy.
 ov::Tensor view_of(const tensor& value) {
   const auto element = detail::to_element(value.type);
   const ov::Shape shape(value.shape.begin(), value.shape.end());
@@ -59,7 +65,8 @@ ov::Tensor join(std::span<const port_values> items, const item_group& group, std
   std::int64_t begin = 0;
   for (std::size_t i = 0; i < group.items.size(); ++i) {
     const auto& part = *items[group.items[i]][port].as_tensor();
-    detail::put_slice(static_cast<std::byte*>(whole.data()), part.data.data(), runs, stride, shape[axis], begin, group.extents[i]);
+    detail::put_slice(static_cast<std::byte*>(whole.data()), part.data.data(), runs, stride, shape[axis], begin,
+                      group.extents[i]);
     begin += group.extents[i];
   }
   return whole;
@@ -67,7 +74,8 @@ ov::Tensor join(std::span<const port_values> items, const item_group& group, std
 
 class openvino_model final : public model {
 public:
-  openvino_model(model_request request, detail::model_parameters parameters, ov::CompiledModel compiled, std::uint32_t lanes)
+  openvino_model(model_request request, detail::model_parameters parameters, ov::CompiledModel compiled,
+                 std::uint32_t lanes)
       : request_(std::move(request)), parameters_(std::move(parameters)), compiled_(std::move(compiled)) {
     for (std::uint32_t i = 0; i < lanes; ++i)
       requests_.push_back(compiled_.create_infer_request());
@@ -108,23 +116,28 @@ public:
   }
 
 private:
-  std::vector<result<port_values>> run_group(ov::InferRequest& request, std::span<const port_values> items, const item_group& group, output_memory& memory,
+  std::vector<result<port_values>> run_group(ov::InferRequest& request, std::span<const port_values> items,
+                                             const item_group& group, output_memory& memory,
                                              const std::function<result<>()>& stop) {
-    const auto all = [&](const error& e) { return std::vector<result<port_values>>(group.items.size(), result<port_values>(e)); };
+    const auto all = [&](const error& e) {
+      return std::vector<result<port_values>>(group.items.size(), result<port_values>(e));
+    };
     if (auto go_on = stop(); !go_on.ok())
       return all(go_on.error());
     try {
       for (std::size_t port = 0; port < request_.inputs.size(); ++port) {
         const auto axis = parameters_.input_axes[port];
         const bool joined = axis && group.items.size() > 1;
-        request.set_input_tensor(port, joined ? join(items, group, port, *axis) : view_of(*items[group.items.front()][port].as_tensor()));
+        request.set_input_tensor(
+            port, joined ? join(items, group, port, *axis) : view_of(*items[group.items.front()][port].as_tensor()));
       }
       request.infer();
       return read_outputs(request, group, memory);
     } catch (const std::bad_alloc&) {
       return all({errc::overloaded, "the model host has no memory left for this batch", {}});
     } catch (const std::exception& failure) {
-      return all(from_exception(errc::failed, "the model failed on " + describe_inputs(items[group.items.front()]), failure));
+      return all(
+          from_exception(errc::failed, "the model failed on " + describe_inputs(items[group.items.front()]), failure));
     }
   }
 
@@ -135,7 +148,8 @@ private:
     return text;
   }
 
-  std::vector<result<port_values>> read_outputs(ov::InferRequest& request, const item_group& group, output_memory& memory) {
+  std::vector<result<port_values>> read_outputs(ov::InferRequest& request, const item_group& group,
+                                                output_memory& memory) {
     std::vector<result<port_values>> results(group.items.size(), result<port_values>(port_values{}));
     for (std::size_t port = 0; port < request_.outputs.size(); ++port) {
       const auto whole = request.get_output_tensor(port);
@@ -155,8 +169,8 @@ private:
   }
 
   /// The part of an output that belongs to one item; `extent` -1: all of it.
-  result<tensor> read_output(const ov::Tensor& whole, std::size_t port, const item_group& group, std::int64_t begin, std::int64_t extent,
-                             output_memory& memory) const {
+  result<tensor> read_output(const ov::Tensor& whole, std::size_t port, const item_group& group, std::int64_t begin,
+                             std::int64_t extent, output_memory& memory) const {
     const auto& declared = request_.outputs[port];
     const auto made = whole.get_shape();
     functions::shape shape(made.begin(), made.end());
@@ -168,20 +182,23 @@ private:
       for (const auto part : group.extents)
         total += part;
       if (!axis || full_extent != total)
-        return {errc::failed, "output '" + declared.name + "' " + functions::to_string(shape) + " cannot be cut into " + std::to_string(total) +
-                                  " items; name its batch_axis, or set max_batch to 1"};
+        return {errc::failed, "output '" + declared.name + "' " + functions::to_string(shape) + " cannot be cut into " +
+                                  std::to_string(total) + " items; name its batch_axis, or set max_batch to 1"};
       shape[*axis] = extent;
     }
-    const bool fits = std::ranges::equal(shape, declared.shape, [](auto extent, auto allowed) { return allowed < 0 || allowed == extent; });
+    const bool fits = std::ranges::equal(shape, declared.shape,
+                                         [](auto extent, auto allowed) { return allowed < 0 || allowed == extent; });
     if (!fits)
-      return {errc::failed, "output '" + declared.name + "' is declared as " + functions::to_string(declared.shape) + ", the model made " + functions::to_string(shape)};
+      return {errc::failed, "output '" + declared.name + "' is declared as " + functions::to_string(declared.shape) +
+                                ", the model made " + functions::to_string(shape)};
     SQUALL_ASSIGN(count, functions::element_count(shape));
     const auto element_bytes = functions::element_size(declared.type);
     const auto fill = [&](std::span<std::byte> to) {
       if (extent < 0)
         std::memcpy(to.data(), source, to.size());
       else
-        detail::take_slice(source, to.data(), detail::runs_above(shape, *axis), detail::bytes_below(shape, *axis, element_bytes), full_extent, begin, extent);
+        detail::take_slice(source, to.data(), detail::runs_above(shape, *axis),
+                           detail::bytes_below(shape, *axis, element_bytes), full_extent, begin, extent);
     };
     SQUALL_ASSIGN(bytes, memory.make(count * element_bytes, fill));
     return tensor{declared.type, std::move(shape), std::move(bytes)};
@@ -206,7 +223,8 @@ private:
         request.wait();
     } catch (const std::exception& failure) {
       if (!parameters_.warm_is_guess)
-        return from_exception(errc::invalid_argument, "the model fails on its first run; is the parameter 'warm' right?", failure);
+        return from_exception(errc::invalid_argument,
+                              "the model fails on its first run; is the parameter 'warm' right?", failure);
       warning_ = "not warmed up, because free extents were guessed as 32; the parameter 'warm' can name shapes";
     }
     return {};
@@ -260,13 +278,16 @@ private:
     }
   }
 
-  /// One stream per lane, each of the variant's threads: batches on different lanes neither wait for each other nor spread over each other's cores.
-  /// Placing threads is the operating system's business, because other models and functions run beside this one.
+  /// One stream per lane, each of the variant's threads: batches on different lanes neither wait for each other nor
+  /// spread over each other's cores. Placing threads is the operating system's business, because other models and
+  /// functions run beside this one.
   ov::AnyMap settings(const model_request& request, const detail::model_parameters& parameters) const {
     const auto threads = static_cast<std::int32_t>(std::max(1U, request.spec.threads) * options_.lanes);
-    return {ov::hint::inference_precision(parameters.precision == detail::precision::bf16 ? ov::element::bf16 : ov::element::f32),
-            ov::hint::execution_mode(ov::hint::ExecutionMode::PERFORMANCE), ov::num_streams(static_cast<std::int32_t>(options_.lanes)),
-            ov::inference_num_threads(threads), ov::hint::enable_cpu_pinning(false)};
+    return {ov::hint::inference_precision(parameters.precision == detail::precision::bf16 ? ov::element::bf16
+                                                                                          : ov::element::f32),
+            ov::hint::execution_mode(ov::hint::ExecutionMode::PERFORMANCE),
+            ov::num_streams(static_cast<std::int32_t>(options_.lanes)), ov::inference_num_threads(threads),
+            ov::hint::enable_cpu_pinning(false)};
   }
 
   const runtime_options options_;

@@ -5,13 +5,15 @@
 #include <cstdio>
 #include <optional>
 #include <string_view>
+
 #include <sys/prctl.h>
 
 /// squall-model-host: started by a node, never by hand.
 namespace {
 
-constexpr auto usage = "usage: squall-model-host --socket FD [--lanes N] [--arena-bytes N] [--cache DIR]\n"
-                       "Runs models and builtin functions for the node that started it and holds the other end of the socket.\n";
+constexpr auto usage =
+    "usage: squall-model-host --socket FD [--lanes N] [--arena-bytes N] [--cache DIR]\n"
+    "Runs models and builtin functions for the node that started it and holds the other end of the socket.\n";
 
 template <class Number>
 bool read_number(std::string_view text, Number& number) {
@@ -51,7 +53,8 @@ int main(int count, char** words) {
     std::fputs(usage, stderr);
     return 2;
   }
-  // The node's death ends this process even in the middle of a batch. Ctrl-C is the node's business: it winds up its calls first.
+  // The node's death ends this process even in the middle of a batch. Ctrl-C is the node's business: it winds up its
+  // calls first.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);

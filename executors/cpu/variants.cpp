@@ -2,7 +2,7 @@
 
 #include "functions/builtin/builtin.hpp"
 
-#include <filesystem>
+#include <cstdio>
 #include <fstream>
 
 namespace squall::executors::cpu {
@@ -15,7 +15,8 @@ class onnx_variant final : public resident_variant {
 public:
   onnx_variant(std::unique_ptr<model> loaded, output_memory& outputs) : model_(std::move(loaded)), outputs_(outputs) {}
 
-  std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items, const batch_control& control) override {
+  std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items,
+                                       const batch_control& control) override {
     return model_->run(lane, items, outputs_, [&control] { return control.go_on(); });
   }
 
@@ -26,9 +27,11 @@ private:
 
 class builtin_variant final : public resident_variant {
 public:
-  explicit builtin_variant(std::vector<std::unique_ptr<builtins::instance>> instances) : instances_(std::move(instances)) {}
+  explicit builtin_variant(std::vector<std::unique_ptr<builtins::instance>> instances)
+      : instances_(std::move(instances)) {}
 
-  std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items, const batch_control& control) override {
+  std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items,
+                                       const batch_control& control) override {
     SQUALL_CHECK(lane < instances_.size(), lane, instances_.size());
     std::vector<result<port_values>> results;
     for (const auto& item : items)
@@ -37,7 +40,8 @@ public:
   }
 
 private:
-  static result<port_values> run_item(builtins::instance& instance, const port_values& item, const batch_control& control) {
+  static result<port_values> run_item(builtins::instance& instance, const port_values& item,
+                                      const batch_control& control) {
     SQUALL_TRY(control.go_on());
     builtins::run_context context{&control.cancelled, std::nullopt};
     if (control.deadline)
@@ -56,7 +60,8 @@ result<shared_bytes> read_file(const std::string& parameter, const std::string& 
   return shared_bytes::take(std::move(content));
 }
 
-result<std::unique_ptr<resident_variant>> load_builtin(const wire::worker::load& request, const variant_environment& environment) {
+result<std::unique_ptr<resident_variant>> load_builtin(const wire::worker::load& request,
+                                                       const variant_environment& environment) {
   const auto* found = builtins::find(request.spec.target);
   if (found == nullptr)
     return {errc::not_found, "there is no builtin '" + request.spec.target + "'"};
@@ -73,10 +78,15 @@ result<std::unique_ptr<resident_variant>> load_builtin(const wire::worker::load&
   return std::unique_ptr<resident_variant>(std::make_unique<builtin_variant>(std::move(instances)));
 }
 
-result<std::unique_ptr<resident_variant>> load_model(const wire::worker::load& request, const variant_environment& environment) {
+result<std::unique_ptr<resident_variant>> load_model(const wire::worker::load& request,
+                                                     const variant_environment& environment) {
   if (environment.inference == nullptr)
     return {errc::unsupported, environment.unusable};
-  SQUALL_ASSIGN(loaded, environment.inference->load({request.spec, request.inputs, request.outputs, request.model_path}));
+  SQUALL_ASSIGN(loaded,
+                environment.inference->load({request.spec, request.inputs, request.outputs, request.model_path}));
+  if (!loaded->warning().empty())
+    std::fprintf(stderr, "%s: %s\n", request.spec.target.c_str(),
+                 loaded->warning().c_str()); // a line of the node's log
   return std::unique_ptr<resident_variant>(std::make_unique<onnx_variant>(std::move(loaded), *environment.outputs));
 }
 
@@ -90,20 +100,23 @@ result<> batch_control::go_on() const {
   return {};
 }
 
-result<std::unique_ptr<resident_variant>> load_variant(const wire::worker::load& request, const variant_environment& environment) {
+result<std::unique_ptr<resident_variant>> load_variant(const wire::worker::load& request,
+                                                       const variant_environment& environment) {
   switch (request.spec.kind) {
-  case functions::variant_kind::builtin:
-    return load_builtin(request, environment);
-  case functions::variant_kind::onnx:
-    return load_model(request, environment);
-  default:
-    return {errc::unsupported, "the model host runs builtin and onnx variants, not " + std::string(functions::to_string(request.spec.kind))};
+    case functions::variant_kind::builtin:
+      return load_builtin(request, environment);
+    case functions::variant_kind::onnx:
+      return load_model(request, environment);
+    default:
+      return {errc::unsupported, "the model host runs builtin and onnx variants, not " +
+                                     std::string(functions::to_string(request.spec.kind))};
   }
 }
 
 result<shared_bytes> arena_memory::make(std::size_t size, const std::function<void(std::span<std::byte>)>& fill) {
   if (size > wire::max_value_bytes)
-    return {errc::too_large, "an output of " + std::to_string(size) + " bytes is beyond the limit of " + std::to_string(wire::max_value_bytes)};
+    return {errc::too_large, "an output of " + std::to_string(size) + " bytes is beyond the limit of " +
+                                 std::to_string(wire::max_value_bytes)};
   if (size < wire::share_threshold_bytes)
     return heap_.make(size, fill);
   SQUALL_ASSIGN(block, arena_.allocate(size));

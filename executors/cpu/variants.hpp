@@ -27,7 +27,8 @@ class resident_variant {
 public:
   virtual ~resident_variant() = default;
   /// One result per item, in their order.
-  [[nodiscard]] virtual std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items, const batch_control& control) = 0;
+  [[nodiscard]] virtual std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items,
+                                                             const batch_control& control) = 0;
 };
 
 /// What variants need of the process. Outlives them.
@@ -39,13 +40,15 @@ struct variant_environment {
 };
 
 /// Loads a builtin or a model. Says in the error which parameter, port or file is wrong.
-[[nodiscard]] result<std::unique_ptr<resident_variant>> load_variant(const wire::worker::load& request, const variant_environment& environment);
+[[nodiscard]] result<std::unique_ptr<resident_variant>> load_variant(const wire::worker::load& request,
+                                                                     const variant_environment& environment);
 
 /// Outputs of at least wire::share_threshold_bytes go to the arena, smaller ones to the heap.
 class arena_memory final : public output_memory {
 public:
   explicit arena_memory(wire::arena& arena) : arena_(arena) {}
-  [[nodiscard]] result<shared_bytes> make(std::size_t size, const std::function<void(std::span<std::byte>)>& fill) override;
+  [[nodiscard]] result<shared_bytes> make(std::size_t size,
+                                          const std::function<void(std::span<std::byte>)>& fill) override;
 
 private:
   wire::arena& arena_;

@@ -4,7 +4,9 @@
 
 namespace squall::executors::cpu {
 
-work_queue::work_queue(const std::string& name) : thread_([this] { work(); }) { pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str()); }
+work_queue::work_queue(const std::string& name) : thread_([this] { work(); }) {
+  pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
+}
 
 work_queue::~work_queue() {
   {

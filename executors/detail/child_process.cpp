@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -90,7 +91,8 @@ result<child_process> spawn(const std::string& program, const std::vector<std::s
   unique_fd their_errors(pipe[1]);
   SQUALL_TRY(lift(their_socket));
   SQUALL_TRY(lift(their_errors));
-  // Only this end: the child reads and writes in threads that may wait. A pipe's ends have flags of their own, and so have a pair's.
+  // Only this end: the child reads and writes in threads that may wait. A pipe's ends have flags of their own, and so
+  // have a pair's.
   fcntl(own_socket.get(), F_SETFL, O_NONBLOCK);
   fcntl(own_errors.get(), F_SETFL, O_NONBLOCK);
 
@@ -117,7 +119,8 @@ std::string describe_status(int status) {
     return "status " + std::to_string(status);
   const int number = WTERMSIG(status);
   const char* name = sigabbrev_np(number);
-  return std::string("killed by SIG") + (name != nullptr ? name : std::to_string(number).c_str()) + " (" + strsignal(number) + ")";
+  return std::string("killed by SIG") + (name != nullptr ? name : std::to_string(number).c_str()) + " (" +
+         strsignal(number) + ")";
 }
 
 } // namespace squall::executors::detail

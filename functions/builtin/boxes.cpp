@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-/// Text boxes from a probability map by differentiable binarisation (Liao et al. 2020, "Real-time scene text detection"), as PP-OCR does it.
+/// Text boxes from a probability map by differentiable binarisation (Liao et al. 2020, "Real-time scene text
+/// detection"), as PP-OCR does it.
 namespace squall::functions::builtins::detail {
 
 namespace {
@@ -117,7 +118,8 @@ std::vector<candidate> find_boxes(const cv::Mat& probabilities, const cv::Mat& m
 outputs text_boxes(const recipe& r, std::span<const value> inputs) {
   const auto& map = as_tensor(inputs[0]);
   if (map.shape[2] >= max_side || map.shape[3] >= max_side || map.data.empty())
-    return invalid("input 'probs' is " + to_string(map.shape) + "; sides must be from 1 to " + std::to_string(max_side - 1));
+    return invalid("input 'probs' is " + to_string(map.shape) + "; sides must be from 1 to " +
+                   std::to_string(max_side - 1));
   float scale_x = 1, scale_y = 1;
   if (const auto* scale = inputs[1].as_tensor()) {
     scale_x = elements_of<float>(*scale)[0];
@@ -140,11 +142,13 @@ outputs text_boxes(const recipe& r, std::span<const value> inputs) {
   }
   const auto count = static_cast<std::int64_t>(scores.size());
   const float confidence = cv::countNonZero(mask) == 0 ? 0 : static_cast<float>(cv::mean(probabilities, mask)[0]);
-  return std::vector{quads_out(quads), value{tensor_of(datatype::fp32, {count}, scores)}, one(datatype::fp32, confidence)};
+  return std::vector{quads_out(quads), value{tensor_of(datatype::fp32, {count}, scores)},
+                     one(datatype::fp32, confidence)};
 }
 
 result<std::unique_ptr<instance>> make_text_boxes(const settings& s) {
-  const recipe r{static_cast<float>(s.number("t")), s.number("b"), s.number("u"), static_cast<float>(s.number("min_side"))};
+  const recipe r{static_cast<float>(s.number("t")), s.number("b"), s.number("u"),
+                 static_cast<float>(s.number("min_side"))};
   return instance_of([r](std::span<const value> inputs, const run_context&) { return text_boxes(r, inputs); });
 }
 
@@ -153,10 +157,13 @@ result<std::unique_ptr<instance>> make_text_boxes(const settings& s) {
 std::vector<builtin> box_builtins() {
   return {
       {.name = "text-boxes",
-       .summary = "four-cornered boxes around lines of text from a detector's probability map, in reading order and in the "
-                  "picture's coordinates; confidence is the mean probability of the pixels above t",
+       .summary =
+           "four-cornered boxes around lines of text from a detector's probability map, in reading order and in the "
+           "picture's coordinates; confidence is the mean probability of the pixels above t",
        .inputs = {{"probs", datatype::fp32, {1, 1, -1, -1}}, {"scale", datatype::fp32, {2}, false, true}},
-       .outputs = {{"quads", datatype::fp32, {-1, 4, 2}}, {"scores", datatype::fp32, {-1}}, {"confidence", datatype::fp32, {1}}},
+       .outputs = {{"quads", datatype::fp32, {-1, 4, 2}},
+                   {"scores", datatype::fp32, {-1}},
+                   {"confidence", datatype::fp32, {1}}},
        .parameters = {{"t", parameter_kind::number, "0.2", "pixels above this probability are text", 0, 1},
                       {"b", parameter_kind::number, "0.4", "boxes below this mean probability are dropped", 0, 1},
                       {"u", parameter_kind::number, "1.4", "a box grows by its area * u / perimeter", 0, 10},

@@ -6,8 +6,8 @@
 
 #include <cstring>
 
-/// Pictures from and to files. Both decoders read bytes of strangers: they run in the model host, check the size before they allocate, and
-/// refuse rather than repair.
+/// Pictures from and to files. Both decoders read bytes of strangers: they run in the model host, check the size before
+/// they allocate, and refuse rather than repair.
 namespace squall::functions::builtins::detail {
 
 namespace {
@@ -23,8 +23,9 @@ error corrupt(std::string_view format, const char* why) {
 
 result<> check_size(std::int64_t width, std::int64_t height, std::int64_t most) {
   if (width >= max_side || height >= max_side || width * height > most)
-    return {errc::too_large, "a picture of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; the limit is " +
-                                 std::to_string(most) + " pixels and sides below " + std::to_string(max_side)};
+    return {errc::too_large, "a picture of " + std::to_string(width) + "x" + std::to_string(height) +
+                                 " pixels; the limit is " + std::to_string(most) + " pixels and sides below " +
+                                 std::to_string(max_side)};
   return {};
 }
 
@@ -42,7 +43,8 @@ result<value> decode_jpeg(std::string_view file, std::int64_t most) {
     return {errc::unsupported, "the JPEG has CMYK colours; convert it to RGB or gray"};
   SQUALL_TRY(check_size(width, height, most));
   cv::Mat picture(height, width, CV_8UC3);
-  // Without the first flag the rest of a truncated picture would come out gray; without the second a small file could be decoded for hours.
+  // Without the first flag the rest of a truncated picture would come out gray; without the second a small file could
+  // be decoded for hours.
   constexpr int flags = TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
   if (tjDecompress2(handle.get(), bytes, file.size(), picture.data, width, 0, height, TJPF_BGR, flags) != 0)
     return corrupt("JPEG", tjGetErrorStr2(handle.get()));

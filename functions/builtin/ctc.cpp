@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-/// Text from a recogniser's frames by connectionist temporal classification (Graves et al. 2006), greedy: the best class of each frame,
-/// without repeats and without blanks.
+/// Text from a recogniser's frames by connectionist temporal classification (Graves et al. 2006), greedy: the best
+/// class of each frame, without repeats and without blanks.
 namespace squall::functions::builtins::detail {
 
 namespace {
@@ -85,8 +85,9 @@ outputs decode_probabilities(const alphabet& letters, const tensor& t) {
                    std::to_string(letters.classes() - 2) + " lines, the blank and the space make " +
                    std::to_string(letters.classes()) + "; use the dictionary of the model");
   const auto numbers = elements_of<float>(t);
-  return decode(letters, lines, frames,
-                [&](std::size_t n, std::size_t f) { return peak_of(numbers.subspan((n * frames + f) * classes, classes)); });
+  return decode(letters, lines, frames, [&](std::size_t n, std::size_t f) {
+    return peak_of(numbers.subspan((n * frames + f) * classes, classes));
+  });
 }
 
 outputs decode_indices(const alphabet& letters, const tensor& indices, const tensor& maxima) {
@@ -98,8 +99,9 @@ outputs decode_indices(const alphabet& letters, const tensor& indices, const ten
     return i < 0 || static_cast<std::size_t>(i) >= letters.classes();
   });
   if (wrong != index.end())
-    return invalid("input 'indices' has the class " + std::to_string(*wrong) + ", but the dictionary, the blank and the space make " +
-                   std::to_string(letters.classes()) + "; use the dictionary of the model");
+    return invalid("input 'indices' has the class " + std::to_string(*wrong) +
+                   ", but the dictionary, the blank and the space make " + std::to_string(letters.classes()) +
+                   "; use the dictionary of the model");
   const auto frames = static_cast<std::size_t>(indices.shape[1]);
   return decode(letters, static_cast<std::size_t>(indices.shape[0]), frames, [&](std::size_t n, std::size_t f) {
     return peak{static_cast<std::size_t>(index[n * frames + f]), maximum[n * frames + f]};
@@ -122,11 +124,13 @@ result<std::unique_ptr<instance>> make_collapse(const settings& s) {
 
 std::vector<builtin> ctc_builtins() {
   const std::vector<port> texts = {{"text", datatype::bytes, {-1}}, {"confidence", datatype::fp32, {-1}}};
-  const parameter dictionary{"dictionary", parameter_kind::resource, std::nullopt,
-                             "the characters of the model's classes from 1 on, one a line; 0 is the blank, the last class the space"};
+  const parameter dictionary{
+      "dictionary", parameter_kind::resource, std::nullopt,
+      "the characters of the model's classes from 1 on, one a line; 0 is the blank, the last class the space"};
   return {
       {.name = "ctc-decode",
-       .summary = "texts from the probabilities [lines, frames, classes] of a recogniser; confidence is the mean probability of the "
+       .summary = "texts from the probabilities [lines, frames, classes] of a recogniser; confidence is the mean "
+                  "probability of the "
                   "characters",
        .inputs = {{"probs", datatype::fp32, {-1, -1, -1}}},
        .outputs = texts,
@@ -134,7 +138,8 @@ std::vector<builtin> ctc_builtins() {
        .light = true,
        .make = make_decode},
       {.name = "ctc-collapse",
-       .summary = "as ctc-decode, from the best class of each frame and its probability: for models that find them in their graph",
+       .summary = "as ctc-decode, from the best class of each frame and its probability: for models that find them in "
+                  "their graph",
        .inputs = {{"indices", datatype::int32, {-1, -1}}, {"maxima", datatype::fp32, {-1, -1}}},
        .outputs = texts,
        .parameters = {dictionary},

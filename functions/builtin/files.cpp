@@ -12,7 +12,8 @@ namespace squall::functions::builtins::detail {
 
 namespace {
 
-// -- magika's features ---------------------------------------------------------------------------------------------------
+// -- magika's features
+// ---------------------------------------------------------------------------------------------------
 
 constexpr std::size_t block = 4096; ///< bytes looked at on either end
 constexpr std::size_t kept = 1024;  ///< bytes kept of each, after white space is stripped
@@ -38,7 +39,8 @@ outputs file_features(std::span<const value> inputs) {
   return std::vector{std::move(out).done(datatype::int32, {1, 2 * kept})};
 }
 
-// -- libmagic ------------------------------------------------------------------------------------------------------------
+// -- libmagic
+// ------------------------------------------------------------------------------------------------------------
 
 /// What a MIME type is worth: the label to answer with, and how often it is right.
 struct trust {
@@ -126,7 +128,8 @@ std::vector<builtin> file_builtins() {
                    {"score", datatype::fp32, {1}},
                    {"mime", datatype::bytes, {1}}},
        .parameters = {{"trusted", parameter_kind::resource, "inline:",
-                       "the types to trust, one a line: the MIME type, then the label to answer with and its score, if they differ from "
+                       "the types to trust, one a line: the MIME type, then the label to answer with and its score, if "
+                       "they differ from "
                        "the type and 1"}},
        .foreign_bytes = true,
        .make = make_file_magic},

@@ -74,8 +74,8 @@ outputs crop(std::span<const value> inputs) {
   const int x0 = within(box[0], picture.cols), y0 = within(box[1], picture.rows);
   const int x1 = within(box[2], picture.cols), y1 = within(box[3], picture.rows);
   if (x0 >= x1 || y0 >= y1)
-    return invalid("input 'box' has no pixel of the " + std::to_string(picture.cols) + "x" + std::to_string(picture.rows) +
-                   " picture; it is [x0, y0, x1, y1]");
+    return invalid("input 'box' has no pixel of the " + std::to_string(picture.cols) + "x" +
+                   std::to_string(picture.rows) + " picture; it is [x0, y0, x1, y1]");
   return std::vector{picture_out(picture(cv::Rect{x0, y0, x1 - x0, y1 - y0}).clone())};
 }
 
@@ -113,7 +113,8 @@ outputs crop_quads(std::span<const value> inputs) {
     if (size.width >= max_side || size.height >= max_side || pixels > max_pixels)
       return {errc::too_large, "quad " + std::to_string(i) + " makes a crop of " + std::to_string(size.width) + "x" +
                                    std::to_string(size.height) + " pixels; the limit is sides below " +
-                                   std::to_string(max_side) + " and " + std::to_string(max_pixels) + " pixels over all crops"};
+                                   std::to_string(max_side) + " and " + std::to_string(max_pixels) +
+                                   " pixels over all crops"};
     out.push_back(picture_out(warp(picture, quads[i], size)));
   }
   return std::vector{value{std::move(out)}};
@@ -128,7 +129,8 @@ result<value> turned_round(const value& crop) {
   return picture_out(std::move(out));
 }
 
-/// Turns the crops of a page that is upside down. Its last line is then the first one, and the last crop of a line its first.
+/// Turns the crops of a page that is upside down. Its last line is then the first one, and the last crop of a line its
+/// first.
 outputs rotate_crops(std::span<const value> inputs) {
   const auto& given = as_list(inputs[0]);
   const bool turned = elements_of<std::uint8_t>(as_tensor(inputs[1]))[0] != 0;
@@ -136,7 +138,8 @@ outputs rotate_crops(std::span<const value> inputs) {
   if (!inputs[2].absent()) {
     SQUALL_ASSIGN(read, quads_in(as_tensor(inputs[2])));
     if (read.size() != given.size())
-      return invalid("there are " + std::to_string(given.size()) + " crops, but " + std::to_string(read.size()) + " quads");
+      return invalid("there are " + std::to_string(given.size()) + " crops, but " + std::to_string(read.size()) +
+                     " quads");
     quads = std::move(read);
   }
   if (!turned)

@@ -5,6 +5,7 @@
 #include "functions/detail/text.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <new>
 
@@ -50,8 +51,28 @@ result<> check_input(signature ports, const port& p, const value& v) {
   return {};
 }
 
-/// Stands between a caller and a builtin: checks what comes in, so that each builtin can rely on its ports; and turns exceptions of the
-/// libraries below (OpenCV throws on anything that it does not like) and of memory into errors, in this one place.
+bool misaligned(const tensor& t) {
+  const auto size = element_size(t.type);
+  return size > 1 && reinterpret_cast<std::uintptr_t>(t.data.data()) % size != 0;
+}
+
+/// The value with each tensor at an address that fits its elements, which builtins read in place. What came in a frame
+/// of its own or through shared memory is aligned already; a slice of something else may not be, and is copied.
+value aligned(const value& v) {
+  if (const auto* t = v.as_tensor(); t && misaligned(*t))
+    return {tensor{t->type, t->shape, shared_bytes::copy_of(t->data.data(), t->data.size())}};
+  if (const auto* list = v.as_list()) {
+    value_list out;
+    for (const auto& element : *list)
+      out.push_back(aligned(element));
+    return {std::move(out)};
+  }
+  return v;
+}
+
+/// Stands between a caller and a builtin: checks what comes in, so that each builtin can rely on its ports; and turns
+/// exceptions of the libraries below (OpenCV throws on anything that it does not like) and of memory into errors, in
+/// this one place.
 class guarded final : public instance {
 public:
   guarded(const builtin& what, std::unique_ptr<instance> inner) : what_(what), inner_(std::move(inner)) {}
@@ -65,7 +86,10 @@ public:
       if (auto checked = check_input(what_.ports, what_.inputs[i], inputs[i]); !checked.ok())
         return with_prefix(where, std::move(checked).error());
     try {
-      auto ran = inner_->run(inputs, context);
+      std::vector<value> readable;
+      for (const auto& input : inputs)
+        readable.push_back(aligned(input));
+      auto ran = inner_->run(readable, context);
       if (!ran.ok())
         return with_prefix(where, std::move(ran).error());
       SQUALL_CHECK(ran->size() == what_.outputs.size(), what_.name, ran->size());
@@ -99,8 +123,8 @@ bool narrows(const shape& general, const shape& given) {
 }
 
 /// Whether the ports that a user declared are those of the builtin.
-result<> check_ports(const std::string& where, std::string_view noun, signature freedom, const std::vector<port>& wanted,
-                     const std::vector<port>& given) {
+result<> check_ports(const std::string& where, std::string_view noun, signature freedom,
+                     const std::vector<port>& wanted, const std::vector<port>& given) {
   if (names_of(wanted) != names_of(given))
     return {errc::invalid_argument, where + " has the " + std::string{noun} + "s " + join_names(names_of(wanted)) +
                                         ", but the function declares " + join_names(names_of(given)) +
@@ -161,7 +185,8 @@ result<std::vector<resource_key>> resources_of(const builtin& b, const parameter
   return keys;
 }
 
-result<std::unique_ptr<instance>> make_instance(const builtin& b, const parameter_map& parameters, const resource_map& resources) {
+result<std::unique_ptr<instance>> make_instance(const builtin& b, const parameter_map& parameters,
+                                                const resource_map& resources) {
   detail::use_one_thread();
   auto read = settings::read(b.parameters, parameters, &resources);
   if (!read.ok())

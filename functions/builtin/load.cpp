@@ -68,22 +68,23 @@ result<std::unique_ptr<instance>> make_prime(const settings& s) {
 
 result<std::unique_ptr<instance>> make_bloat(const settings& s) {
   const auto mib = static_cast<std::size_t>(s.integer("mib"));
-  return instance_of([mib, span = milliseconds_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
-    constexpr std::size_t page = 4096;
-    const stop_check stop{context};
-    const auto size = mib << 20;
-    const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(size);
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < size; i += page) {
-      memory[i] = static_cast<std::uint8_t>(i / page);
-      sum += memory[i];
-      if (i % (1 << 20) == 0)
-        SQUALL_TRY(stop());
-    }
-    SQUALL_TRY(nap(span, stop));
-    // Depends on what was written, so that the pages are really touched.
-    return std::vector{handed_on(inputs[0]), one(datatype::int64, static_cast<std::int64_t>(sum))};
-  });
+  return instance_of(
+      [mib, span = milliseconds_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
+        constexpr std::size_t page = 4096;
+        const stop_check stop{context};
+        const auto size = mib << 20;
+        const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(size);
+        std::uint64_t sum = 0;
+        for (std::size_t i = 0; i < size; i += page) {
+          memory[i] = static_cast<std::uint8_t>(i / page);
+          sum += memory[i];
+          if (i % (1 << 20) == 0)
+            SQUALL_TRY(stop());
+        }
+        SQUALL_TRY(nap(span, stop));
+        // Depends on what was written, so that the pages are really touched.
+        return std::vector{handed_on(inputs[0]), one(datatype::int64, static_cast<std::int64_t>(sum))};
+      });
 }
 
 } // namespace

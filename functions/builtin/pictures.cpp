@@ -17,9 +17,7 @@ constexpr float farthest_coordinate = 1e6F;
 
 float centre_y(const quad& q) { return (q[0].y + q[1].y + q[2].y + q[3].y) / 4; }
 float centre_x(const quad& q) { return (q[0].x + q[1].x + q[2].x + q[3].x) / 4; }
-float height(const quad& q) {
-  return static_cast<float>((cv::norm(q[3] - q[0]) + cv::norm(q[2] - q[1])) / 2);
-}
+float height(const quad& q) { return static_cast<float>((cv::norm(q[3] - q[0]) + cv::norm(q[2] - q[1])) / 2); }
 
 } // namespace
 
@@ -35,8 +33,8 @@ result<cv::Mat> picture_in(std::string_view name, const tensor& t) {
   if (rows == 0 || columns == 0)
     return invalid("input " + functions::detail::quoted(name) + ": a picture without pixels, " + to_string(t.shape));
   if (rows >= max_side || columns >= max_side)
-    return {errc::too_large, "input " + functions::detail::quoted(name) + ": a picture of " + std::to_string(columns) + "x" +
-                                 std::to_string(rows) + "; sides must be below " + std::to_string(max_side)};
+    return {errc::too_large, "input " + functions::detail::quoted(name) + ": a picture of " + std::to_string(columns) +
+                                 "x" + std::to_string(rows) + "; sides must be below " + std::to_string(max_side)};
   // cv::Mat has no constant view; nobody here writes to what picture_in() gave.
   auto* pixels = const_cast<std::byte*>(t.data.data());
   return cv::Mat{static_cast<int>(rows), static_cast<int>(columns), CV_8UC3, pixels};

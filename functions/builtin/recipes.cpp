@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-/// How PP-OCR's models want their pictures (https://github.com/PaddlePaddle/PaddleOCR): lines, pages, and the direction of lines.
+/// How PP-OCR's models want their pictures (https://github.com/PaddlePaddle/PaddleOCR): lines, pages, and the direction
+/// of lines.
 namespace squall::functions::builtins::detail {
 
 namespace {
@@ -15,7 +16,9 @@ const port image_in = {"image", datatype::uint8, {-1, -1, 3}};
 constexpr int line_height = 48;
 constexpr int direction_width = 192;
 
-std::int64_t round_up(std::int64_t number, std::int64_t multiple) { return (number + multiple - 1) / multiple * multiple; }
+std::int64_t round_up(std::int64_t number, std::int64_t multiple) {
+  return (number + multiple - 1) / multiple * multiple;
+}
 
 /// (p / 255 - 0.5) / 0.5
 channel_tables centred() { return {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, 1.0 / 255}; }
@@ -23,7 +26,8 @@ channel_tables centred() { return {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, 1.0 / 255};
 /// The picture at the height of a line and at most `widest`, on the left of zeros up to `width_of(its width)`.
 template <class WidthOf>
 value line_planes(const cv::Mat& picture, const channel_tables& tables, std::int64_t widest, const WidthOf& width_of) {
-  const auto natural = static_cast<std::int64_t>(std::ceil(static_cast<double>(line_height) * picture.cols / picture.rows));
+  const auto natural =
+      static_cast<std::int64_t>(std::ceil(static_cast<double>(line_height) * picture.cols / picture.rows));
   const auto width = std::min(natural, widest);
   cv::Mat line;
   cv::resize(picture, line, {static_cast<int>(width), line_height}, 0, 0, cv::INTER_LINEAR);
@@ -36,10 +40,12 @@ value line_planes(const cv::Mat& picture, const channel_tables& tables, std::int
 result<std::unique_ptr<instance>> make_line_tensor(const settings& s) {
   const auto multiple = s.integer("multiple");
   const auto widest = s.integer("max_width");
-  return instance_of([multiple, widest, tables = centred()](std::span<const value> inputs, const run_context&) -> outputs {
-    SQUALL_ASSIGN(picture, picture_in("image", as_tensor(inputs[0])));
-    return std::vector{line_planes(picture, tables, widest, [&](std::int64_t width) { return round_up(width, multiple); })};
-  });
+  return instance_of(
+      [multiple, widest, tables = centred()](std::span<const value> inputs, const run_context&) -> outputs {
+        SQUALL_ASSIGN(picture, picture_in("image", as_tensor(inputs[0])));
+        return std::vector{
+            line_planes(picture, tables, widest, [&](std::int64_t width) { return round_up(width, multiple); })};
+      });
 }
 
 result<std::unique_ptr<instance>> make_direction_tensor(const settings&) {
@@ -58,7 +64,7 @@ result<std::unique_ptr<instance>> make_page_tensor(const settings& s) {
   if (std::any_of(std.begin(), std.end(), [](double d) { return d == 0; }))
     return invalid("parameter 'std' has a 0, which would divide by zero");
   return instance_of([side, tables = channel_tables{s.numbers("mean"), std, 1.0 / 255}](std::span<const value> inputs,
-                                                                                         const run_context&) -> outputs {
+                                                                                        const run_context&) -> outputs {
     SQUALL_ASSIGN(picture, picture_in("image", as_tensor(inputs[0])));
     const double ratio = side / std::max(picture.cols, picture.rows);
     const cv::Size size{to_multiple_of_32(picture.cols * ratio), to_multiple_of_32(picture.rows * ratio)};

@@ -64,26 +64,26 @@ result<std::vector<double>> three_numbers(const parameter& p, std::string_view t
 
 result<settings::setting> settings::parse(const parameter& p, const std::string& given, const resource_map* resources) {
   switch (p.kind) {
-  case parameter_kind::integer: {
-    SQUALL_ASSIGN(number, bounded<std::int64_t>(p, given, "an integer"));
-    return setting{number};
-  }
-  case parameter_kind::number: {
-    SQUALL_ASSIGN(number, bounded<double>(p, given, "a number"));
-    return setting{number};
-  }
-  case parameter_kind::numbers: {
-    SQUALL_ASSIGN(numbers, three_numbers(p, given));
-    return setting{std::move(numbers)};
-  }
-  case parameter_kind::choice:
-    if (std::find(p.choices.begin(), p.choices.end(), given) == p.choices.end())
-      return invalid(p, quoted(given) + " is not one of: " + join_names(p.choices));
-    return setting{given};
-  case parameter_kind::text:
-    return setting{given};
-  case parameter_kind::resource:
-    break;
+    case parameter_kind::integer: {
+      SQUALL_ASSIGN(number, bounded<std::int64_t>(p, given, "an integer"));
+      return setting{number};
+    }
+    case parameter_kind::number: {
+      SQUALL_ASSIGN(number, bounded<double>(p, given, "a number"));
+      return setting{number};
+    }
+    case parameter_kind::numbers: {
+      SQUALL_ASSIGN(numbers, three_numbers(p, given));
+      return setting{std::move(numbers)};
+    }
+    case parameter_kind::choice:
+      if (std::find(p.choices.begin(), p.choices.end(), given) == p.choices.end())
+        return invalid(p, quoted(given) + " is not one of: " + join_names(p.choices));
+      return setting{given};
+    case parameter_kind::text:
+      return setting{given};
+    case parameter_kind::resource:
+      break;
   }
   if (given.starts_with(inline_prefix))
     return setting{shared_bytes::copy_of(std::string_view{given}.substr(inline_prefix.size()))};
@@ -93,14 +93,16 @@ result<settings::setting> settings::parse(const parameter& p, const std::string&
     return setting{shared_bytes{}};
   const auto content = resources->find(std::string{p.name});
   if (content == resources->end())
-    return {errc::not_found, "parameter " + quoted(p.name) + ": the content of key " + quoted(given) + " was not loaded"};
+    return {errc::not_found,
+            "parameter " + quoted(p.name) + ": the content of key " + quoted(given) + " was not loaded"};
   return setting{content->second};
 }
 
 result<settings> settings::read(const std::vector<parameter>& declared, const parameter_map& given,
                                 const resource_map* resources) {
   for (const auto& [name, text] : given)
-    if (std::none_of(declared.begin(), declared.end(), [&, &wanted = name](const parameter& p) { return p.name == wanted; }))
+    if (std::none_of(declared.begin(), declared.end(),
+                     [&, &wanted = name](const parameter& p) { return p.name == wanted; }))
       return {errc::invalid_argument, unknown_name("parameter", name, names_of(declared))};
   settings out;
   for (const auto& p : declared) {

@@ -22,8 +22,8 @@ using resource_map = std::map<std::string, shared_bytes>;
 enum class parameter_kind : std::uint8_t {
   integer,
   number,
-  numbers,  ///< three numbers with commas, one per channel
-  choice,   ///< one of `choices`
+  numbers, ///< three numbers with commas, one per channel
+  choice,  ///< one of `choices`
   text,
   resource, ///< the key of an object in the store, or "inline:" and the content itself
 };
@@ -45,8 +45,9 @@ inline constexpr std::string_view inline_prefix = "inline:";
 /// Parameters that were checked against their declarations, read by type. Asking for one that was not declared aborts.
 class settings {
 public:
-  /// Errors name the parameter: unknown, missing, not a number, out of its bounds, not among the choices. `resources` null: contents are
-  /// not looked at, which is how a spec is checked before anything is loaded; resource() is then empty.
+  /// Errors name the parameter: unknown, missing, not a number, out of its bounds, not among the choices. `resources`
+  /// null: contents are not looked at, which is how a spec is checked before anything is loaded; resource() is then
+  /// empty.
   [[nodiscard]] static result<settings> read(const std::vector<parameter>& declared, const parameter_map& given,
                                              const resource_map* resources);
 

@@ -41,7 +41,8 @@ outputs argmax(std::span<const value> inputs) {
     indexes[i] = static_cast<std::int32_t>(best.index);
     maxima[i] = best.value;
   }
-  return std::vector{std::move(indexes).done(datatype::int32, x.outer), std::move(maxima).done(datatype::fp32, x.outer)};
+  return std::vector{std::move(indexes).done(datatype::int32, x.outer),
+                     std::move(maxima).done(datatype::fp32, x.outer)};
 }
 
 outputs softmax(std::span<const value> inputs) {

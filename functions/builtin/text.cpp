@@ -1,6 +1,7 @@
+#include "functions/detail/text.hpp"
+
 #include "functions/builtin/detail/pictures.hpp"
 #include "functions/builtin/detail/support.hpp"
-#include "functions/detail/text.hpp"
 
 #include <algorithm>
 #include <map>
@@ -24,17 +25,17 @@ std::vector<std::string> lines_of(std::string_view content) {
 }
 
 result<std::unique_ptr<instance>> make_label(const settings& s) {
-  return instance_of([labels = lines_of(s.resource("labels").text())](std::span<const value> inputs,
-                                                                       const run_context&) -> outputs {
-    std::vector<std::string_view> names;
-    for (const auto index : elements_of<std::int32_t>(as_tensor(inputs[0]))) {
-      if (index < 0 || static_cast<std::size_t>(index) >= labels.size())
-        return invalid("input 'index' has " + std::to_string(index) + ", but there are " + std::to_string(labels.size()) +
-                       " labels; use the labels of the model");
-      names.push_back(labels[static_cast<std::size_t>(index)]);
-    }
-    return std::vector{value{bytes_tensor(names)}};
-  });
+  return instance_of(
+      [labels = lines_of(s.resource("labels").text())](std::span<const value> inputs, const run_context&) -> outputs {
+        std::vector<std::string_view> names;
+        for (const auto index : elements_of<std::int32_t>(as_tensor(inputs[0]))) {
+          if (index < 0 || static_cast<std::size_t>(index) >= labels.size())
+            return invalid("input 'index' has " + std::to_string(index) + ", but there are " +
+                           std::to_string(labels.size()) + " labels; use the labels of the model");
+          names.push_back(labels[static_cast<std::size_t>(index)]);
+        }
+        return std::vector{value{bytes_tensor(names)}};
+      });
 }
 
 /// One voter: its texts, and how sure it is of each.
@@ -54,8 +55,9 @@ result<member> member_of(const value& text, const value& confidence, std::size_t
   }
   const auto numbers = elements_of<float>(as_tensor(confidence));
   if (numbers.size() != m.texts.size())
-    return invalid("input 'text" + std::to_string(number) + "' has " + std::to_string(m.texts.size()) + " texts, but 'confidence" +
-                   std::to_string(number) + "' has " + std::to_string(numbers.size()) + " numbers");
+    return invalid("input 'text" + std::to_string(number) + "' has " + std::to_string(m.texts.size()) +
+                   " texts, but 'confidence" + std::to_string(number) + "' has " + std::to_string(numbers.size()) +
+                   " numbers");
   m.confidences.assign(numbers.begin(), numbers.end());
   return m;
 }
@@ -106,11 +108,13 @@ outputs vote(std::span<const value> inputs) {
     texts.push_back(chosen.text);
     confidences[i] = chosen.confidence;
   }
-  return std::vector{value{bytes_tensor(texts)}, std::move(confidences).done(datatype::fp32, {static_cast<std::int64_t>(count)}),
+  return std::vector{value{bytes_tensor(texts)},
+                     std::move(confidences).done(datatype::fp32, {static_cast<std::int64_t>(count)}),
                      one(datatype::int32, static_cast<std::int32_t>(members.size()))};
 }
 
-/// Texts in reading order as one text. With quads, texts on one line are joined by a space, else each has a line of its own.
+/// Texts in reading order as one text. With quads, texts on one line are joined by a space, else each has a line of its
+/// own.
 outputs merge_text(std::span<const value> inputs) {
   const auto& texts = as_list(inputs[0]);
   std::vector<quad> quads;
@@ -118,7 +122,8 @@ outputs merge_text(std::span<const value> inputs) {
     SQUALL_ASSIGN(read, quads_in(as_tensor(inputs[1])));
     quads = std::move(read);
     if (quads.size() != texts.size())
-      return invalid("there are " + std::to_string(texts.size()) + " texts, but " + std::to_string(quads.size()) + " quads");
+      return invalid("there are " + std::to_string(texts.size()) + " texts, but " + std::to_string(quads.size()) +
+                     " quads");
   }
   std::string merged;
   std::optional<std::size_t> previous; // the last one that had text
@@ -155,14 +160,18 @@ std::vector<builtin> text_builtins() {
        .summary = "the names of classes",
        .inputs = {{"index", datatype::int32, {-1}}},
        .outputs = {{"label", datatype::bytes, {-1}}},
-       .parameters = {{"labels", parameter_kind::resource, std::nullopt, "the names of the classes from 0 on, one a line"}},
+       .parameters = {{"labels", parameter_kind::resource, std::nullopt,
+                       "the names of the classes from 0 on, one a line"}},
        .light = true,
        .make = make_label},
       {.name = "vote",
-       .summary = "the text that up to four members agree on, each weighing as much as it is sure; ties go to the first. confidence is the "
+       .summary = "the text that up to four members agree on, each weighing as much as it is sure; ties go to the "
+                  "first. confidence is the "
                   "mean of those who gave it, members how many were present",
        .inputs = voters(),
-       .outputs = {{"text", datatype::bytes, {-1}}, {"confidence", datatype::fp32, {-1}}, {"members", datatype::int32, {1}}},
+       .outputs = {{"text", datatype::bytes, {-1}},
+                   {"confidence", datatype::fp32, {-1}},
+                   {"members", datatype::int32, {1}}},
        .parameters = {},
        .light = true,
        .make = make_plain<vote>},

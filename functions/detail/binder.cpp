@@ -124,7 +124,8 @@ result<> binder::bind_inputs_of(std::size_t index, stage& out) const {
       return invalid(at(index) + ": function " + quoted(function.name) + ": " +
                      unknown_name("input", input.port, bindable_inputs(function)));
     if (is_state_input(function, input.port))
-      return invalid(at(index) + ": input " + quoted(input.port) + " is state that the sequence fills; remove its binding");
+      return invalid(at(index) + ": input " + quoted(input.port) +
+                     " is state that the sequence fills; remove its binding");
     auto& slot = out.inputs[*position];
     if (slot.bound)
       return invalid(at(index) + ": input " + quoted(input.port) + " is bound twice; remove one binding");
@@ -169,7 +170,8 @@ result<binder::typed_source> binder::resolve(const std::string& where, const bin
   if (b.from == binding::source::dag_input) {
     const auto position = index_of(spec_.inputs, b.port);
     if (!position)
-      return invalid(where + ": DAG " + quoted(spec_.name) + ": " + unknown_name("input", b.port, names_of(spec_.inputs)));
+      return invalid(where + ": DAG " + quoted(spec_.name) + ": " +
+                     unknown_name("input", b.port, names_of(spec_.inputs)));
     const auto& p = spec_.inputs[*position];
     return typed_source{{binding::source::dag_input, 0, *position, {}}, {p.type, p.shape, p.list ? 1 : 0}};
   }
@@ -181,18 +183,20 @@ result<binder::typed_source> binder::resolve(const std::string& where, const bin
   const auto& function = functions_[found->second]->spec;
   const auto position = index_of(function.outputs, b.port);
   if (!position)
-    return invalid(where + ": stage " + quoted(b.stage) + " (function " + quoted(function.name) + "): " +
-                   unknown_name("output", b.port, names_of(function.outputs)));
+    return invalid(where + ": stage " + quoted(b.stage) + " (function " + quoted(function.name) +
+                   "): " + unknown_name("output", b.port, names_of(function.outputs)));
   const auto& p = function.outputs[*position];
   const int depth = (p.list ? 1 : 0) + (spec_.stages[found->second].map.empty() ? 0 : 1);
   return typed_source{{binding::source::stage_output, static_cast<stage_index>(found->second), *position, {}},
                       {p.type, p.shape, depth}};
 }
 
-result<resolved_source> binder::resolve_for(const std::string& where, const binding& b, const port& p, bool mapped) const {
+result<resolved_source> binder::resolve_for(const std::string& where, const binding& b, const port& p,
+                                            bool mapped) const {
   if (b.from == binding::source::constant) {
     if (mapped)
-      return invalid(where + " is a constant and cannot be mapped; remove it from `map`: it is given whole to every element");
+      return invalid(where +
+                     " is a constant and cannot be mapped; remove it from `map`: it is given whole to every element");
     auto fitted = fit_constant(b.constant, p);
     if (fitted.absent())
       return invalid(where + ": the constant has no value; give one, or leave the input out if it is optional");
@@ -234,7 +238,8 @@ result<resolved_predicate> binder::bind_predicate(const std::string& where, bool
                    (in_map ? "test a tensor or a list of tensors" : "test a tensor, or map the stage over the list"));
   const bool text = std::holds_alternative<std::string>(p.operand);
   if (text != (found.type.type == datatype::bytes))
-    return invalid(what + ", but '" + std::string{to_string(p.operation)} + "' compares with a " + (text ? "text" : "number"));
+    return invalid(what + ", but '" + std::string{to_string(p.operation)} + "' compares with a " +
+                   (text ? "text" : "number"));
   return out;
 }
 
@@ -266,7 +271,8 @@ void mark_read(const resolved_predicate& p, std::vector<bool>& read) {
 
 } // namespace
 
-result<> binder::check_all_inputs_read(const std::vector<stage>& stages, const std::vector<resolved_source>& outputs) const {
+result<> binder::check_all_inputs_read(const std::vector<stage>& stages,
+                                       const std::vector<resolved_source>& outputs) const {
   std::vector<bool> read(spec_.inputs.size());
   for (const auto& s : stages) {
     for (const auto& input : s.inputs)

@@ -6,7 +6,8 @@
 
 namespace squall::functions::detail {
 
-/// What flows along an edge: tensors in `depth` lists, one inside the other (a map adds one to what its function gives).
+/// What flows along an edge: tensors in `depth` lists, one inside the other (a map adds one to what its function
+/// gives).
 struct edge_type {
   datatype type = datatype::fp32;
   functions::shape shape;
@@ -20,8 +21,8 @@ struct edge_type {
 [[nodiscard]] result<std::vector<const registered_function*>> find_functions(const dag_spec& spec,
                                                                              const function_lookup& lookup);
 
-/// Turns the names in a DAG's spec into indexes and checks types along the edges. Stages have their index in the spec here; compile()
-/// puts them into topological order afterwards. `spec` and `functions` must outlive the binder.
+/// Turns the names in a DAG's spec into indexes and checks types along the edges. Stages have their index in the spec
+/// here; compile() puts them into topological order afterwards. `spec` and `functions` must outlive the binder.
 class binder {
 public:
   binder(const dag_spec& spec, const std::vector<const registered_function*>& functions);
@@ -46,15 +47,17 @@ private:
                                                     bool mapped) const;
   [[nodiscard]] result<> bind_inputs_of(std::size_t index, stage& out) const;
   [[nodiscard]] result<> check_bound(std::size_t index, const stage& out) const;
-  [[nodiscard]] result<resolved_predicate> bind_predicate(const std::string& where, bool in_map, const predicate& p) const;
+  [[nodiscard]] result<resolved_predicate> bind_predicate(const std::string& where, bool in_map,
+                                                          const predicate& p) const;
 
   const dag_spec& spec_;
   const std::vector<const registered_function*>& functions_;
   std::map<std::string_view, std::size_t> stage_at_;
 };
 
-/// Gives a constant the datatype of its port when it was written as a number (INT64 or FP64, one or more elements) and is representable
-/// there; a single number also takes the port's rank. Other values are returned as they are, for check_value() to judge.
+/// Gives a constant the datatype of its port when it was written as a number (INT64 or FP64, one or more elements) and
+/// is representable there; a single number also takes the port's rank. Other values are returned as they are, for
+/// check_value() to judge.
 [[nodiscard]] value fit_constant(const value& constant, const port& p);
 
 } // namespace squall::functions::detail

@@ -13,7 +13,8 @@ bool append(double number, std::string& out) {
   if constexpr (std::is_integral_v<T>) {
     // 2^digits is the first number past the range and is exact as a double; max() itself is not for 64 bits.
     const double past = std::ldexp(1.0, std::numeric_limits<T>::digits);
-    if (number != std::trunc(number) || number >= past || number < static_cast<double>(std::numeric_limits<T>::lowest()))
+    if (number != std::trunc(number) || number >= past ||
+        number < static_cast<double>(std::numeric_limits<T>::lowest()))
       return false;
   } else if (std::isfinite(number) && std::abs(number) > static_cast<double>(std::numeric_limits<T>::max())) {
     return false;
@@ -25,17 +26,28 @@ bool append(double number, std::string& out) {
 
 bool append_as(datatype type, double number, std::string& out) {
   switch (type) {
-  case datatype::uint8: return append<std::uint8_t>(number, out);
-  case datatype::uint16: return append<std::uint16_t>(number, out);
-  case datatype::uint32: return append<std::uint32_t>(number, out);
-  case datatype::uint64: return append<std::uint64_t>(number, out);
-  case datatype::int8: return append<std::int8_t>(number, out);
-  case datatype::int16: return append<std::int16_t>(number, out);
-  case datatype::int32: return append<std::int32_t>(number, out);
-  case datatype::int64: return append<std::int64_t>(number, out);
-  case datatype::fp32: return append<float>(number, out);
-  case datatype::fp64: return append<double>(number, out);
-  default: return false; // BOOL and BYTES are other things than numbers; 16-bit reals are not written by hand
+    case datatype::uint8:
+      return append<std::uint8_t>(number, out);
+    case datatype::uint16:
+      return append<std::uint16_t>(number, out);
+    case datatype::uint32:
+      return append<std::uint32_t>(number, out);
+    case datatype::uint64:
+      return append<std::uint64_t>(number, out);
+    case datatype::int8:
+      return append<std::int8_t>(number, out);
+    case datatype::int16:
+      return append<std::int16_t>(number, out);
+    case datatype::int32:
+      return append<std::int32_t>(number, out);
+    case datatype::int64:
+      return append<std::int64_t>(number, out);
+    case datatype::fp32:
+      return append<float>(number, out);
+    case datatype::fp64:
+      return append<double>(number, out);
+    default:
+      return false; // BOOL and BYTES are other things than numbers; 16-bit reals are not written by hand
   }
 }
 

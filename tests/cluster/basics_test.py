@@ -12,7 +12,12 @@ SLEEP = """
 apiVersion: squall/v1
 kind: Function
 metadata: {name: nap}
-spec: {variants: [{kind: builtin, builtin: sleep}]}
+spec: {variants: [{kind: builtin, builtin: sleep, parameters: {milliseconds: "5000"}}]}
+---
+apiVersion: squall/v1
+kind: Function
+metadata: {name: blink}
+spec: {variants: [{kind: builtin, builtin: sleep, parameters: {milliseconds: "1"}}]}
 ---
 apiVersion: squall/v1
 kind: Function
@@ -70,11 +75,11 @@ class Basics:
 
     def test_lists_what_there_is(self):
         self.assertEqual([d["name"] for d in self.cluster.json("get", "dags")], ["chain3"])
-        self.assertEqual({f["name"] for f in self.cluster.json("get", "functions")}, {"echo", "nap"})
+        self.assertEqual({f["name"] for f in self.cluster.json("get", "functions")}, {"echo", "nap", "blink"})
         self.assertEqual(len(self.cluster.json("get", "nodes")), max(1, self.nodes))
 
     def test_a_deadline_ends_a_call(self):
-        self.cluster.run("call", "nap", "--input", "milliseconds=3000", "--deadline", "200ms", status=1)
+        self.cluster.run("call", "nap", "--deadline", "200ms", status=1)
         self.assertIn("deadline", self.cluster.stderr)
 
     def test_unknown_names_are_named(self):

@@ -26,8 +26,8 @@ class Faults(unittest.TestCase):
     def tearDown(self):
         self.cluster.__exit__(None, None, None)
 
-    def nap(self, milliseconds=2000):
-        return self.cluster.start("call", "nap", "--input", f"milliseconds={milliseconds}", "--deadline", "20s", "-o", "json")
+    def nap(self):
+        return self.cluster.start("call", "nap", "--deadline", "20s", "-o", "json")
 
     def ends(self, call, expect):
         _, err = call.communicate(timeout=40)
@@ -41,16 +41,16 @@ class Faults(unittest.TestCase):
         return wait_until(busy, "work to run")[0]
 
     def test_a_killed_model_host(self):
-        call = self.nap(5000)
+        call = self.nap()
         node = self.node_of_running_work()
         below = harness.children_of(self.cluster.process(f'"node_name":"{node}"'))
         host = next(pid for pid, command in below.items() if "model-host" in command)
         os.kill(host, signal.SIGKILL)
         self.ends(call, "model host")
-        wait_until(lambda: self.cluster.json("call", "nap", "--input", "milliseconds=1"), "the model host to be back")
+        wait_until(lambda: answers(self.cluster, "blink"), "the model host to be back")
 
     def test_a_killed_node(self):
-        call = self.nap(8000)
+        call = self.nap()
         node = self.node_of_running_work()
         self.cluster.kill(f'"node_name":"{node}"')
         self.ends(call, node)
@@ -58,7 +58,7 @@ class Faults(unittest.TestCase):
         wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back")
 
     def test_a_killed_controller(self):
-        call = self.nap(8000)
+        call = self.nap()
         self.node_of_running_work()
         self.cluster.kill('"roles":"controller"')
         self.ends(call, "controller")
@@ -87,7 +87,7 @@ class Faults(unittest.TestCase):
         wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back")
 
     def test_a_client_that_vanishes_costs_nobody_anything(self):
-        call = self.nap(1000)
+        call = self.nap()
         self.node_of_running_work()
         call.kill()
         call.communicate()

@@ -9,8 +9,8 @@ functions::function_spec echo(std::string name, std::uint32_t version = 1) {
   functions::function_spec spec;
   spec.name = std::move(name);
   spec.version = version;
-  spec.inputs = {{"x", functions::datatype::fp32, {-1}, false, false}};
-  spec.outputs = {{"x", functions::datatype::fp32, {-1}, false, false}};
+  spec.inputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
+  spec.outputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
   functions::variant_spec variant;
   variant.name = "default";
   variant.target = "noop";
@@ -21,7 +21,7 @@ functions::function_spec echo(std::string name, std::uint32_t version = 1) {
 functions::dag_spec chain(std::string name, const std::string& function) {
   functions::dag_spec spec;
   spec.name = std::move(name);
-  spec.inputs = {{"x", functions::datatype::fp32, {-1}, false, false}};
+  spec.inputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
   functions::stage_spec stage;
   stage.name = "only";
   stage.function = function;

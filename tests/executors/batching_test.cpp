@@ -1,4 +1,5 @@
 #include "executors/cpu/detail/batching.hpp"
+
 #include "tests/executors/models.hpp"
 
 #include <numeric>
@@ -13,10 +14,13 @@ functions::value floats(functions::shape shape) {
   return {functions::tensor_of(functions::datatype::fp32, std::move(shape), numbers)};
 }
 
-functions::value whole_number(std::int64_t number) { return {functions::tensor_of(functions::datatype::int64, {}, std::vector<std::int64_t>{number})}; }
+functions::value whole_number(std::int64_t number) {
+  return {functions::tensor_of(functions::datatype::int64, {}, std::vector<std::int64_t>{number})};
+}
 
 TEST(Batching, ItemsOfEqualTrailingShapesRunTogether) {
-  const std::vector<port_values> items = {{floats({1, 4})}, {floats({1, 5})}, {floats({2, 4})}, {floats({1, 5})}, {floats({1, 6})}};
+  const std::vector<port_values> items = {
+      {floats({1, 4})}, {floats({1, 5})}, {floats({2, 4})}, {floats({1, 5})}, {floats({1, 6})}};
   const auto groups = group_items(items, {0});
   ASSERT_EQ(groups.size(), 3U);
   EXPECT_EQ(groups[0].items, (std::vector<std::size_t>{0, 2}));
@@ -27,14 +31,16 @@ TEST(Batching, ItemsOfEqualTrailingShapesRunTogether) {
 }
 
 TEST(Batching, InputsWithoutABatchAxisMustBeEqual) {
-  const std::vector<port_values> items = {{floats({1, 4}), whole_number(16)}, {floats({1, 4}), whole_number(8)}, {floats({1, 4}), whole_number(16)}};
+  const std::vector<port_values> items = {
+      {floats({1, 4}), whole_number(16)}, {floats({1, 4}), whole_number(8)}, {floats({1, 4}), whole_number(16)}};
   const auto groups = group_items(items, {0, std::nullopt});
   ASSERT_EQ(groups.size(), 2U);
   EXPECT_EQ(groups[0].items, (std::vector<std::size_t>{0, 2}));
 }
 
 TEST(Batching, AnItemWhoseInputsDisagreeOnTheirExtentRunsAlone) {
-  const std::vector<port_values> items = {{floats({1, 4}), floats({2, 1, 3})}, {floats({2, 4}), floats({2, 1, 3})}, {floats({1, 4}), floats({2, 1, 3})}};
+  const std::vector<port_values> items = {
+      {floats({1, 4}), floats({2, 1, 3})}, {floats({2, 4}), floats({2, 1, 3})}, {floats({1, 4}), floats({2, 1, 3})}};
   const auto groups = group_items(items, {0, 1});
   ASSERT_EQ(groups.size(), 2U);
   EXPECT_EQ(groups[0].items, (std::vector<std::size_t>{0, 2}));

@@ -13,14 +13,17 @@ namespace squall::executors::testing {
 /// Keeps what is logged.
 class list_logger final : public logger {
 public:
-  void write(log_level, std::string_view, std::string_view message, const std::vector<log_field>&) override { lines.emplace_back(message); }
+  void write(log_level, std::string_view, std::string_view message, const std::vector<log_field>&) override {
+    lines.emplace_back(message);
+  }
   std::vector<std::string> lines;
 };
 
 /// A real model host, driven as a node does, from the test's thread.
 class HostTest : public ::testing::Test, public worker_listener {
 protected:
-  void start(std::uint32_t lanes = 2, const std::string& program = SQUALL_MODEL_HOST, std::size_t arena_bytes = 256 << 20) {
+  void start(std::uint32_t lanes = 2, const std::string& program = SQUALL_MODEL_HOST,
+             std::size_t arena_bytes = 256 << 20) {
     worker_host_options options;
     options.program = program;
     options.lanes = lanes;
@@ -60,7 +63,8 @@ protected:
     request.model_path = model.path;
     return request;
   }
-  static wire::worker::load builtin(variant_id variant, const std::string& name, std::map<std::string, std::string> parameters = {}) {
+  static wire::worker::load builtin(variant_id variant, const std::string& name,
+                                    std::map<std::string, std::string> parameters = {}) {
     wire::worker::load request;
     request.variant = variant;
     request.spec.name = "default";
@@ -69,7 +73,8 @@ protected:
     return request;
   }
 
-  batch_id begin(variant_id variant, std::vector<cpu::port_values> items, std::uint32_t lane = 0, duration remaining = duration::max()) {
+  batch_id begin(variant_id variant, std::vector<cpu::port_values> items, std::uint32_t lane = 0,
+                 duration remaining = duration::max()) {
     wire::worker::run request;
     request.batch = batch_id{++last_batch_};
     request.lane = lane;

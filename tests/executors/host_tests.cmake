@@ -19,3 +19,5 @@ squall_test(
 target_compile_definitions(executors_host_test PRIVATE SQUALL_MODELS="${SQUALL_MODELS}"
                                                        SQUALL_MODEL_HOST="$<TARGET_FILE:squall-model-host>")
 add_dependencies(executors_host_test squall-model-host)
+
+squall_test(bench_scoring_test LABELS unit SOURCES scoring_test.cpp LINK squall_bench_scoring)

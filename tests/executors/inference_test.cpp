@@ -1,4 +1,5 @@
 #include "executors/cpu/inference.hpp"
+
 #include "tests/executors/models.hpp"
 
 #include <algorithm>
@@ -77,7 +78,8 @@ TEST_F(Inference, AnItemsResultDoesNotDependOnItsCompany) {
   request.spec.max_batch = 4;
   auto loaded = load(request);
   ASSERT_TRUE(loaded);
-  const std::vector<port_values> items = {{{testing::striped_line(320, 0)}}, {{testing::striped_line(160, 1)}}, {{testing::striped_line(320, 2)}}};
+  const std::vector<port_values> items = {
+      {{testing::striped_line(320, 0)}}, {{testing::striped_line(160, 1)}}, {{testing::striped_line(320, 2)}}};
   const auto together = run(*loaded, items);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto alone = run(*loaded, {items[i]});
@@ -146,9 +148,11 @@ TEST_F(Inference, BadItemsFailAloneAndByName) {
   SQUALL_NEEDS_MODEL("rec-v6-tiny");
   auto loaded = load(testing::reduced_rec_request());
   ASSERT_TRUE(loaded);
-  const functions::value wrong_type{functions::tensor_of(datatype::int32, {1, 3, 48, 2}, std::vector<std::int32_t>(288))};
+  const functions::value wrong_type{
+      functions::tensor_of(datatype::int32, {1, 3, 48, 2}, std::vector<std::int32_t>(288))};
   const functions::value wrong_size{functions::tensor{datatype::fp32, {1, 3, 48, 320}, shared_bytes::copy_of("short")}};
-  const auto results = run(*loaded, {{wrong_type}, {{testing::striped_line(320, 0)}}, {wrong_size}, {functions::value{}}, {}});
+  const auto results =
+      run(*loaded, {{wrong_type}, {{testing::striped_line(320, 0)}}, {wrong_size}, {functions::value{}}, {}});
   EXPECT_EQ(results[0].error().code, errc::invalid_argument);
   EXPECT_EQ(results[0].error().message, "input 'x' takes FP32 [-1,3,48,-1], given INT32 [1,3,48,2]");
   EXPECT_TRUE(results[1].ok());
@@ -163,7 +167,8 @@ TEST_F(Inference, AStopIsTheErrorOfWhatHasNotRun) {
   ASSERT_TRUE(loaded);
   int asked = 0;
   const std::vector<port_values> items = {{{testing::striped_line(320, 0)}}, {{testing::striped_line(160, 0)}}};
-  const auto results = loaded->run(0, items, memory_, [&] { return asked++ == 0 ? result<>() : result<>(errc::cancelled, "not wanted"); });
+  const auto results = loaded->run(0, items, memory_,
+                                   [&] { return asked++ == 0 ? result<>() : result<>(errc::cancelled, "not wanted"); });
   EXPECT_TRUE(results[0].ok());
   EXPECT_EQ(results[1].error().code, errc::cancelled);
 }
@@ -193,7 +198,9 @@ TEST_F(Inference, PortsThatTheModelDoesNotHaveAreRefusedByName) {
   SQUALL_NEEDS_MODEL("magika");
   auto request = testing::magika_request();
   request.inputs[0].name = "text";
-  EXPECT_EQ(refusal(request).message, "input 'text' is not in the model: it has no input 'text' but bytes INT32 [?,2048]; rename.text can name one");
+  EXPECT_EQ(
+      refusal(request).message,
+      "input 'text' is not in the model: it has no input 'text' but bytes INT32 [?,2048]; rename.text can name one");
   request = testing::magika_request();
   request.inputs[0].type = datatype::fp32;
   EXPECT_EQ(refusal(request).message, "input 'bytes' is declared as FP32 [-1,2048], but the model has INT32 [?,2048]");
@@ -202,7 +209,8 @@ TEST_F(Inference, PortsThatTheModelDoesNotHaveAreRefusedByName) {
   EXPECT_EQ(refusal(request).message, "input 'bytes' is declared as INT32 [-1,-1], but the model has INT32 [?,2048]");
   request = testing::magika_request();
   request.outputs[0].shape = {-1, 215};
-  EXPECT_EQ(refusal(request).message, "output 'target_label' is declared as FP32 [-1,215], but the model has FP32 [?,214]");
+  EXPECT_EQ(refusal(request).message,
+            "output 'target_label' is declared as FP32 [-1,215], but the model has FP32 [?,214]");
   request = testing::magika_request();
   request.inputs[0].optional = true;
   EXPECT_THAT(refusal(request).message, HasSubstr("optional"));

@@ -5,16 +5,20 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <poll.h>
 #include <vector>
+
+#include <poll.h>
 
 namespace squall::executors::testing {
 
-/// The world of one role, as the bridge gives it, with watched descriptors and time and no messages. Run by the test's own thread.
+/// The world of one role, as the bridge gives it, with watched descriptors and time and no messages. Run by the test's
+/// own thread.
 class loop_post final : public actors::post {
 public:
   result<> send(actors::peer_id, wire::frames) override { return {errc::unsupported, "nobody is there"}; }
-  result<actors::peer_id> connect(const std::string&, const std::string&) override { return {errc::unsupported, "nobody is there"}; }
+  result<actors::peer_id> connect(const std::string&, const std::string&) override {
+    return {errc::unsupported, "nobody is there"};
+  }
   void close(actors::peer_id) override {}
   actors::peer_id local(wire::role) const override { return {}; }
   time_point now() const override { return from_ns(std::chrono::steady_clock::now().time_since_epoch().count()); }
@@ -28,7 +32,8 @@ public:
   void later(std::function<void()>) override {}
 
   /// Serves the descriptors until `done`, calling `tick` each round; false when `limit` passes first.
-  bool run_until(const std::function<bool()>& done, const std::function<void()>& tick, std::chrono::milliseconds limit = std::chrono::seconds(30)) {
+  bool run_until(const std::function<bool()>& done, const std::function<void()>& tick,
+                 std::chrono::milliseconds limit = std::chrono::seconds(30)) {
     const auto end = std::chrono::steady_clock::now() + limit;
     while (!done()) {
       if (std::chrono::steady_clock::now() >= end)

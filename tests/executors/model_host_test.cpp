@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <iostream>
+
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,7 +65,8 @@ TEST_F(ModelHost, LoadsThatFailSayWhy) {
   start_and_wait();
   auto request = testing::magika_request();
   request.inputs[0].type = datatype::fp32;
-  EXPECT_THAT(load(onnx(first, request)).message, HasSubstr("input 'bytes' is declared as FP32 [-1,2048], but the model has INT32 [?,2048]"));
+  EXPECT_THAT(load(onnx(first, request)).message,
+              HasSubstr("input 'bytes' is declared as FP32 [-1,2048], but the model has INT32 [?,2048]"));
   request = testing::magika_request();
   request.path = SQUALL_MODEL_HOST; // surely no model
   const auto no_model = load(onnx(first, request));
@@ -192,7 +194,8 @@ TEST_F(ModelHost, ValuesBeyondTheLimitAreRefused) {
   request.variant = first;
   const std::size_t size = 300 << 20;
   const auto block = std::make_shared_for_overwrite<std::byte[]>(size);
-  const functions::tensor huge{datatype::uint8, {static_cast<std::int64_t>(size)}, shared_bytes(block, {block.get(), size})};
+  const functions::tensor huge{
+      datatype::uint8, {static_cast<std::int64_t>(size)}, shared_bytes(block, {block.get(), size})};
   request.items = {{functions::value{huge}}};
   const auto sent = host_->run(request);
   ASSERT_FALSE(sent.ok());
@@ -222,7 +225,8 @@ std::string fate_of_host_given(std::string_view bytes) {
 }
 
 TEST(ModelHostSocket, GarbageEndsTheProcessWithAWord) {
-  EXPECT_THAT(fate_of_host_given("this is certainly not a packet of ours"), HasSubstr("exit status 1: the node sent what is no packet"));
+  EXPECT_THAT(fate_of_host_given("this is certainly not a packet of ours"),
+              HasSubstr("exit status 1: the node sent what is no packet"));
 }
 
 TEST(ModelHostSocket, ATruncatedPacketIsTheEndOfTheStream) {
@@ -230,7 +234,8 @@ TEST(ModelHostSocket, ATruncatedPacketIsTheEndOfTheStream) {
 }
 
 TEST(ModelHostSocket, AMessageThatDoesNotDecodeIsPassedOver) {
-  EXPECT_THAT(fate_of_host_given(std::string_view("\x03\0\0\0\0\0\0\0abc", 11)), HasSubstr("exit status 0: a message from the node does not decode"));
+  EXPECT_THAT(fate_of_host_given(std::string_view("\x03\0\0\0\0\0\0\0abc", 11)),
+              HasSubstr("exit status 0: a message from the node does not decode"));
 }
 
 TEST_F(ModelHost, DISABLED_RoundTrip) {

@@ -26,7 +26,8 @@ inline functions::port a_port(std::string name, functions::datatype type, functi
   return port;
 }
 
-inline cpu::model_request onnx_request(const std::string& model, std::vector<functions::port> inputs, std::vector<functions::port> outputs,
+inline cpu::model_request onnx_request(const std::string& model, std::vector<functions::port> inputs,
+                                       std::vector<functions::port> outputs,
                                        std::map<std::string, std::string> parameters) {
   cpu::model_request request;
   request.spec.name = "default";
@@ -49,7 +50,8 @@ inline cpu::model_request rec_request() {
 /// The recogniser with place and value of the largest class, [N, T] each.
 inline cpu::model_request reduced_rec_request() {
   using enum functions::datatype;
-  return onnx_request("rec-v6-tiny", {a_port("x", fp32, {-1, 3, 48, -1})}, {a_port("probs_index", int32, {-1, -1}), a_port("probs_max", fp32, {-1, -1})},
+  return onnx_request("rec-v6-tiny", {a_port("x", fp32, {-1, 3, 48, -1})},
+                      {a_port("probs_index", int32, {-1, -1}), a_port("probs_max", fp32, {-1, -1})},
                       {{"rename.probs", "fetch_name_0"}, {"reduce.probs", "argmax"}, {"warm", "1x3x48x320"}});
 }
 
@@ -60,8 +62,10 @@ inline cpu::model_request magika_request() {
 
 inline cpu::model_request silero_request() {
   using enum functions::datatype;
-  return onnx_request("silero", {a_port("input", fp32, {-1, 576}), a_port("sr", int64, {}), a_port("state", fp32, {2, -1, 128})},
-                      {a_port("output", fp32, {-1, 1}), a_port("stateN", fp32, {2, -1, 128})}, {{"batch_axis.state", "1"}, {"batch_axis.stateN", "1"}});
+  return onnx_request("silero",
+                      {a_port("input", fp32, {-1, 576}), a_port("sr", int64, {}), a_port("state", fp32, {2, -1, 128})},
+                      {a_port("output", fp32, {-1, 1}), a_port("stateN", fp32, {2, -1, 128})},
+                      {{"batch_axis.state", "1"}, {"batch_axis.stateN", "1"}});
 }
 
 /// A picture of a line, normalised, that is not all the same: stripes whose distance depends on `seed`.

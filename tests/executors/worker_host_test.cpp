@@ -2,6 +2,7 @@
 #include "tests/executors/host_fixture.hpp"
 
 #include <fstream>
+
 #include <sys/stat.h>
 
 /// The node's end: processes that die, hang, or talk nonsense.
@@ -17,7 +18,8 @@ class WorkerHost : public testing::HostTest {
 protected:
   /// A worker that is a shell script; descriptor 3 is its socket.
   std::string script(const std::string& body) {
-    const auto path = ::testing::TempDir() + "worker-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    const auto path =
+        ::testing::TempDir() + "worker-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     chmod(path.c_str(), 0700);
     return path;
@@ -27,8 +29,10 @@ protected:
   std::string recorded(const Message& message) {
     const auto frames = wire::encode(message, request_id{});
     const auto prefix = packet_prefix(frames).value();
-    const auto path = ::testing::TempDir() + "message-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(prefix.data()), static_cast<std::streamsize>(prefix.size()))
+    const auto path =
+        ::testing::TempDir() + "message-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(prefix.data()), static_cast<std::streamsize>(prefix.size()))
         << frames.header.text();
     return path;
   }
@@ -138,7 +142,8 @@ TEST_F(WorkerHost, AWorkerThatDoesNotReadIsOverloadedNotWaitedFor) {
   ASSERT_TRUE(wait_for([this] { return !readies_.empty(); }));
   wire::worker::run request;
   request.variant = first;
-  request.items = {{functions::value{functions::tensor_of(functions::datatype::uint8, {8 << 20}, std::vector<std::uint8_t>(8 << 20))}}};
+  request.items = {{functions::value{
+      functions::tensor_of(functions::datatype::uint8, {8 << 20}, std::vector<std::uint8_t>(8 << 20))}}};
   errc code = errc::ok;
   for (std::uint64_t i = 1; i < 20 && code == errc::ok; ++i) {
     request.batch = batch_id{i};

@@ -27,7 +27,8 @@ inline stage_spec stage_of(std::string name, std::string function, std::vector<s
   return s;
 }
 
-inline predicate compare(const std::string& subject, predicate::op operation, std::variant<double, std::string> operand) {
+inline predicate compare(const std::string& subject, predicate::op operation,
+                         std::variant<double, std::string> operand) {
   return {operation, from(subject), std::move(operand), {}};
 }
 

@@ -8,7 +8,8 @@ using namespace testing;
 /// A probability map with boxes [x0, x1] x [y0, y1] of pixels at a probability.
 class probability_map {
 public:
-  probability_map(std::int64_t width, std::int64_t height) : width_(width), height_(height), p_(static_cast<std::size_t>(width * height)) {}
+  probability_map(std::int64_t width, std::int64_t height)
+      : width_(width), height_(height), p_(static_cast<std::size_t>(width * height)) {}
 
   probability_map& box(int x0, int y0, int x1, int y1, float p) {
     for (int y = y0; y <= y1; ++y)

@@ -1,6 +1,5 @@
-#include "running.hpp"
-
 #include "base/random.hpp"
+#include "running.hpp"
 
 #include <png.h>
 #include <turbojpeg.h>
@@ -39,7 +38,8 @@ std::string png_of(std::uint32_t format, std::uint32_t width, std::uint32_t heig
 }
 
 /// A JPEG by libjpeg-turbo's own writer.
-std::string jpeg_of(int format, int subsampling, int width, int height, const std::vector<std::uint8_t>& pixels, int flags = 0) {
+std::string jpeg_of(int format, int subsampling, int width, int height, const std::vector<std::uint8_t>& pixels,
+                    int flags = 0) {
   auto* handle = tjInitCompress();
   unsigned char* out = nullptr;
   unsigned long size = 0;
@@ -142,8 +142,9 @@ TEST(Decoding, RefusesPicturesBeyondTheLimitBeforeItAllocates) {
       crc = crc & 1 ? 0xedb88320U ^ (crc >> 1) : crc >> 1;
   }
   put(29, ~crc);
-  EXPECT_EQ(message(decode(huge)),
-            "builtin 'decode-image': a picture of 30000x30000 pixels; the limit is 67108864 pixels and sides below 32768");
+  EXPECT_EQ(
+      message(decode(huge)),
+      "builtin 'decode-image': a picture of 30000x30000 pixels; the limit is 67108864 pixels and sides below 32768");
 
   auto jpeg = file_of(gradient(16, 16), "jpeg");
   const auto frame = jpeg.find("\xff\xc0");

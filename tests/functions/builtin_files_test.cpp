@@ -55,7 +55,9 @@ TEST(FileMagic, NamesTheTypeAndWhetherItIsTrusted) {
   EXPECT_FLOAT_EQ(numbers(pdf[2])[0], 0.97F);
   EXPECT_EQ(text(pdf[3]), "application/pdf");
 
-  const auto png = outputs_of("file-magic", {texts({std::string_view{"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x8\2\0\0\0", 29}})}, trusted);
+  const auto png =
+      outputs_of("file-magic",
+                 {texts({std::string_view{"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x8\2\0\0\0", 29}})}, trusted);
   EXPECT_EQ(text(png[0]), "image/png");
   EXPECT_EQ(numbers(png[2])[0], 1);
 

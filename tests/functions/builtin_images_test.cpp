@@ -92,13 +92,15 @@ TEST(CropQuads, FollowsTheCornersOfATurnedBox) {
 TEST(CropQuads, RefusesQuadsWithoutSense) {
   const auto image = plain(10, 10, 0);
   EXPECT_EQ(message(run("crop-quads", {image, quads({corners(0, 0, 5, 5), corners(0, 0, 90000, 5)})})),
-            "builtin 'crop-quads': quad 1 makes a crop of 90000x5 pixels; the limit is sides below 32768 and 67108864 pixels over all "
+            "builtin 'crop-quads': quad 1 makes a crop of 90000x5 pixels; the limit is sides below 32768 and 67108864 "
+            "pixels over all "
             "crops");
   EXPECT_EQ(message(run("crop-quads", {image, quads({corners(0, 0, std::numeric_limits<float>::quiet_NaN(), 5)})})),
             "builtin 'crop-quads': quad 0 has a coordinate that is not finite or beyond a million");
   EXPECT_EQ(message(run("crop-quads", {image, quads(std::vector(4097, corners(0, 0, 5, 5)))})),
             "builtin 'crop-quads': 4097 quads; the limit is 4096");
-  EXPECT_EQ(shape_of((*outputs_of("crop-quads", {image, quads({corners(3, 3, 3, 3)})})[0].as_list())[0]), (shape{1, 1, 3}))
+  EXPECT_EQ(shape_of((*outputs_of("crop-quads", {image, quads({corners(3, 3, 3, 3)})})[0].as_list())[0]),
+            (shape{1, 1, 3}))
       << "an empty one keeps its place in the list";
 }
 
@@ -121,7 +123,8 @@ TEST(RotateCrops, TurnsAndReversesThePageThatIsUpsideDown) {
             "builtin 'rotate-crops': there are 1 crops, but 2 quads");
 }
 
-// -- recipes ---------------------------------------------------------------------------------------------------------------
+// -- recipes
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(LineTensor, FollowsTheRecipe) {
   const auto out = outputs_of("line-tensor", {plain(30, 24, 255)})[0]; // 48 * 30 / 24 = 60, padded to 64
@@ -154,7 +157,9 @@ TEST(DirectionTensor, IsAlwaysOfOneSize) {
 
 TEST(PageTensor, BringsTheLongerSideToItsSizeAndBothToMultiplesOf32) {
   const auto page = plain(960, 720, 255);
-  const auto shape_at = [&](const char* side) { return shape_of(outputs_of("page-tensor", {page}, {{"side", side}})[0]); };
+  const auto shape_at = [&](const char* side) {
+    return shape_of(outputs_of("page-tensor", {page}, {{"side", side}})[0]);
+  };
   EXPECT_EQ(shape_at("320"), (shape{1, 3, 256, 320}));
   EXPECT_EQ(shape_at("480"), (shape{1, 3, 352, 480}));
   EXPECT_EQ(shape_at("640"), (shape{1, 3, 480, 640}));

@@ -90,8 +90,8 @@ TEST(Library, IsListedInItsReadme) {
   std::ifstream file{std::filesystem::path{__FILE__}.parent_path() / "../../functions/builtin/README.md"};
   const std::string readme{std::istreambuf_iterator<char>{file}, {}};
   for (const auto& b : all()) {
-    const auto row = "| `" + std::string{b.name} + "` | " + std::string{b.summary} + " | " + shown(b.inputs) + " | " + shown(b.outputs) +
-                     " | " + shown(b.parameters) + " |\n";
+    const auto row = "| `" + std::string{b.name} + "` | " + std::string{b.summary} + " | " + shown(b.inputs) + " | " +
+                     shown(b.outputs) + " | " + shown(b.parameters) + " |\n";
     EXPECT_NE(readme.find(row), std::string::npos) << "README.md should have the row\n" << row;
   }
 }
@@ -107,8 +107,15 @@ TEST(Library, RunsWhatParsesForeignBytesElsewhere) {
 }
 
 TEST(Library, NoInstanceCrashesOnAbsentOrWrongInputs) {
-  const std::vector<value> odd = {{}, floats({0}, {}), floats({1, 1, 0}, {}), texts({}), {value_list{}}, {value_list{value{}}},
-                                  ints({1}, {7}), {tensor{datatype::uint8, {0, 0, 3}, {}}}, {tensor{datatype::fp32, {5}, {}}}};
+  const std::vector<value> odd = {{},
+                                  floats({0}, {}),
+                                  floats({1, 1, 0}, {}),
+                                  texts({}),
+                                  {value_list{}},
+                                  {value_list{value{}}},
+                                  ints({1}, {7}),
+                                  {tensor{datatype::uint8, {0, 0, 3}, {}}},
+                                  {tensor{datatype::fp32, {5}, {}}}};
   for (const auto& b : all()) {
     auto made = make_instance(b, required_of(b), {});
     ASSERT_TRUE(made.ok()) << b.name;
@@ -145,27 +152,33 @@ TEST(Completion, AcceptsNarrowerPortsAndFreerOnesWhereTheBuiltinAllowsThem) {
 TEST(Completion, RefusesPortsThatAreNotTheBuiltins) {
   auto f = of("line-tensor");
   f.inputs = {{"picture", datatype::uint8, {-1, -1, 3}}};
-  EXPECT_EQ(completed(f), "function 'f', variant 'default': builtin 'line-tensor' has the inputs image, but the function declares "
-                          "picture; leave them out to take those of the builtin");
+  EXPECT_EQ(completed(f),
+            "function 'f', variant 'default': builtin 'line-tensor' has the inputs image, but the function declares "
+            "picture; leave them out to take those of the builtin");
   f.inputs = {{"image", datatype::fp32, {-1, -1, 3}}};
-  EXPECT_EQ(completed(f), "function 'f', variant 'default': builtin 'line-tensor': input 'image' is UINT8 [-1,-1,3], but the "
-                          "function declares FP32 [-1,-1,3]");
+  EXPECT_EQ(completed(f),
+            "function 'f', variant 'default': builtin 'line-tensor': input 'image' is UINT8 [-1,-1,3], but the "
+            "function declares FP32 [-1,-1,3]");
   f.inputs = {{"image", datatype::uint8, {-1, -1, 3}, false, true}};
-  EXPECT_EQ(completed(f), "function 'f', variant 'default': builtin 'line-tensor': input 'image' is not optional, but the function "
-                          "declares it so");
+  EXPECT_EQ(completed(f),
+            "function 'f', variant 'default': builtin 'line-tensor': input 'image' is not optional, but the function "
+            "declares it so");
   auto label = of("argmax");
   label.outputs = {{"index", datatype::int64, {-1}}, {"max", datatype::fp32, {-1}}};
-  EXPECT_EQ(completed(label), "function 'f', variant 'default': builtin 'argmax': output 'index' is INT32 [-1], but the function "
-                              "declares INT64 [-1]");
+  EXPECT_EQ(completed(label),
+            "function 'f', variant 'default': builtin 'argmax': output 'index' is INT32 [-1], but the function "
+            "declares INT64 [-1]");
 }
 
 TEST(Completion, RefusesUnknownBuiltinsAndBatches) {
-  EXPECT_TRUE(completed(of("ctc-decod")).starts_with("function 'f', variant 'default': there is no builtin 'ctc-decod'; did you "
-                                                     "mean 'ctc-decode'?"))
+  EXPECT_TRUE(completed(of("ctc-decod"))
+                  .starts_with("function 'f', variant 'default': there is no builtin 'ctc-decod'; did you "
+                               "mean 'ctc-decode'?"))
       << completed(of("ctc-decod"));
   auto batched = of("noop");
   batched.variants[0].max_batch = 4;
-  EXPECT_EQ(completed(batched), "function 'f', variant 'default': builtin functions run one item at a time; remove max_batch");
+  EXPECT_EQ(completed(batched),
+            "function 'f', variant 'default': builtin functions run one item at a time; remove max_batch");
 }
 
 TEST(Completion, LeavesOtherKindsAlone) {
@@ -175,12 +188,17 @@ TEST(Completion, LeavesOtherKindsAlone) {
 }
 
 TEST(Parameters, AreCheckedAtRegistration) {
-  const auto with = [](std::string target, parameter_map parameters) { return completed(of(std::move(target), std::move(parameters))); };
+  const auto with = [](std::string target, parameter_map parameters) {
+    return completed(of(std::move(target), std::move(parameters)));
+  };
   const std::string where = "function 'f', variant 'default', builtin ";
-  EXPECT_EQ(with("sleep", {{"millisecond", "1"}}),
-            where + "'sleep': there is no parameter 'millisecond'; did you mean 'milliseconds'? parameters: milliseconds");
-  EXPECT_EQ(with("sleep", {{"milliseconds", "soon"}}), where + "'sleep': parameter 'milliseconds': 'soon' is not a number");
-  EXPECT_EQ(with("sleep", {{"milliseconds", "nan"}}), where + "'sleep': parameter 'milliseconds': 'nan' is not a number");
+  EXPECT_EQ(
+      with("sleep", {{"millisecond", "1"}}),
+      where + "'sleep': there is no parameter 'millisecond'; did you mean 'milliseconds'? parameters: milliseconds");
+  EXPECT_EQ(with("sleep", {{"milliseconds", "soon"}}),
+            where + "'sleep': parameter 'milliseconds': 'soon' is not a number");
+  EXPECT_EQ(with("sleep", {{"milliseconds", "nan"}}),
+            where + "'sleep': parameter 'milliseconds': 'nan' is not a number");
   EXPECT_EQ(with("sleep", {{"milliseconds", "-1"}}),
             where + "'sleep': parameter 'milliseconds': -1 is out of bounds; use 0 to 3600000");
   EXPECT_EQ(with("prime", {{"n", "12.5"}}), where + "'prime': parameter 'n': '12.5' is not an integer");
@@ -192,14 +210,17 @@ TEST(Parameters, AreCheckedAtRegistration) {
   EXPECT_EQ(with("page-tensor", {{"mean", "0.5, 0.5, 0.5"}}), "ok");
   EXPECT_EQ(with("label", {}),
             where + "'label': parameter 'labels': is missing; it is the names of the classes from 0 on, one a line");
-  EXPECT_EQ(with("label", {{"labels", ""}}), where + "'label': parameter 'labels': is empty; give the key of an object in the store, "
-                                                     "or \"inline:\" and the content");
+  EXPECT_EQ(with("label", {{"labels", ""}}),
+            where +
+                "'label': parameter 'labels': is empty; give the key of an object in the store, "
+                "or \"inline:\" and the content");
   EXPECT_EQ(with("label", {{"labels", "models/labels"}}), "ok") << "its content is not needed yet";
 }
 
 TEST(Resources, AreNamedByTheirKeysAndGivenByParameter) {
   const auto& label = *find("label");
-  EXPECT_EQ(*resources_of(label, {{"labels", "models/labels"}}), (std::vector<resource_key>{{"labels", "models/labels"}}));
+  EXPECT_EQ(*resources_of(label, {{"labels", "models/labels"}}),
+            (std::vector<resource_key>{{"labels", "models/labels"}}));
   EXPECT_TRUE(resources_of(label, {{"labels", "inline:a"}})->empty());
   EXPECT_TRUE(resources_of(*find("file-magic"), {})->empty()) << "its default is inline";
   EXPECT_FALSE(resources_of(label, {}).ok());
@@ -210,14 +231,24 @@ TEST(Resources, AreNamedByTheirKeysAndGivenByParameter) {
   EXPECT_EQ(all_texts((*named)[0]), (std::vector<std::string>{"dog", "cat"}));
 }
 
+TEST(Guard, ReadsTensorsAtOddAddresses) {
+  const std::vector<float> numbers{1, 3, 2};
+  const auto bytes = shared_bytes::copy_of("." + std::string{reinterpret_cast<const char*>(numbers.data()), 12});
+  const auto out = outputs_of("argmax", {{tensor{datatype::fp32, {1, 3}, bytes.slice(1, 12)}}});
+  EXPECT_EQ(out[0], ints({1}, {1}));
+  const value list{value_list{{tensor{datatype::fp32, {1, 2}, bytes.slice(1, 8)}}}};
+  EXPECT_TRUE(run("vote-direction", {list}).ok());
+}
+
 TEST(Guard, ChecksInputsAgainstThePorts) {
   EXPECT_EQ(message(run("crop", {floats({1, 1, 3}, {0, 0, 0}), floats({4}, {0, 0, 1, 1})})),
             "builtin 'crop': input 'image': expected UINT8 [-1,-1,3], got FP32 [1,1,3]");
   EXPECT_EQ(message(run("crop", {})), "builtin 'crop': input 'image' is missing; it is UINT8 [-1,-1,3]");
   EXPECT_EQ(message(run("merge-text", {{value_list{texts({"a"}), {value_list{}}}}})),
             "builtin 'merge-text': input 'texts', element 1: expected a tensor, got a list");
-  EXPECT_EQ(message(run("merge-text", {texts({"a"})})),
-            "builtin 'merge-text': input 'texts': expected a list of BYTES [-1], got a single tensor; put it into a list");
+  EXPECT_EQ(
+      message(run("merge-text", {texts({"a"})})),
+      "builtin 'merge-text': input 'texts': expected a list of BYTES [-1], got a single tensor; put it into a list");
 }
 
 } // namespace

@@ -1,6 +1,5 @@
-#include "running.hpp"
-
 #include "base/random.hpp"
+#include "running.hpp"
 
 #include <cmath>
 
@@ -16,7 +15,8 @@ TEST(Argmax, FindsTheFirstOfTheLargestAlongTheLastAxis) {
   EXPECT_EQ(shape_of(outputs_of("argmax", {floats({1, 2, 2}, {1, 2, 3, 4})})[0]), (shape{1, 2}));
   EXPECT_EQ(shape_of(outputs_of("argmax", {floats({3}, {1, 2, 3})})[0]), (shape{}));
   EXPECT_EQ(shape_of(outputs_of("argmax", {floats({0, 3}, {})})[0]), (shape{0}));
-  EXPECT_EQ(message(run("argmax", {floats({3, 0}, {})})), "builtin 'argmax': input 'x' is [3,0]; its last axis must have elements");
+  EXPECT_EQ(message(run("argmax", {floats({3, 0}, {})})),
+            "builtin 'argmax': input 'x' is [3,0]; its last axis must have elements");
 }
 
 TEST(Argmax, AgreesWithAPlainLoopOnWideRows) {

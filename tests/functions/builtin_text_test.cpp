@@ -17,7 +17,8 @@ value frames(const std::vector<std::pair<int, float>>& best) {
 }
 
 TEST(CtcDecode, DropsRepeatsAndBlanks) {
-  const auto out = outputs_of("ctc-decode", {frames({{1, 0.5F}, {1, 0.9F}, {0, 1}, {1, 0.7F}, {4, 0.9F}, {2, 0.8F}, {3, 1}, {0, 1}})}, abc);
+  const auto out = outputs_of(
+      "ctc-decode", {frames({{1, 0.5F}, {1, 0.9F}, {0, 1}, {1, 0.7F}, {4, 0.9F}, {2, 0.8F}, {3, 1}, {0, 1}})}, abc);
   EXPECT_EQ(all_texts(out[0]), (std::vector<std::string>{"aa bc"}));
   EXPECT_FLOAT_EQ(numbers(out[1])[0], (0.5F + 0.7F + 0.9F + 0.8F + 1) / 5) << "the first frame of a repeat counts";
 }
@@ -39,7 +40,8 @@ TEST(CtcDecode, TakesEveryLineOfTheDictionaryAsItIs) {
 
 TEST(CtcDecode, RefusesTheDictionaryOfAnotherModel) {
   EXPECT_EQ(message(run("ctc-decode", {floats({1, 1, 6}, std::vector<float>(6))}, abc)),
-            "builtin 'ctc-decode': input 'probs' has 6 classes, but the dictionary's 3 lines, the blank and the space make 5; use the "
+            "builtin 'ctc-decode': input 'probs' has 6 classes, but the dictionary's 3 lines, the blank and the space "
+            "make 5; use the "
             "dictionary of the model");
 }
 
@@ -51,7 +53,8 @@ TEST(CtcCollapse, AgreesWithDecoding) {
 
 TEST(CtcCollapse, RefusesClassesThatAreNotThere) {
   EXPECT_EQ(message(run("ctc-collapse", {ints({1, 2}, {1, 5}), floats({1, 2}, {1, 1})}, abc)),
-            "builtin 'ctc-collapse': input 'indices' has the class 5, but the dictionary, the blank and the space make 5; use the "
+            "builtin 'ctc-collapse': input 'indices' has the class 5, but the dictionary, the blank and the space make "
+            "5; use the "
             "dictionary of the model");
   EXPECT_FALSE(run("ctc-collapse", {ints({1, 1}, {-1}), floats({1, 1}, {1})}, abc).ok());
   EXPECT_EQ(message(run("ctc-collapse", {ints({1, 2}, {1, 2}), floats({2, 1}, {1, 1})}, abc)),
@@ -77,7 +80,8 @@ vote_outcome vote(std::vector<value> inputs) {
 }
 
 TEST(Vote, WeighsByConfidence) {
-  const auto agreed = vote({texts({"a"}), floats({1}, {0.9F}), texts({"b"}), floats({1}, {0.5F}), texts({"b"}), floats({1}, {0.6F})});
+  const auto agreed =
+      vote({texts({"a"}), floats({1}, {0.9F}), texts({"b"}), floats({1}, {0.5F}), texts({"b"}), floats({1}, {0.6F})});
   EXPECT_EQ(agreed.text, "b");
   EXPECT_FLOAT_EQ(agreed.confidence, 0.55F);
   EXPECT_EQ(agreed.members, 3);
@@ -105,8 +109,8 @@ TEST(Vote, RefusesMembersThatDoNotMatch) {
 
 TEST(MergeText, PutsTextsOfOneLineTogether) {
   const value list{value_list{texts({"Hello"}), texts({"world"}), texts({""}), {}, texts({"again"})}};
-  const auto boxes = quads({corners(0, 0, 50, 20), corners(60, 3, 100, 23), corners(0, 30, 9, 50), corners(0, 60, 9, 80),
-                            corners(0, 90, 50, 110)});
+  const auto boxes = quads({corners(0, 0, 50, 20), corners(60, 3, 100, 23), corners(0, 30, 9, 50),
+                            corners(0, 60, 9, 80), corners(0, 90, 50, 110)});
   EXPECT_EQ(text(outputs_of("merge-text", {list, boxes})[0]), "Hello world\nagain");
   EXPECT_EQ(text(outputs_of("merge-text", {list})[0]), "Hello\nworld\nagain");
   EXPECT_EQ(text(outputs_of("merge-text", {{value_list{}}})[0]), "");
@@ -115,7 +119,8 @@ TEST(MergeText, PutsTextsOfOneLineTogether) {
 
 TEST(MergeText, ReadsAPageThatWasUpsideDown) {
   const auto boxes = quads({corners(0, 90, 50, 110), corners(60, 3, 100, 23), corners(0, 0, 50, 20)});
-  EXPECT_EQ(text(outputs_of("merge-text", {{value_list{texts({"one"}), texts({"two"}), texts({"three"})}}, boxes})[0]), "one\ntwo three");
+  EXPECT_EQ(text(outputs_of("merge-text", {{value_list{texts({"one"}), texts({"two"}), texts({"three"})}}, boxes})[0]),
+            "one\ntwo three");
 }
 
 } // namespace

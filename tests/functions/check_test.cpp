@@ -7,8 +7,9 @@ namespace {
 
 using namespace testing;
 
-const std::vector<port> ports = {
-    {"image", datatype::fp32, {1, -1}}, {"crops", datatype::fp32, {-1}, true}, {"hint", datatype::bytes, {1}, false, true}};
+const std::vector<port> ports = {{"image", datatype::fp32, {1, -1}},
+                                 {"crops", datatype::fp32, {-1}, true},
+                                 {"hint", datatype::bytes, {1}, false, true}};
 
 std::string message(std::vector<named_value> inputs) {
   const auto bound = bind_inputs("DAG 'd'", ports, std::move(inputs));

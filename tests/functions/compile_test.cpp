@@ -25,14 +25,17 @@ protected:
     newer.version = 3;
     known.add(newer);
     known.add(function_of("decode", {{"probs", datatype::fp32, {1, -1, -1}}}, {text, confidence}));
-    known.add(function_of("pick", {{"a", datatype::bytes, {-1}, false, true}, {"b", datatype::bytes, {-1}, false, true}},
+    known.add(function_of("pick",
+                          {{"a", datatype::bytes, {-1}, false, true}, {"b", datatype::bytes, {-1}, false, true}},
                           {{"value", datatype::bytes, {-1}}}));
-    known.add(function_of("strict", {{"a", datatype::bytes, {-1}}, {"b", datatype::bytes, {-1}}}, {{"value", datatype::bytes, {-1}}}));
+    known.add(function_of("strict", {{"a", datatype::bytes, {-1}}, {"b", datatype::bytes, {-1}}},
+                          {{"value", datatype::bytes, {-1}}}));
     known.add(function_of("split", {line}, {{"crops", datatype::fp32, {1, 3, 48, -1}, true}}));
     known.add(function_of("merge", {{"texts", datatype::bytes, {1}, true}}, {{"text", datatype::bytes, {1}}}));
     known.add(function_of("source", {}, {text}));
     known.add(function_of("copy", {{"text", datatype::bytes, {1}}}, {text}));
-    known.add(function_of("scale", {{"x", datatype::fp32, {-1}}, {"by", datatype::uint8, {1, 1}}}, {{"y", datatype::fp32, {-1}}}));
+    known.add(function_of("scale", {{"x", datatype::fp32, {-1}}, {"by", datatype::uint8, {1, 1}}},
+                          {{"y", datatype::fp32, {-1}}}));
     auto stateful = function_of("gate", {{"x", datatype::fp32, {1}}, {"state", datatype::fp32, {2}}},
                                 {{"y", datatype::fp32, {1}}, {"next", datatype::fp32, {2}}});
     stateful.state = {{"state", "next"}};
@@ -56,8 +59,9 @@ protected:
     slow.when = compare("sure.confidence", op::below, 0.97);
     auto pick = stage_of("pick", "pick", {{"a", from("again.text")}, {"b", from("sure.text")}});
     pick.join.rule = join_rule::kind::any;
-    d.stages = {stage_of("fast", "tiny", {{"x", from("$crop")}}), stage_of("sure", "decode", {{"probs", from("fast.probs")}}),
-                slow, stage_of("again", "decode", {{"probs", from("slow.probs")}}), pick};
+    d.stages = {stage_of("fast", "tiny", {{"x", from("$crop")}}),
+                stage_of("sure", "decode", {{"probs", from("fast.probs")}}), slow,
+                stage_of("again", "decode", {{"probs", from("slow.probs")}}), pick};
     d.outputs = {{"text", from("pick.value")}};
     return d;
   }
@@ -147,7 +151,8 @@ TEST_F(Compile, TakesTheLatestVersionOrTheOneAskedFor) {
   d.stages[0].variant = "bf16";
   EXPECT_EQ((*run(d))->stages[0].variants, (std::vector{variant_id{101}}));
   d.stages[0].variant = "int8";
-  EXPECT_EQ(message(d), "DAG 'read', stage 'fast': function 'tiny': there is no variant 'int8'; variants: default, bf16");
+  EXPECT_EQ(message(d),
+            "DAG 'read', stage 'fast': function 'tiny': there is no variant 'int8'; variants: default, bf16");
 }
 
 TEST_F(Compile, ResolvesAMap) {
@@ -173,19 +178,23 @@ TEST_F(Compile, RefusesUnknownFunctions) {
 }
 
 TEST_F(Compile, RefusesNamesThatDoNotExist) {
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("fast.prob"); }),
-            "DAG 'read', stage 'sure', input 'probs': stage 'fast' (function 'tiny'): there is no output 'prob'; did you "
-            "mean 'probs'? outputs: probs");
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("fats.probs"); }),
-            "DAG 'read', stage 'sure', input 'probs': there is no stage 'fats'; did you mean 'fast'? stages: fast, sure, "
-            "slow, again, pick");
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[0].inputs[0].source = from("$corp"); }),
-            "DAG 'read', stage 'fast', input 'x': DAG 'read': there is no input 'corp'; did you mean 'crop'? inputs: crop");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("fast.prob"); }),
+      "DAG 'read', stage 'sure', input 'probs': stage 'fast' (function 'tiny'): there is no output 'prob'; did you "
+      "mean 'probs'? outputs: probs");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("fats.probs"); }),
+      "DAG 'read', stage 'sure', input 'probs': there is no stage 'fats'; did you mean 'fast'? stages: fast, sure, "
+      "slow, again, pick");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[0].inputs[0].source = from("$corp"); }),
+      "DAG 'read', stage 'fast', input 'x': DAG 'read': there is no input 'corp'; did you mean 'crop'? inputs: crop");
   EXPECT_EQ(cascade_after([](auto& d) { d.stages[0].inputs[0].port = "image"; }),
             "DAG 'read', stage 'fast': function 'tiny': there is no input 'image'; inputs: x");
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[2].when = compare("sure.confidenc", op::below, 0.97); }),
-            "DAG 'read', stage 'slow', when: stage 'sure' (function 'decode'): there is no output 'confidenc'; did you mean "
-            "'confidence'? outputs: text, confidence");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[2].when = compare("sure.confidenc", op::below, 0.97); }),
+      "DAG 'read', stage 'slow', when: stage 'sure' (function 'decode'): there is no output 'confidenc'; did you mean "
+      "'confidence'? outputs: text, confidence");
   EXPECT_EQ(cascade_after([](auto& d) { d.outputs[0].source = from("pick.text"); }),
             "DAG 'read', output 'text': stage 'pick' (function 'pick'): there is no output 'text'; outputs: value");
 }
@@ -204,32 +213,41 @@ TEST_F(Compile, RefusesMissingAndDoubleBindings) {
 }
 
 TEST_F(Compile, RefusesMismatchesAlongAnEdge) {
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("$crop"); }),
-            "DAG 'read', stage 'sure', input 'probs': '$crop' gives FP32 [1,3,48,-1], but the input takes FP32 [1,-1,-1]");
-  EXPECT_EQ(cascade_after([](auto& d) { d.inputs[0].shape = {1, 1, 48, -1}; }),
-            "DAG 'read', stage 'fast', input 'x': '$crop' gives FP32 [1,1,48,-1], but the input takes FP32 [1,3,48,-1]");
-  EXPECT_EQ(cascade_after([](auto& d) { d.inputs[0].type = datatype::fp16; }),
-            "DAG 'read', stage 'fast', input 'x': '$crop' gives FP16 [1,3,48,-1], but the input takes FP32 [1,3,48,-1]");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[1].inputs[0].source = from("$crop"); }),
+      "DAG 'read', stage 'sure', input 'probs': '$crop' gives FP32 [1,3,48,-1], but the input takes FP32 [1,-1,-1]");
+  EXPECT_EQ(
+      cascade_after([](auto& d) {
+        d.inputs[0].shape = {1, 1, 48, -1};
+      }),
+      "DAG 'read', stage 'fast', input 'x': '$crop' gives FP32 [1,1,48,-1], but the input takes FP32 [1,3,48,-1]");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.inputs[0].type = datatype::fp16; }),
+      "DAG 'read', stage 'fast', input 'x': '$crop' gives FP16 [1,3,48,-1], but the input takes FP32 [1,3,48,-1]");
   EXPECT_EQ(cascade_after([](auto& d) { d.inputs[0].shape = {-1, -1, -1, 320}; }), "ok") << "-1 matches everything";
 }
 
 TEST_F(Compile, RefusesListsWhereTensorsAreWantedAndTheReverse) {
-  EXPECT_EQ(mapped_after([](auto& d) { d.stages[1].map.clear(); }),
-            "DAG 'page', stage 'read', input 'x': 'split.crops' gives a list of FP32 [1,3,48,-1], but the input takes FP32 "
-            "[1,3,48,-1]; name it in `map` to run once per element");
-  EXPECT_EQ(mapped_after([](auto& d) { d.stages[0].map = {"x"}; }),
-            "DAG 'page', stage 'split', input 'x': '$page' gives FP32 [1,3,48,-1], which the map cannot take apart into FP32 "
-            "[1,3,48,-1]; remove it from `map`");
-  EXPECT_EQ(cascade_after([](auto& d) {
-              d.stages.push_back(stage_of("merge", "merge", {{"texts", from("sure.text")}}));
-            }),
-            "DAG 'read', stage 'merge', input 'texts': 'sure.text' gives BYTES [1], but the input takes a list of BYTES [1]");
-  EXPECT_EQ(mapped_after([](auto& d) {
-              d.inputs[0].list = true;
-              d.stages[0].map = {"x"};
-            }),
-            "DAG 'page', stage 'read', input 'x': 'split.crops' gives a list of lists of FP32 [1,3,48,-1], which the map "
-            "cannot take apart into FP32 [1,3,48,-1]");
+  EXPECT_EQ(
+      mapped_after([](auto& d) { d.stages[1].map.clear(); }),
+      "DAG 'page', stage 'read', input 'x': 'split.crops' gives a list of FP32 [1,3,48,-1], but the input takes FP32 "
+      "[1,3,48,-1]; name it in `map` to run once per element");
+  EXPECT_EQ(
+      mapped_after([](auto& d) { d.stages[0].map = {"x"}; }),
+      "DAG 'page', stage 'split', input 'x': '$page' gives FP32 [1,3,48,-1], which the map cannot take apart into FP32 "
+      "[1,3,48,-1]; remove it from `map`");
+  EXPECT_EQ(
+      cascade_after([](auto& d) {
+        d.stages.push_back(stage_of("merge", "merge", {{"texts", from("sure.text")}}));
+      }),
+      "DAG 'read', stage 'merge', input 'texts': 'sure.text' gives BYTES [1], but the input takes a list of BYTES [1]");
+  EXPECT_EQ(
+      mapped_after([](auto& d) {
+        d.inputs[0].list = true;
+        d.stages[0].map = {"x"};
+      }),
+      "DAG 'page', stage 'read', input 'x': 'split.crops' gives a list of lists of FP32 [1,3,48,-1], which the map "
+      "cannot take apart into FP32 [1,3,48,-1]");
 }
 
 TEST_F(Compile, LetsAMapHandInnerListsToAListPort) {
@@ -264,7 +282,8 @@ TEST_F(Compile, NamesTheStagesOfACycle) {
 }
 
 TEST_F(Compile, RefusesBadNamesAndLimits) {
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].name = "fast"; }), "DAG 'read' has two stages named 'fast'; rename one");
+  EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].name = "fast"; }),
+            "DAG 'read' has two stages named 'fast'; rename one");
   EXPECT_EQ(cascade_after([](auto& d) { d.stages[1].name = "a.b"; }),
             "DAG 'read', stage 'a.b': the name of a stage has no '.', which separates it from its output");
   EXPECT_EQ(cascade_after([](auto& d) { d.outputs.push_back(d.outputs[0]); }),
@@ -299,7 +318,9 @@ TEST_F(Compile, AcceptsAsManyStagesAsTheLimit) {
 }
 
 TEST_F(Compile, RefusesInputsThatNothingReads) {
-  EXPECT_EQ(cascade_after([](auto& d) { d.inputs.push_back({"extra", datatype::fp32, {1}}); }),
+  EXPECT_EQ(cascade_after([](auto& d) {
+              d.inputs.push_back({"extra", datatype::fp32, {1}});
+            }),
             "DAG 'read': input 'extra' is read by no stage; bind it, remove it, or mark it optional");
   EXPECT_EQ(cascade_after([](auto& d) { d.inputs.push_back({"extra", datatype::fp32, {1}, false, true}); }), "ok");
   EXPECT_EQ(cascade_after([](auto& d) {
@@ -317,9 +338,7 @@ TEST_F(Compile, RefusesInputsThatNothingReads) {
 }
 
 TEST_F(Compile, ChecksTheFormOfWhen) {
-  const auto when = [&](predicate p) {
-    return cascade_after([&](dag_spec& d) { d.stages[2].when = std::move(p); });
-  };
+  const auto when = [&](predicate p) { return cascade_after([&](dag_spec& d) { d.stages[2].when = std::move(p); }); };
   EXPECT_EQ(when(combine(op::all, {compare("sure.text", op::equal, "x"), present("fast.probs")})), "ok");
   EXPECT_EQ(when(compare("sure.text", op::below, 1.0)),
             "DAG 'read', stage 'slow', when: 'sure.text' is BYTES [1], but 'below' compares with a number");
@@ -330,9 +349,10 @@ TEST_F(Compile, ChecksTheFormOfWhen) {
   EXPECT_EQ(when(compare("sure.confidence", op::below, 1.0 / 0.0)),
             "DAG 'read', stage 'slow', when: 'below' compares with a number that is not finite");
   EXPECT_EQ(when(combine(op::negate, {})), "DAG 'read', stage 'slow', when: 'not' takes one condition, got 0");
-  EXPECT_EQ(when(combine(op::any, {})),
-            "DAG 'read', stage 'slow', when: 'any' of no conditions never holds, so the stage is unreachable; give it a "
-            "condition");
+  EXPECT_EQ(
+      when(combine(op::any, {})),
+      "DAG 'read', stage 'slow', when: 'any' of no conditions never holds, so the stage is unreachable; give it a "
+      "condition");
   EXPECT_EQ(when(combine(op::present, {present("sure.text")})),
             "DAG 'read', stage 'slow', when: 'present' takes a value, not conditions");
   EXPECT_EQ(when({op::present, constant(scalar_value(1)), {}, {}}),
@@ -347,9 +367,10 @@ TEST_F(Compile, ChecksTheFormOfWhen) {
 }
 
 TEST_F(Compile, AllowsListsInWhenOnlyInsideAMap) {
-  EXPECT_EQ(mapped_after([](auto& d) { d.stages[3].when = compare("decode.confidence", op::below, 0.5); }),
-            "DAG 'page', stage 'merge', when: 'decode.confidence' is a list of FP32 [1], which cannot be compared; test a "
-            "tensor, or map the stage over the list");
+  EXPECT_EQ(
+      mapped_after([](auto& d) { d.stages[3].when = compare("decode.confidence", op::below, 0.5); }),
+      "DAG 'page', stage 'merge', when: 'decode.confidence' is a list of FP32 [1], which cannot be compared; test a "
+      "tensor, or map the stage over the list");
   EXPECT_EQ(mapped_after([](auto& d) { d.stages[3].when = present("decode.confidence"); }), "ok");
   EXPECT_EQ(mapped_after([](auto& d) {
               auto again = stage_of("again", "tiny", {{"x", from("split.crops")}});
@@ -361,9 +382,7 @@ TEST_F(Compile, AllowsListsInWhenOnlyInsideAMap) {
 }
 
 TEST_F(Compile, ChecksJoins) {
-  const auto join = [&](join_rule rule) {
-    return cascade_after([&](dag_spec& d) { d.stages[4].join = rule; });
-  };
+  const auto join = [&](join_rule rule) { return cascade_after([&](dag_spec& d) { d.stages[4].join = rule; }); };
   EXPECT_EQ(join({join_rule::kind::all, 0, {}}), "ok") << "optional ports: it runs without what was skipped";
   EXPECT_EQ(join({join_rule::kind::count, 2, {}}), "ok");
   EXPECT_EQ(join({join_rule::kind::count, 3, {}}),
@@ -375,9 +394,10 @@ TEST_F(Compile, ChecksJoins) {
 }
 
 TEST_F(Compile, WantsOptionalPortsWhereAJoinMayLackAProducer) {
-  EXPECT_EQ(cascade_after([](auto& d) { d.stages[4].function = "strict"; }),
-            "DAG 'read', stage 'pick': input 'a' may be absent under this join, because stage 'again' may be; make the port "
-            "optional in function 'strict', or use join: all");
+  EXPECT_EQ(
+      cascade_after([](auto& d) { d.stages[4].function = "strict"; }),
+      "DAG 'read', stage 'pick': input 'a' may be absent under this join, because stage 'again' may be; make the port "
+      "optional in function 'strict', or use join: all");
   EXPECT_EQ(cascade_after([](auto& d) {
               d.stages[4].function = "strict";
               d.stages[4].join.rule = join_rule::kind::all;
@@ -390,13 +410,14 @@ TEST_F(Compile, WantsOptionalPortsWhereAJoinMayLackAProducer) {
             }),
             "ok")
       << "nothing is conditional";
-  EXPECT_EQ(cascade_after([](auto& d) {
-              d.stages[4].function = "strict";
-              d.stages[2].when.reset();
-              d.stages[1].may_fail = true;
-            }),
-            "DAG 'read', stage 'pick': input 'b' may be absent under this join, because stage 'sure' may be; make the port "
-            "optional in function 'strict', or use join: all");
+  EXPECT_EQ(
+      cascade_after([](auto& d) {
+        d.stages[4].function = "strict";
+        d.stages[2].when.reset();
+        d.stages[1].may_fail = true;
+      }),
+      "DAG 'read', stage 'pick': input 'b' may be absent under this join, because stage 'sure' may be; make the port "
+      "optional in function 'strict', or use join: all");
 }
 
 TEST_F(Compile, FollowsAbsenceThroughTheElementsOfAMap) {
@@ -412,8 +433,9 @@ TEST_F(Compile, FollowsAbsenceThroughTheElementsOfAMap) {
   d.stages.insert(d.stages.end(), {again, second, pick});
   EXPECT_EQ(message(d), "ok");
   d.stages.back().function = "strict";
-  EXPECT_EQ(message(d), "DAG 'page', stage 'pick': input 'a' may be absent under this join, because stage 'second' may be; "
-                        "make the port optional in function 'strict', or use join: all");
+  EXPECT_EQ(message(d),
+            "DAG 'page', stage 'pick': input 'a' may be absent under this join, because stage 'second' may be; "
+            "make the port optional in function 'strict', or use join: all");
 }
 
 TEST_F(Compile, FitsConstantsToTheirPorts) {
@@ -438,15 +460,18 @@ TEST_F(Compile, FitsConstantsToTheirPorts) {
             "DAG 'scaled', stage 'scale', input 'by': the constant: expected UINT8 [1,1], got INT64 [1]");
   EXPECT_EQ(message(scaled(scalar_value("x"))),
             "DAG 'scaled', stage 'scale', input 'by': the constant: expected UINT8 [1,1], got BYTES [1]");
-  EXPECT_EQ(message(scaled({})), "DAG 'scaled', stage 'scale', input 'by': the constant has no value; give one, or leave the "
-                                 "input out if it is optional");
+  EXPECT_EQ(message(scaled({})),
+            "DAG 'scaled', stage 'scale', input 'by': the constant has no value; give one, or leave the "
+            "input out if it is optional");
   EXPECT_EQ(message(scaled({tensor{datatype::uint8, {1 << 20, 2}, shared_bytes::take(std::string(2 << 20, 'x'))}})),
-            "DAG 'scaled', stage 'scale', input 'by': a constant of 2097152 bytes; the limit is 1048576, pass it as an input of "
+            "DAG 'scaled', stage 'scale', input 'by': a constant of 2097152 bytes; the limit is 1048576, pass it as an "
+            "input of "
             "the DAG");
   auto d = scaled(scalar_value(1));
   d.stages[0].map = {"by"};
-  EXPECT_EQ(message(d), "DAG 'scaled', stage 'scale', input 'by' is a constant and cannot be mapped; remove it from `map`: it is "
-                        "given whole to every element");
+  EXPECT_EQ(message(d),
+            "DAG 'scaled', stage 'scale', input 'by' is a constant and cannot be mapped; remove it from `map`: it is "
+            "given whole to every element");
   EXPECT_EQ(cascade_after([](auto& c) { c.outputs[0].source = constant(scalar_value(1)); }),
             "DAG 'read', output 'text' is a constant; name a stage's output or an input of the DAG");
 }
@@ -462,12 +487,14 @@ TEST_F(Compile, KeepsStateOutOfTheBindings) {
   EXPECT_FALSE((*compiled)->stages[0].inputs[1].bound);
   EXPECT_FALSE((*compiled)->stages[0].inputs[1].required);
   d.stages[0].inputs.push_back({"state", constant(floats({2}, {0, 0}))});
-  EXPECT_EQ(message(d), "DAG 'speech', stage 'gate': input 'state' is state that the sequence fills; remove its binding");
+  EXPECT_EQ(message(d),
+            "DAG 'speech', stage 'gate': input 'state' is state that the sequence fills; remove its binding");
   d.stages[0].inputs.pop_back();
   d.inputs[0].list = true;
   d.stages[0].map = {"x"};
-  EXPECT_EQ(message(d), "DAG 'speech', stage 'gate': function 'gate' keeps state, so its elements cannot run side by side; "
-                        "remove `map`");
+  EXPECT_EQ(message(d),
+            "DAG 'speech', stage 'gate': function 'gate' keeps state, so its elements cannot run side by side; "
+            "remove `map`");
 }
 
 TEST_F(Compile, MakesADagOfAFunction) {

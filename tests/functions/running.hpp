@@ -9,8 +9,9 @@
 /// Runs builtins in tests.
 namespace squall::functions::builtins::testing {
 
-inline result<std::vector<value>> run(std::string_view name, std::vector<value> inputs, const parameter_map& parameters = {},
-                                      const run_context& context = {}, const resource_map& resources = {}) {
+inline result<std::vector<value>> run(std::string_view name, std::vector<value> inputs,
+                                      const parameter_map& parameters = {}, const run_context& context = {},
+                                      const resource_map& resources = {}) {
   const auto* b = find(name);
   if (!b)
     return {errc::not_found, "no builtin " + std::string{name}};
@@ -20,7 +21,8 @@ inline result<std::vector<value>> run(std::string_view name, std::vector<value> 
 }
 
 /// The outputs of a run that must succeed.
-inline std::vector<value> outputs_of(std::string_view name, std::vector<value> inputs, const parameter_map& parameters = {}) {
+inline std::vector<value> outputs_of(std::string_view name, std::vector<value> inputs,
+                                     const parameter_map& parameters = {}) {
   auto ran = run(name, std::move(inputs), parameters);
   EXPECT_TRUE(ran.ok()) << (ran.ok() ? "" : ran.error().message);
   return ran.ok() ? *std::move(ran) : std::vector<value>(find(name)->outputs.size());
@@ -28,8 +30,12 @@ inline std::vector<value> outputs_of(std::string_view name, std::vector<value> i
 
 inline std::string message(const result<std::vector<value>>& ran) { return ran.ok() ? "ok" : ran.error().message; }
 
-inline value floats(shape s, const std::vector<float>& numbers) { return {tensor_of(datatype::fp32, std::move(s), numbers)}; }
-inline value ints(shape s, const std::vector<std::int32_t>& numbers) { return {tensor_of(datatype::int32, std::move(s), numbers)}; }
+inline value floats(shape s, const std::vector<float>& numbers) {
+  return {tensor_of(datatype::fp32, std::move(s), numbers)};
+}
+inline value ints(shape s, const std::vector<std::int32_t>& numbers) {
+  return {tensor_of(datatype::int32, std::move(s), numbers)};
+}
 inline value texts(const std::vector<std::string_view>& elements) { return {bytes_tensor(elements)}; }
 
 template <class T = float>

@@ -27,8 +27,8 @@ std::string after(Change change) {
 TEST(Names, AreLettersDigitsAndAFewMarks) {
   for (const auto* name : {"a", "read-tiny", "v1.2", "_x", "9", "fetch_name_0"})
     EXPECT_TRUE(is_name(name)) << name;
-  for (const auto& name : {std::string{""}, std::string{"-a"}, std::string{".a"}, std::string{"a b"}, std::string{"a/b"},
-                           std::string{"\xc3\xa4"}, std::string(129, 'a')})
+  for (const auto& name : {std::string{""}, std::string{"-a"}, std::string{".a"}, std::string{"a b"},
+                           std::string{"a/b"}, std::string{"\xc3\xa4"}, std::string(129, 'a')})
     EXPECT_FALSE(is_name(name)) << name;
 }
 
@@ -59,8 +59,11 @@ TEST(FunctionSpecs, AreRefusedForTheirName) {
 TEST(FunctionSpecs, AreRefusedForTheirPorts) {
   EXPECT_EQ(after([](auto& s) { s.inputs.push_back(s.inputs[0]); }),
             "function 'reader' has two inputs named 'x'; rename one");
-  EXPECT_EQ(after([](auto& s) { s.inputs[0].shape = {1, -2}; }),
-            "function 'reader', input 'x': shape [1,-2] has the extent -2; use -1 for a free dimension, else 0 or more");
+  EXPECT_EQ(
+      after([](auto& s) {
+        s.inputs[0].shape = {1, -2};
+      }),
+      "function 'reader', input 'x': shape [1,-2] has the extent -2; use -1 for a free dimension, else 0 or more");
   EXPECT_EQ(after([](auto& s) { s.inputs[0].shape = shape(9, 1); }),
             "function 'reader', input 'x' has 9 dimensions; the limit is 8");
   EXPECT_EQ(after([](auto& s) { s.outputs[0].optional = true; }),
@@ -75,9 +78,10 @@ TEST(FunctionSpecs, AreRefusedForTheirVariants) {
   EXPECT_EQ(after([](auto& s) { s.variants.push_back(s.variants[0]); }),
             "function 'reader' has two variants named 'default'; rename one");
   EXPECT_EQ(after([](auto& s) { s.variants.resize(17); }), "function 'reader' has 17 variants; the limit is 16");
-  EXPECT_EQ(after([](auto& s) { s.variants[0].target.clear(); }),
-            "function 'reader', variant 'default': target is empty; name the builtin function, or the key of the model or "
-            "of the code");
+  EXPECT_EQ(
+      after([](auto& s) { s.variants[0].target.clear(); }),
+      "function 'reader', variant 'default': target is empty; name the builtin function, or the key of the model or "
+      "of the code");
   EXPECT_EQ(after([](auto& s) { s.variants[0].max_batch = 0; }),
             "function 'reader', variant 'default': max_batch is 0; use 1 to 256");
   EXPECT_EQ(after([](auto& s) { s.variants[0].max_delay = duration{-1}; }),
@@ -106,9 +110,10 @@ TEST(FunctionSpecs, AreRefusedForTheirState) {
             "function 'reader', state: there is no output 'zzzzzz'; outputs: text, next");
   EXPECT_EQ(stateful([](auto& s) { s.state.push_back(s.state[0]); }),
             "function 'reader', state: 'next' -> 'state' uses a port twice");
-  EXPECT_EQ(stateful([](auto& s) { s.outputs[1].shape = {1}; }),
-            "function 'reader', state: output 'next' is FP32 [1], but input 'state' is FP32 [2,1,128]; they must be the "
-            "same tensor");
+  EXPECT_EQ(
+      stateful([](auto& s) { s.outputs[1].shape = {1}; }),
+      "function 'reader', state: output 'next' is FP32 [1], but input 'state' is FP32 [2,1,128]; they must be the "
+      "same tensor");
 }
 
 } // namespace

@@ -7,12 +7,14 @@
 namespace squall::functions {
 namespace {
 
-tensor raw_bytes(shape s, std::string data) { return {datatype::bytes, std::move(s), shared_bytes::take(std::move(data))}; }
+tensor raw_bytes(shape s, std::string data) {
+  return {datatype::bytes, std::move(s), shared_bytes::take(std::move(data))};
+}
 
 TEST(Datatypes, HaveTheNamesAndSizesOfTheProtocol) {
   const std::vector<std::tuple<std::string_view, std::size_t>> rows = {
-      {"BOOL", 1}, {"UINT8", 1}, {"UINT16", 2}, {"UINT32", 4}, {"UINT64", 8}, {"INT8", 1},  {"INT16", 2},
-      {"INT32", 4}, {"INT64", 8}, {"FP16", 2},  {"BF16", 2},   {"FP32", 4},   {"FP64", 8}, {"BYTES", 0}};
+      {"BOOL", 1},  {"UINT8", 1}, {"UINT16", 2}, {"UINT32", 4}, {"UINT64", 8}, {"INT8", 1}, {"INT16", 2},
+      {"INT32", 4}, {"INT64", 8}, {"FP16", 2},   {"BF16", 2},   {"FP32", 4},   {"FP64", 8}, {"BYTES", 0}};
   for (const auto& [name, size] : rows) {
     const auto type = datatype_from_string(name);
     ASSERT_TRUE(type.has_value()) << name;
@@ -49,8 +51,10 @@ TEST(BytesTensors, RoundTripTheirElements) {
 }
 
 TEST(BytesTensors, RefuseLengthsThatDoNotEndAtTheEnd) {
-  EXPECT_EQ(validate(raw_bytes({1}, {"\x05\0\0\0abc", 7})).error().message, "BYTES element 0 of 1 runs past the end of the data");
-  EXPECT_EQ(validate(raw_bytes({1}, {"\x01\0\0\0abc", 7})).error().message, "BYTES [1] has 2 bytes after its last element");
+  EXPECT_EQ(validate(raw_bytes({1}, {"\x05\0\0\0abc", 7})).error().message,
+            "BYTES element 0 of 1 runs past the end of the data");
+  EXPECT_EQ(validate(raw_bytes({1}, {"\x01\0\0\0abc", 7})).error().message,
+            "BYTES [1] has 2 bytes after its last element");
   EXPECT_EQ(validate(raw_bytes({1}, {"\xff\xff\xff\xff", 4})).error().message,
             "BYTES element 0 of 1 runs past the end of the data");
   EXPECT_EQ(validate(raw_bytes({1 << 30}, "abcd")).error().message, "BYTES [1073741824] does not fit in 4 bytes");
@@ -84,7 +88,9 @@ TEST(Numbers, AreReadFromEveryNumericDatatype) {
 }
 
 TEST(Numbers, AreReadFromSixteenBitReals) {
-  const auto half = [](std::uint16_t bits) { return number_at(tensor_of<std::uint16_t>(datatype::fp16, {1}, {bits}), 0).value(); };
+  const auto half = [](std::uint16_t bits) {
+    return number_at(tensor_of<std::uint16_t>(datatype::fp16, {1}, {bits}), 0).value();
+  };
   EXPECT_EQ(half(0x3c00), 1.0);
   EXPECT_EQ(half(0xc000), -2.0);
   EXPECT_EQ(half(0x7bff), 65504.0);

@@ -48,7 +48,9 @@ std::vector<item_group> group_items(std::span<const port_values> items, const ax
   std::vector<item_group> groups;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto extent = batch_extent(items[i], axes);
-    const auto fits = [&](const item_group& group) { return !group.extents.empty() && can_join(items[group.items.front()], items[i], axes); };
+    const auto fits = [&](const item_group& group) {
+      return !group.extents.empty() && can_join(items[group.items.front()], items[i], axes);
+    };
     const auto found = extent ? std::ranges::find_if(groups, fits) : groups.end();
     if (found != groups.end()) {
       found->items.push_back(i);
@@ -85,16 +87,21 @@ std::size_t runs_above(const functions::shape& shape, std::size_t axis) {
   return runs;
 }
 
-void put_slice(std::byte* whole, const std::byte* part, std::size_t runs, std::size_t stride_bytes, std::int64_t total, std::int64_t begin, std::int64_t extent) {
+void put_slice(std::byte* whole, const std::byte* part, std::size_t runs, std::size_t stride_bytes, std::int64_t total,
+               std::int64_t begin, std::int64_t extent) {
   const auto run_bytes = static_cast<std::size_t>(extent) * stride_bytes;
   for (std::size_t run = 0; run < runs; ++run)
-    std::memcpy(whole + (run * static_cast<std::size_t>(total) + static_cast<std::size_t>(begin)) * stride_bytes, part + run * run_bytes, run_bytes);
+    std::memcpy(whole + (run * static_cast<std::size_t>(total) + static_cast<std::size_t>(begin)) * stride_bytes,
+                part + run * run_bytes, run_bytes);
 }
 
-void take_slice(const std::byte* whole, std::byte* part, std::size_t runs, std::size_t stride_bytes, std::int64_t total, std::int64_t begin, std::int64_t extent) {
+void take_slice(const std::byte* whole, std::byte* part, std::size_t runs, std::size_t stride_bytes, std::int64_t total,
+                std::int64_t begin, std::int64_t extent) {
   const auto run_bytes = static_cast<std::size_t>(extent) * stride_bytes;
   for (std::size_t run = 0; run < runs; ++run)
-    std::memcpy(part + run * run_bytes, whole + (run * static_cast<std::size_t>(total) + static_cast<std::size_t>(begin)) * stride_bytes, run_bytes);
+    std::memcpy(part + run * run_bytes,
+                whole + (run * static_cast<std::size_t>(total) + static_cast<std::size_t>(begin)) * stride_bytes,
+                run_bytes);
 }
 
 } // namespace squall::executors::cpu::detail

@@ -18,19 +18,26 @@ struct type_pair {
 };
 
 constexpr type_pair type_table[] = {
-    {functions::datatype::boolean, ov::element::Type_t::boolean}, {functions::datatype::uint8, ov::element::Type_t::u8},
-    {functions::datatype::uint16, ov::element::Type_t::u16},      {functions::datatype::uint32, ov::element::Type_t::u32},
-    {functions::datatype::uint64, ov::element::Type_t::u64},      {functions::datatype::int8, ov::element::Type_t::i8},
-    {functions::datatype::int16, ov::element::Type_t::i16},       {functions::datatype::int32, ov::element::Type_t::i32},
-    {functions::datatype::int64, ov::element::Type_t::i64},       {functions::datatype::fp16, ov::element::Type_t::f16},
-    {functions::datatype::bf16, ov::element::Type_t::bf16},       {functions::datatype::fp32, ov::element::Type_t::f32},
+    {functions::datatype::boolean, ov::element::Type_t::boolean},
+    {functions::datatype::uint8, ov::element::Type_t::u8},
+    {functions::datatype::uint16, ov::element::Type_t::u16},
+    {functions::datatype::uint32, ov::element::Type_t::u32},
+    {functions::datatype::uint64, ov::element::Type_t::u64},
+    {functions::datatype::int8, ov::element::Type_t::i8},
+    {functions::datatype::int16, ov::element::Type_t::i16},
+    {functions::datatype::int32, ov::element::Type_t::i32},
+    {functions::datatype::int64, ov::element::Type_t::i64},
+    {functions::datatype::fp16, ov::element::Type_t::f16},
+    {functions::datatype::bf16, ov::element::Type_t::bf16},
+    {functions::datatype::fp32, ov::element::Type_t::f32},
     {functions::datatype::fp64, ov::element::Type_t::f64},
 };
 
 std::string describe(const ov::Output<ov::Node>& tensor) {
   const auto type = to_datatype(tensor.get_element_type());
   std::ostringstream text;
-  text << (type ? std::string(functions::to_string(*type)) : tensor.get_element_type().get_type_name()) << ' ' << tensor.get_partial_shape();
+  text << (type ? std::string(functions::to_string(*type)) : tensor.get_element_type().get_type_name()) << ' '
+       << tensor.get_partial_shape();
   return text.str();
 }
 
@@ -75,20 +82,24 @@ bool shapes_agree(const functions::port& port, const ov::PartialShape& shape, bo
 
 result<> check_port(std::string_view direction, const functions::port& port, const ov::Output<ov::Node>& tensor) {
   if (port.list || port.optional)
-    return mismatch(direction, port, std::string("is ") + (port.list ? "a list" : "optional") + ", but a model takes and gives exactly one tensor for each");
+    return mismatch(direction, port,
+                    std::string("is ") + (port.list ? "a list" : "optional") +
+                        ", but a model takes and gives exactly one tensor for each");
   const bool is_input = direction == "input";
   const bool types_agree = to_datatype(tensor.get_element_type()) == port.type;
   if (!types_agree || !shapes_agree(port, tensor.get_partial_shape(), is_input))
-    return mismatch(direction, port, "is declared as " + describe_port(port) + ", but the model has " + describe(tensor));
+    return mismatch(direction, port,
+                    "is declared as " + describe_port(port) + ", but the model has " + describe(tensor));
   return {};
 }
 
-result<ov::Output<ov::Node>> tensor_of_port(std::string_view direction, const functions::port& port, const std::string& name,
-                                            const std::vector<ov::Output<ov::Node>>& tensors) {
+result<ov::Output<ov::Node>> tensor_of_port(std::string_view direction, const functions::port& port,
+                                            const std::string& name, const std::vector<ov::Output<ov::Node>>& tensors) {
   const auto place = find_tensor(tensors, name);
   if (!place)
-    return mismatch(direction, port, "is not in the model: it has no " + std::string(direction) + " '" + name + "' but " + list_names(tensors) +
-                                         "; rename." + port.name + " can name one");
+    return mismatch(direction, port,
+                    "is not in the model: it has no " + std::string(direction) + " '" + name + "' but " +
+                        list_names(tensors) + "; rename." + port.name + " can name one");
   SQUALL_TRY(check_port(direction, port, tensors[*place]));
   return tensors[*place];
 }
@@ -97,7 +108,8 @@ result<ov::Output<ov::Node>> tensor_of_port(std::string_view direction, const fu
 void add_argmax(ov::Output<ov::Node> source, const std::string& name, std::vector<ov::Output<ov::Node>>& outputs) {
   const auto one = ov::op::v0::Constant::create(ov::element::i64, {}, {1});
   const auto last = ov::op::v0::Constant::create(ov::element::i64, {1}, {-1});
-  const auto top = std::make_shared<ov::op::v11::TopK>(source, one, -1, ov::op::TopKMode::MAX, ov::op::TopKSortType::NONE, ov::element::i32);
+  const auto top = std::make_shared<ov::op::v11::TopK>(source, one, -1, ov::op::TopKMode::MAX,
+                                                       ov::op::TopKSortType::NONE, ov::element::i32);
   const auto largest = std::make_shared<ov::op::v0::Squeeze>(top->output(0), last);
   const auto index = std::make_shared<ov::op::v0::Squeeze>(top->output(1), last);
   largest->output(0).set_names({name + "_max"});
@@ -115,15 +127,19 @@ result<std::vector<ov::Output<ov::Node>>> outputs_of(ov::Model& model, const mod
   for (const auto& name : parameters.argmax) {
     const auto place = find_tensor(own, model_name(parameters, name));
     if (!place)
-      return {errc::invalid_argument, "parameter 'reduce." + name + "': the model has no output '" + model_name(parameters, name) + "' but " + list_names(own)};
+      return {errc::invalid_argument, "parameter 'reduce." + name + "': the model has no output '" +
+                                          model_name(parameters, name) + "' but " + list_names(own)};
     if (const auto rank = own[*place].get_partial_shape().rank(); rank.is_dynamic() || rank.get_length() < 2)
-      return {errc::invalid_argument, "parameter 'reduce." + name + "': needs an output of two axes or more, the model has " + describe(own[*place])};
+      return {errc::invalid_argument, "parameter 'reduce." + name +
+                                          "': needs an output of two axes or more, the model has " +
+                                          describe(own[*place])};
     add_argmax(own[*place], name, outputs);
   }
   return outputs;
 }
 
-/// Fixes the extents that the ports fix, but for a batch axis along which items may be joined: the runtime knows more, and the shapes are checked now.
+/// Fixes the extents that the ports fix, but for a batch axis along which items may be joined: the runtime knows more,
+/// and the shapes are checked now.
 void fix_extents(ov::Model& model, const model_request& request, const model_parameters& parameters) {
   std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
@@ -138,7 +154,8 @@ void fix_extents(ov::Model& model, const model_request& request, const model_par
   model.reshape(shapes);
 }
 
-result<ov::ParameterVector> bind_inputs(ov::Model& model, const model_request& request, const model_parameters& parameters) {
+result<ov::ParameterVector> bind_inputs(ov::Model& model, const model_request& request,
+                                        const model_parameters& parameters) {
   ov::ParameterVector bound;
   const auto tensors = model.inputs();
   for (const auto& port : request.inputs) {
@@ -147,7 +164,8 @@ result<ov::ParameterVector> bind_inputs(ov::Model& model, const model_request& r
   }
   for (const auto& parameter : model.get_parameters())
     if (std::ranges::find(bound, parameter) == bound.end())
-      return {errc::invalid_argument, "the model's input " + list_names({parameter->output(0)}) + " is no input of the function; every input needs a port"};
+      return {errc::invalid_argument, "the model's input " + list_names({parameter->output(0)}) +
+                                          " is no input of the function; every input needs a port"};
   return bound;
 }
 
@@ -176,7 +194,8 @@ std::string reason(const std::exception& failure) {
   return text.empty() ? failure.what() : text;
 }
 
-result<bound_network> bind_ports(const std::shared_ptr<ov::Model>& model, const model_request& request, const model_parameters& parameters) {
+result<bound_network> bind_ports(const std::shared_ptr<ov::Model>& model, const model_request& request,
+                                 const model_parameters& parameters) {
   SQUALL_ASSIGN(inputs, bind_inputs(*model, request, parameters));
   SQUALL_ASSIGN(outputs, outputs_of(*model, parameters));
   ov::ResultVector results;

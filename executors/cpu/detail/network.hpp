@@ -19,8 +19,9 @@ struct bound_network {
   std::vector<ov::PartialShape> input_shapes;
 };
 
-/// Reduces outputs, finds the tensor behind each port, checks type and shape, and drops the outputs that nobody asked for, so that they are neither computed nor copied.
-/// May throw ov::Exception.
-[[nodiscard]] result<bound_network> bind_ports(const std::shared_ptr<ov::Model>& model, const model_request& request, const model_parameters& parameters);
+/// Reduces outputs, finds the tensor behind each port, checks type and shape, and drops the outputs that nobody asked
+/// for, so that they are neither computed nor copied. May throw ov::Exception.
+[[nodiscard]] result<bound_network> bind_ports(const std::shared_ptr<ov::Model>& model, const model_request& request,
+                                               const model_parameters& parameters);
 
 } // namespace squall::executors::cpu::detail

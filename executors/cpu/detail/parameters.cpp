@@ -51,7 +51,8 @@ const functions::port* find_port(const std::vector<functions::port>& ports, std:
 }
 
 bool admits(const functions::port& port, const functions::shape& shape) {
-  return std::ranges::equal(port.shape, shape, [](std::int64_t declared, std::int64_t extent) { return declared < 0 || declared == extent; });
+  return std::ranges::equal(
+      port.shape, shape, [](std::int64_t declared, std::int64_t extent) { return declared < 0 || declared == extent; });
 }
 
 /// The default: axis 0, but a scalar has no axis.
@@ -62,7 +63,8 @@ std::vector<std::optional<std::size_t>> default_axes(const std::vector<functions
   return axes;
 }
 
-result<> set_axis(const model_request& request, const std::string& key, const std::string& name, const std::string& text, model_parameters& out) {
+result<> set_axis(const model_request& request, const std::string& key, const std::string& name,
+                  const std::string& text, model_parameters& out) {
   const bool is_input = find_port(request.inputs, name) != nullptr;
   const auto& ports = is_input ? request.inputs : request.outputs;
   const auto* port = find_port(ports, name);
@@ -75,7 +77,8 @@ result<> set_axis(const model_request& request, const std::string& key, const st
   }
   const auto number = read_number(text);
   if (!number || static_cast<std::size_t>(*number) >= port->shape.size())
-    return refused(key, "'" + text + "' is no axis of " + functions::to_string(port->shape) + "; a number from 0, or none");
+    return refused(key,
+                   "'" + text + "' is no axis of " + functions::to_string(port->shape) + "; a number from 0, or none");
   axis = static_cast<std::size_t>(*number);
   return {};
 }
@@ -101,15 +104,18 @@ warm_run declared_shapes(const model_request& request, const model_parameters& p
 result<> read_warm_entry(const model_request& request, std::string_view entry, warm_run& run) {
   for (const auto part : split(entry, ',')) {
     const auto equals = part.find('=');
-    const auto name = equals == std::string_view::npos ? std::string_view(request.inputs.front().name) : part.substr(0, equals);
+    const auto name =
+        equals == std::string_view::npos ? std::string_view(request.inputs.front().name) : part.substr(0, equals);
     const auto* port = find_port(request.inputs, name);
     if (port == nullptr)
       return refused("warm", "the function has no input '" + std::string(name) + "'");
     const auto shape = read_shape(equals == std::string_view::npos ? part : part.substr(equals + 1));
     if (!shape)
-      return refused("warm", "'" + std::string(part) + "' is no shape; write 1x3x48x320;1x3x48x640, or input=1x576,state=2x1x128");
+      return refused(
+          "warm", "'" + std::string(part) + "' is no shape; write 1x3x48x320;1x3x48x640, or input=1x576,state=2x1x128");
     if (!admits(*port, *shape))
-      return refused("warm", functions::to_string(*shape) + " is not a shape of input '" + port->name + "' " + functions::to_string(port->shape));
+      return refused("warm", functions::to_string(*shape) + " is not a shape of input '" + port->name + "' " +
+                                 functions::to_string(port->shape));
     run[static_cast<std::size_t>(port - request.inputs.data())] = *shape;
   }
   return {};
@@ -130,7 +136,8 @@ result<> read_warm(const model_request& request, model_parameters& out) {
   return {};
 }
 
-result<> read_one(const model_request& request, const std::string& key, const std::string& text, model_parameters& out) {
+result<> read_one(const model_request& request, const std::string& key, const std::string& text,
+                  model_parameters& out) {
   const auto dot = key.find('.');
   const auto family = key.substr(0, dot);
   const auto name = dot == std::string::npos ? std::string{} : key.substr(dot + 1);
@@ -160,7 +167,8 @@ result<> read_one(const model_request& request, const std::string& key, const st
 /// A rename that no port and no reduced output uses is a slip of the pen.
 result<> check_renames(const model_request& request, const model_parameters& parameters) {
   for (const auto& [name, target] : parameters.renames) {
-    if (find_port(request.inputs, name) == nullptr && find_port(request.outputs, name) == nullptr && !parameters.argmax.contains(name))
+    if (find_port(request.inputs, name) == nullptr && find_port(request.outputs, name) == nullptr &&
+        !parameters.argmax.contains(name))
       return refused("rename." + name, "the function has no port '" + name + "'");
     if (target.empty())
       return refused("rename." + name, "is empty; it names a tensor of the model");

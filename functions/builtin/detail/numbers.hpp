@@ -13,8 +13,9 @@ struct peak {
   float value = -std::numeric_limits<float>::infinity();
 };
 
-/// The first of the largest numbers; not-a-number never is one. Rows of a recogniser are thousands of classes wide and most of the cost of
-/// decoding is here, so the maximum is taken in lanes that the compiler turns into vectors, and its place is looked up afterwards.
+/// The first of the largest numbers; not-a-number never is one. Rows of a recogniser are thousands of classes wide and
+/// most of the cost of decoding is here, so the maximum is taken in lanes that the compiler turns into vectors, and its
+/// place is looked up afterwards.
 [[nodiscard]] inline peak peak_of(std::span<const float> row) {
   constexpr std::size_t lanes = 16;
   std::array<float, lanes> highest;

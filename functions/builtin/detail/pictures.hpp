@@ -16,8 +16,8 @@ inline constexpr std::int64_t max_side = 1 << 15;
 /// Lanes give parallelism; a library that starts threads of its own would fight them. Affects the whole process, once.
 void use_one_thread();
 
-/// The picture in the tensor, not copied: the tensor must outlive it, and it must not be written to. An error if it has no pixels or a
-/// side beyond max_side (what OpenCV's warps can address). `name` is the port's.
+/// The picture in the tensor, not copied: the tensor must outlive it, and it must not be written to. An error if it has
+/// no pixels or a side beyond max_side (what OpenCV's warps can address). `name` is the port's.
 [[nodiscard]] result<cv::Mat> picture_in(std::string_view name, const tensor& t);
 
 /// A tensor that shares the picture's memory. The picture has rows without gaps and must not be written to any more.
@@ -28,9 +28,10 @@ class channel_tables {
 public:
   channel_tables(const std::vector<double>& mean, const std::vector<double>& std, double scale);
 
-  /// Writes the picture as three planes of floats. Rows are `row_stride` floats apart, planes `plane_stride`; `reverse` writes the last
-  /// channel first.
-  void write_planes(const cv::Mat& picture, float* out, std::size_t row_stride, std::size_t plane_stride, bool reverse) const;
+  /// Writes the picture as three planes of floats. Rows are `row_stride` floats apart, planes `plane_stride`; `reverse`
+  /// writes the last channel first.
+  void write_planes(const cv::Mat& picture, float* out, std::size_t row_stride, std::size_t plane_stride,
+                    bool reverse) const;
 
 private:
   std::array<std::array<float, 256>, 3> table_;

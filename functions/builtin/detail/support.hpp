@@ -10,7 +10,8 @@ namespace squall::functions::builtins::detail {
 
 using outputs = result<std::vector<value>>;
 
-/// An instance around a callable (inputs, context) -> outputs. The callable is called with inputs that fit the builtin's ports.
+/// An instance around a callable (inputs, context) -> outputs. The callable is called with inputs that fit the
+/// builtin's ports.
 template <class Run>
 [[nodiscard]] std::unique_ptr<instance> instance_of(Run run) {
   class from_callable final : public instance {

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "calls/queueing.hpp"
+#include "executors/flow.hpp"
+#include "wire/messages.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace squall::executors {
+
+/// A call that has stages (or its exit) on this node. Does not move: the flow reads the plan in it.
+struct call_record {
+  call_record(wire::call_context c, std::shared_ptr<const flow_graph> graph, node_id self, time_point now)
+      : context(std::move(c)),
+        arrived(now),
+        deadline(context.remaining < never - now ? now + context.remaining : never),
+        flow(std::move(graph), context.plan, self, answer_by(context)) {}
+  call_record(const call_record&) = delete;
+  call_record& operator=(const call_record&) = delete;
+
+  /// How old the call is.
+  [[nodiscard]] duration age(time_point now) const { return age_of(context.age, now); }
+  [[nodiscard]] duration age_of(duration on_arrival, time_point now) const { return on_arrival + (now - arrived); }
+
+  void hold(node_id node) {
+    const auto at = std::lower_bound(holders.begin(), holders.end(), node);
+    if (at == holders.end() || *at != node)
+      holders.insert(at, node);
+  }
+
+  wire::call_context context;
+  time_point arrived; ///< here
+  time_point deadline;
+  executors::flow flow;
+  std::vector<item_id> items;             ///< all that it ever had
+  std::vector<node_id> holders;           ///< of blocks of it; ascending
+  std::vector<function_id> turns;         ///< of its sequence, that it holds
+  std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
+  time_point next_timer = never;          ///< the earliest that was set for it
+
+private:
+  /// The age at which joins stop waiting, so that what is left to do can be done before the deadline.
+  static duration answer_by(const wire::call_context& c) {
+    if (c.remaining == duration::max())
+      return duration::max();
+    const auto whole = c.age + c.remaining;
+    return whole - std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+  }
+};
+
+/// Elements of a map whose home is another node.
+struct map_share {
+  wire::call_context context;
+  node_id home;
+  stage_index stage = 0;
+  std::shared_ptr<const flow_graph> graph;
+  std::vector<functions::value> whole;
+  std::vector<std::uint32_t> elements;
+  std::vector<std::vector<functions::value>> mapped;  ///< parallel to elements
+  std::vector<std::vector<functions::value>> outputs; ///< likewise
+  std::vector<bool> succeeded;                        ///< likewise
+  std::size_t left = 0;                               ///< elements that have not ended
+  time_point arrived;
+  time_point deadline;
+  calls::stage_trace trace;
+  std::vector<item_id> items;
+};
+
+/// An element of work in the node's queue or in the worker.
+struct work_item {
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t element = 0; ///< of a share: its place there
+  map_share* share = nullptr;
+  variant_id variant;
+  time_point ready;
+  bool running = false;
+};
+
+/// What the worker runs on a lane.
+struct running_batch {
+  struct entry {
+    item_id item;
+    call_id call;
+  };
+  lane_id lane;
+  variant_id variant;
+  std::vector<entry> entries;
+  time_point started;
+};
+
+} // namespace squall::executors

@@ -1,0 +1,95 @@
+#include "executors/detail/service.hpp"
+
+/// How a variant becomes resident: its files come from the store to the disk, then the worker loads them.
+namespace squall::executors {
+
+void node_role::carry_out(const calls::queueing::load& command) {
+  const auto* const variant = catalogue_.variant(command.variant);
+  if (!variant)
+    return load_failed(command.variant, {errc::not_found, "it is not known", {}});
+  const auto& spec = variant->spec();
+  std::vector<functions::builtins::resource_key> files = variant->resources;
+  if (spec.kind == functions::variant_kind::onnx)
+    files.push_back({{}, spec.target});
+  auto& l = loading_[command.variant];
+  l = {++last_load_, now(), files.size(), {}};
+  l.request.variant = command.variant;
+  l.request.spec = spec;
+  l.request.inputs = variant->function->spec.inputs;
+  l.request.outputs = variant->function->spec.outputs;
+  if (files.empty())
+    return send_load(command.variant, l);
+  const auto attempt = l.attempt;
+  for (const auto& f : files)
+    fetch_file(command.variant, attempt, f.parameter, f.key);
+}
+
+/// `parameter` empty: the model itself.
+void node_role::fetch_file(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                           const std::string& key) {
+  if (!store_)
+    return file_fetched(variant, attempt, parameter, error{errc::unavailable, "there is no store yet", {}});
+  models_->fetch(*store_, key, [this, variant, attempt, parameter](const result<std::string>& path) {
+    const round_guard r{*this};
+    file_fetched(variant, attempt, parameter, path);
+  });
+}
+
+void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                             const result<std::string>& path) {
+  const auto found = loading_.find(variant);
+  if (found == loading_.end() || found->second.attempt != attempt)
+    return; // given up meanwhile
+  if (!path.ok())
+    return load_failed(variant, path.error());
+  auto& l = found->second;
+  (parameter.empty() ? l.request.model_path : l.request.resources[parameter]) = *path;
+  if (--l.files_missing == 0)
+    send_load(variant, l);
+}
+
+void node_role::send_load(variant_id variant, const loading& l) {
+  if (!worker_ || !worker_ready_)
+    return load_failed(variant, {errc::unavailable, "the model host is not running", {}});
+  if (const auto sent = worker_->load(l.request); !sent.ok())
+    load_failed(variant, sent.error());
+}
+
+void node_role::load_failed(variant_id id, const error& why) {
+  loading_.erase(id);
+  ++counters_.loads_failed;
+  error named = why;
+  if (const auto* const v = catalogue_.variant(id))
+    named.message = "variant '" + v->spec().name + "' of function " + v->function->spec.name + " version " +
+                    std::to_string(v->function->spec.version) + " cannot be loaded: " + why.message;
+  report_residency(id, false, 0, duration{0}, &named);
+  feed(calls::queueing::load_failed{id, named.code, named.message});
+}
+
+void node_role::carry_out(const calls::queueing::evict& command) {
+  ++counters_.evictions;
+  resident_.erase(command.variant);
+  if (worker_ && worker_ready_)
+    (void)worker_->unload(command.variant);
+  report_residency(command.variant, false, 0, duration{0}, nullptr);
+}
+
+void node_role::report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
+                                 const error* why) {
+  if (!membership_.joined())
+    return;
+  wire::residency message;
+  message.node = membership_.self();
+  message.variant = variant;
+  message.resident = resident;
+  message.memory_bytes = memory_bytes;
+  message.load_time = load_time;
+  if (why) {
+    message.code = why->code;
+    message.message = why->message;
+  }
+  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
+    log_.debug("node", "a change of residency was not reported", {{"error", sent.error().message}});
+}
+
+} // namespace squall::executors

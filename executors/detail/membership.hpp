@@ -1,0 +1,102 @@
+#pragma once
+
+#include "actors/role.hpp"
+#include "base/log.hpp"
+#include "executors/node_service.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace squall::executors {
+
+/// The node's place in the cluster: says hello until it is welcomed, beats every second, notices that the controller
+/// forgot it or is gone, and reaches the other nodes by connections that are made when they are first needed.
+class membership {
+public:
+  static constexpr duration beat_interval = std::chrono::seconds{1};
+  static constexpr duration controller_silence = std::chrono::seconds{5};
+  /// Messages to a node that `peers` has not named yet wait for it so long; the controller tells nodes of each other in
+  /// its own time.
+  static constexpr duration stranger_patience = std::chrono::seconds{2};
+  static constexpr std::size_t max_for_strangers = 1000;
+
+  membership(const node_options& options, std::uint64_t instance, logger& log);
+
+  void start(actors::post& post);
+  /// Says goodbye, and hello no more.
+  void stop();
+
+  [[nodiscard]] bool from_controller(actors::peer_id peer) const { return peer == controller_; }
+  /// Any message of the controller is a sign of life.
+  void heard() { heard_ = post_->now(); }
+
+  /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
+  /// welcome.
+  void on_welcome(const wire::node_welcome& message);
+  void on_peers(const std::vector<wire::peer_info>& peers);
+  /// The answer to a hello or a beat that was not accepted.
+  void on_refused(const wire::reply& message);
+  void on_peer_lost(actors::peer_id peer);
+
+  /// Whether a beat is due; the service fills it in and sends it with send_to_controller().
+  [[nodiscard]] bool beat_due() const { return joined_ && post_->now() >= next_; }
+  void beaten() { next_ = post_->now() + beat_interval; }
+  /// Says hello if it is time to, gives up on a silent controller, and on nodes that did not appear.
+  void on_alarm();
+  [[nodiscard]] time_point next_alarm() const { return next_; }
+
+  result<> send_to_controller(wire::frames message);
+  /// Fails as unavailable when the node is not known (and did not become so in time: then `false` comes by on_alarm's
+  /// log only).
+  result<> send(node_id node, wire::frames message);
+
+  [[nodiscard]] bool joined() const { return joined_; }
+  [[nodiscard]] actors::peer_id controller() const { return controller_; }
+  [[nodiscard]] node_id self() const { return self_; }
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] std::uint64_t own_host() const { return host_; }
+  [[nodiscard]] bool controller_on_this_host() const { return controller_host_ == host_; }
+  /// A node that is not known counts as one of another host.
+  [[nodiscard]] bool on_this_host(node_id node) const;
+  [[nodiscard]] std::uint64_t host_of(node_id node) const;
+  /// For messages: its name, or its number.
+  [[nodiscard]] std::string name_of(node_id node) const;
+  [[nodiscard]] bool several_hosts() const { return several_hosts_; }
+
+private:
+  struct peer {
+    wire::peer_info info;
+    actors::peer_id connection; ///< zero: none yet
+  };
+  struct held_message {
+    node_id to;
+    wire::frames message;
+    time_point until;
+  };
+
+  void connect_controller();
+  void say_hello();
+  void flush_strangers();
+  [[nodiscard]] result<actors::peer_id> connection_to(peer& p);
+
+  const node_options& options_;
+  logger& log_;
+  actors::post* post_ = nullptr;
+  std::uint64_t instance_;
+  std::uint64_t host_;
+  actors::peer_id controller_;
+  bool joined_ = false;
+  bool left_ = false;
+  node_id self_;
+  std::uint64_t epoch_ = 0;
+  std::uint64_t controller_host_ = 0;
+  bool several_hosts_ = false;
+  time_point heard_;
+  time_point next_;
+  std::string last_refusal_; ///< said once
+  std::map<node_id, peer> peers_;
+  std::vector<held_message> for_strangers_;
+};
+
+} // namespace squall::executors

@@ -1,0 +1,312 @@
+#pragma once
+
+#include "actors/event_log_file.hpp"
+#include "actors/store_client.hpp"
+#include "executors/detail/block_ledger.hpp"
+#include "executors/detail/call_record.hpp"
+#include "executors/detail/catalogue.hpp"
+#include "executors/detail/membership.hpp"
+#include "executors/detail/model_cache.hpp"
+#include "executors/detail/recent_calls.hpp"
+#include "executors/detail/sequence_table.hpp"
+#include "executors/node_service.hpp"
+
+#include <map>
+#include <optional>
+#include <span>
+#include <unordered_map>
+
+namespace squall::executors {
+
+/// Counters since the start, sent with each beat.
+struct node_counters {
+  std::uint64_t calls = 0;         ///< that had stages or their exit here
+  std::uint64_t calls_failed = 0;  ///< that ended here with an error
+  std::uint64_t stages_light = 0;  ///< run in the node's own thread
+  std::uint64_t items = 0;         ///< given to the queue
+  std::uint64_t items_dropped = 0; ///< by the queue
+  std::uint64_t batches = 0;
+  std::uint64_t batch_items = 0;
+  std::uint64_t loads = 0;
+  std::uint64_t loads_failed = 0;
+  std::uint64_t evictions = 0;
+  std::uint64_t worker_lost = 0;
+  std::uint64_t late_messages = 0;  ///< about calls that had ended
+  std::uint64_t bad_messages = 0;   ///< that did not decode, or did not fit
+  std::uint64_t bytes_to_hosts = 0; ///< of values sent to other hosts
+};
+
+/// What a service is made of; tests replace parts.
+struct node_parts {
+  std::shared_ptr<wire::arena> arena;
+  std::shared_ptr<wire::arena_map> arenas;
+  worker_starter start_worker;
+  /// Null: actors::store_client over the connection to the store.
+  std::function<std::unique_ptr<object_source>(actors::post&, actors::peer_id)> open_store;
+  std::uint64_t instance = 1;
+};
+
+/// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue
+/// decided, gives blocks back to the worker and sets the alarm. All state belongs to the role's context.
+class node_role final : public actors::role_service, public worker_listener {
+public:
+  /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the
+  /// others.
+  static constexpr std::size_t light_stages_per_round = 64;
+  /// Inputs of a light run, together.
+  static constexpr std::size_t light_bytes = 4096;
+  static constexpr std::size_t max_calls = 100'000;
+  static constexpr std::size_t max_parked = 1000;
+  static constexpr duration park_patience = std::chrono::seconds{2};
+  /// Blocks of a call that nobody released are freed so long after its deadline.
+  static constexpr duration block_backstop = std::chrono::seconds{30};
+
+  node_role(const node_options& options, node_parts parts, logger& log);
+  ~node_role() override;
+
+  void start(actors::post& out) override;
+  void on_messages(std::span<actors::incoming> messages) override;
+  void on_peer_lost(actors::peer_id peer) override;
+  void on_alarm() override;
+  void stop() override;
+
+  void on_ready(const wire::worker::ready& message) override;
+  void on_loaded(const wire::worker::loaded& message) override;
+  void on_done(wire::worker::done message) override;
+  void on_lost(const std::string& why) override;
+
+  [[nodiscard]] const node_counters& counters() const { return counters_; }
+  [[nodiscard]] std::size_t calls_here() const { return calls_.size(); }
+  [[nodiscard]] std::size_t items_here() const { return items_.size(); }
+  [[nodiscard]] std::size_t sequences_here() const { return sequences_.size(); }
+  [[nodiscard]] std::size_t calls_with_blocks() const { return blocks_.calls(); }
+
+private:
+  struct loading {
+    std::uint64_t attempt = 0;
+    time_point began;
+    std::size_t files_missing = 0;
+    wire::worker::load request;
+  };
+  struct load_times {
+    time_point began;
+    time_point ended;
+  };
+  struct parked_message {
+    dag_id dag;
+    call_id call;
+    time_point until;
+    actors::incoming message;
+  };
+  struct timer {
+    time_point at;
+    call_id call;
+    friend bool operator>(const timer& a, const timer& b) { return a.at > b.at; }
+  };
+
+  /// A stretch of work in the role's context. The outermost one ends with finish_round().
+  class round_guard {
+  public:
+    explicit round_guard(node_role& role) : role_(role) { ++role_.depth_; }
+    ~round_guard() {
+      if (role_.depth_ == 1 && role_.post_)
+        role_.finish_round();
+      --role_.depth_;
+    }
+    round_guard(const round_guard&) = delete;
+    round_guard& operator=(const round_guard&) = delete;
+
+  private:
+    node_role& role_;
+  };
+
+  // -- rounds and messages (node_role.cpp)
+  void finish_round();
+  void set_alarm();
+  void handle(actors::incoming& message);
+  template <class Message, class Handler>
+  void decode_and(actors::incoming& message, const Handler& handler);
+  void handle_call_message(actors::incoming& message);
+  void handle_catalogue_message(actors::incoming& message);
+  void bad_message(const actors::incoming& from, const error& why);
+  [[nodiscard]] time_point now() const { return post_->now(); }
+
+  // -- joining and the catalogue (joining.cpp)
+  void on_welcome(const wire::node_welcome& message);
+  void open_event_log();
+  void drop_everything();
+  void define(const functions::registered_function& function);
+  void define(const wire::dag_definition& dag);
+  void forget_unused();
+  void send_beat();
+  void connect_store(const std::string& endpoint);
+  void park(const wire::call_context& context, const actors::incoming& message);
+  void unpark(dag_id dag);
+  void drop_parked();
+
+  // -- calls (calls.cpp)
+  void on_start(const actors::incoming& from, wire::start_call message);
+  void on_settled(const actors::incoming& from, wire::settled message);
+  [[nodiscard]] call_record* find_call(call_id id);
+  /// Null: the message is late, waits for its DAG, or was refused; nothing is left to do about it.
+  [[nodiscard]] call_record* find_or_open(const actors::incoming& from, wire::call_context& context);
+  [[nodiscard]] result<> check_context(const wire::call_context& context, const flow_graph& graph) const;
+  void refuse_call(call_id call, const error& why);
+  /// Carries the flow's decisions out until none is left. The call may have ended after it.
+  void drive(call_record& call);
+  void send_settled(call_record& call, const flow::departure& departure);
+  void note_own_blocks(call_record& call);
+  void finish_call(call_record& call);
+  void fail_call(call_record& call, const error& why);
+  void expire_call(call_record& call);
+  [[nodiscard]] wire::call_finished finished_message(call_record& call);
+  void send_finished(const wire::call_finished& message, std::uint64_t client_host);
+  void end_call(call_record& call);
+  void drop_call(const wire::drop_call& message);
+  void drop_unfinished_elsewhere(call_record& call);
+  void set_timer(call_record& call);
+  void run_timers();
+  void compact_timers();
+  void continue_put_off();
+
+  // -- running stages (stages.cpp)
+  /// `light_left`: light stages that may still run in this go.
+  void launch(call_record& call, const flow::ready_stage& ready, std::size_t& light_left);
+  [[nodiscard]] static bool is_light(call_record& call, stage_index stage, const node_variant& variant);
+  void run_light(call_record& call, stage_index stage, node_variant& variant);
+  void launch_stateful(call_record& call, stage_index stage);
+  void next_in_sequence(sequence_id sequence, function_id function);
+  void end_turn(call_record& call, function_id function);
+  void enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements, variant_id variant);
+  void count_moved_bytes(call_record& call, stage_index stage);
+
+  // -- maps over several nodes (maps.cpp)
+  void scatter(call_record& call, const flow::ready_stage& ready);
+  void send_share(call_record& call, stage_index stage, node_id to, std::span<const std::uint32_t> elements);
+  void on_scatter(const actors::incoming& from, wire::scatter message);
+  void enqueue_share(map_share& share);
+  void on_gathered(wire::gathered message);
+  void share_item_ended(const work_item& item, wire::worker::item_result outcome);
+  void share_element_failed(map_share& share, std::uint32_t place, const error& why);
+  void send_gathered(map_share& share);
+  /// The share is gone after it.
+  void end_share(map_share& share);
+  void end_shares(call_id call);
+
+  // -- the queue and the worker (batches.cpp)
+  void feed(const calls::queueing::event& fact);
+  void carry_out_commands();
+  void carry_out(const calls::queueing::run& command);
+  void carry_out(const calls::queueing::load& command);
+  void carry_out(const calls::queueing::evict& command);
+  void carry_out(const calls::queueing::drop& command);
+  /// What the worker needs to run an item; the item's deadline beside it.
+  struct item_inputs {
+    std::vector<functions::value> values;
+    time_point deadline;
+  };
+  [[nodiscard]] result<item_inputs> inputs_of(const work_item& item);
+  void fail_batch(batch_id id, const error& why);
+  void withdraw(call_id call, const std::vector<item_id>& items);
+  void item_failed(item_id id, const error& why);
+  void item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time);
+  void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
+                   duration share_of_time) const;
+  /// Takes an item out; a default one when it is gone.
+  [[nodiscard]] std::optional<work_item> take_item(item_id id);
+  void drive_touched();
+
+  // -- loading (loading.cpp)
+  void fetch_file(variant_id variant, std::uint64_t attempt, const std::string& parameter, const std::string& key);
+  void file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                    const result<std::string>& path);
+  void send_load(variant_id variant, const loading& l);
+  void load_failed(variant_id variant, const error& why);
+  void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
+                        const error* why);
+
+  // -- values (values.cpp)
+  void keep(call_id call, std::vector<functions::value>& values);
+  void adopt(call_id call, std::vector<functions::value>& values);
+  /// Frees what the call holds here: at once, or when the last batch that reads it has ended.
+  void release_blocks(call_id call);
+  void item_left_worker(call_id call);
+  /// Fails as too_large when the message passes a limit of the wire.
+  template <class Message>
+  result<> send_to_node(node_id node, const Message& message);
+  /// The same, with the call's context as it is now in the message.
+  template <class Message>
+  result<> send_with_context(call_record& call, node_id node, Message& message);
+  [[nodiscard]] wire::encode_options places_for(std::uint64_t host) const {
+    return {host == membership_.own_host() ? &blocks_.known() : nullptr};
+  }
+
+  node_options options_;
+  node_parts parts_;
+  logger& log_;
+  actors::post* post_ = nullptr;
+  membership membership_;
+  catalogue catalogue_;
+  block_ledger blocks_;
+  sequence_table sequences_;
+  recent_calls ended_{65'536};
+  node_counters counters_;
+
+  std::unordered_map<call_id, std::unique_ptr<call_record>> calls_;
+  std::unordered_map<call_id, std::vector<std::unique_ptr<map_share>>> shares_;
+  std::vector<timer> timers_; ///< a heap, the earliest first; of calls that may have ended
+  std::vector<call_id> put_off_;
+  std::vector<parked_message> parked_;
+
+  std::unique_ptr<policy::node_queue> queue_;
+  std::unique_ptr<actors::event_log_file> event_log_;
+  std::vector<calls::queueing::command> commands_; ///< decided and not carried out
+  std::unordered_map<item_id, work_item> items_;
+  std::map<batch_id, running_batch> running_;
+  std::unordered_map<call_id, std::uint32_t> in_worker_; ///< items of a call that the worker has
+  std::vector<call_id> release_when_idle_;
+  std::vector<call_id> touched_;
+  std::uint64_t last_item_ = 0;
+  std::uint64_t last_load_ = 0;
+
+  std::unique_ptr<worker_host> worker_;
+  bool worker_ready_ = false;
+  std::map<variant_id, loading> loading_;
+  std::unordered_map<variant_id, load_times> load_times_;
+  std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
+  std::unique_ptr<object_source> store_;
+  std::unique_ptr<model_cache> models_;
+
+  time_point next_sweep_;
+  int depth_ = 0; ///< of rounds: a callback may come inside a handler
+};
+
+template <class Message>
+result<> node_role::send_to_node(node_id node, const Message& message) {
+  const auto host = membership_.host_of(node);
+  auto frames = wire::encode(message, request_id{}, places_for(host));
+  SQUALL_TRY(wire::within_limits(frames));
+  if (host != membership_.own_host())
+    for (const auto& payload : frames.payloads)
+      counters_.bytes_to_hosts += payload.size();
+  return membership_.send(node, std::move(frames));
+}
+
+template <class Message>
+result<> node_role::send_with_context(call_record& call, node_id node, Message& message) {
+  // Lent for as long as it takes to encode, so that the plan is not copied. Meanwhile the flow, which reads the plan,
+  // must not be asked anything.
+  message.context = std::move(call.context);
+  const auto remaining = message.context.remaining;
+  const auto age = message.context.age;
+  if (remaining != duration::max())
+    message.context.remaining = call.deadline - now();
+  message.context.age = call.age_of(age, now());
+  auto sent = send_to_node(node, message);
+  call.context = std::move(message.context);
+  call.context.remaining = remaining;
+  call.context.age = age;
+  return sent;
+}
+
+} // namespace squall::executors

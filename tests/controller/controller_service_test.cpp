@@ -1,0 +1,350 @@
+#include "controller/controller_service.hpp"
+
+#include "calls/json.hpp"
+#include "tests/support/fake_post.hpp"
+
+#include <gtest/gtest.h>
+
+namespace squall::controller {
+namespace {
+
+using testing::fake_post;
+using testing::give;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr actors::peer_id client_peer{100};
+constexpr actors::peer_id other_client{101};
+constexpr actors::peer_id node_peer{200};
+constexpr actors::peer_id store_peer{static_cast<std::uint64_t>(wire::role::store)};
+
+functions::function_spec echo_function() {
+  functions::function_spec spec;
+  spec.name = "echo";
+  spec.inputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
+  spec.outputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
+  functions::variant_spec variant;
+  variant.name = "default";
+  variant.target = "noop";
+  spec.variants = {variant};
+  return spec;
+}
+
+functions::value bytes_value(std::size_t n = 3) {
+  return {functions::tensor_of<std::uint8_t>(functions::datatype::uint8, {static_cast<std::int64_t>(n)}, std::vector<std::uint8_t>(n, 7))};
+}
+
+/// A controller with an empty store, a client that has said hello, and (by join()) a node.
+class ControllerService : public ::testing::Test {
+protected:
+  void SetUp() override {
+    post_.local_roles = {wire::role::store};
+    post_.time = time_point{seconds{100}};
+    options_.event_log = false;
+    options_.epoch = 77;
+    options_.on_shutdown = [this] { stopped_ = true; };
+    service_ = make_controller_service(options_, wire::arena_map::create(), log_);
+    service_->start(post_);
+    answer_store();
+    hello(client_peer, 1);
+  }
+
+  /// Answers everything that was asked of the store: lists are empty, writes succeed.
+  void answer_store() {
+    for (bool any = true; any;) {
+      any = false;
+      std::vector<request_id> asked;
+      std::erase_if(post_.sent, [&](const fake_post::sent_message& m) {
+        if (m.to != store_peer)
+          return false;
+        asked.push_back(m.head.request);
+        return true;
+      });
+      for (const request_id request : asked) {
+        any = true;
+        wire::store_reply reply;
+        reply.code = store_code_;
+        give(*service_, reply, store_peer, request);
+      }
+    }
+  }
+
+  void hello(actors::peer_id peer, std::uint64_t id) {
+    wire::hello message;
+    message.client = client_id{id};
+    give(*service_, message, peer, request_id{1});
+    ASSERT_TRUE(post_.take<wire::welcome>().has_value());
+  }
+
+  node_id join(actors::peer_id peer = node_peer, std::string name = "n1") {
+    wire::node_hello message;
+    message.name = std::move(name);
+    message.lanes = {{lane_id{1}, functions::resource_type::cpu}};
+    message.instance = peer.value;
+    give(*service_, message, peer, request_id{1});
+    const auto welcome = post_.take<wire::node_welcome>();
+    return welcome ? welcome->body.node : node_id{};
+  }
+
+  wire::reply apply(const functions::function_spec& spec) {
+    wire::apply_function message;
+    message.spec = spec;
+    give(*service_, message, client_peer, request_id{2});
+    answer_store();
+    const auto reply = post_.take<wire::reply>();
+    return reply ? reply->body : wire::reply{errc::internal, "no reply", {}, {}};
+  }
+
+  void call(std::uint64_t id, duration deadline = duration{0}, actors::peer_id from = client_peer) {
+    wire::call_request message;
+    message.call = call_id{id};
+    message.target = "echo";
+    message.options.deadline = deadline;
+    message.inputs = {{"x", bytes_value()}};
+    give(*service_, message, from, request_id{id});
+  }
+
+  void finish(std::uint64_t id, node_id node, errc code = errc::ok) {
+    wire::call_finished message;
+    message.call = call_id{id};
+    message.node = node;
+    message.outcome.code = code;
+    if (code == errc::ok)
+      message.outputs = {bytes_value()};
+    give(*service_, message, node_peer);
+  }
+
+  void pass(duration time) {
+    const time_point end = post_.time + time;
+    while (post_.alarm <= end) {
+      post_.time = std::max(post_.time, post_.alarm);
+      service_->on_alarm();
+    }
+    post_.time = end;
+  }
+
+  errc ended_with() {
+    const auto result = post_.take<wire::call_result>();
+    return result ? result->body.outcome.code : errc::internal;
+  }
+
+  controller_options options_;
+  null_logger log_;
+  fake_post post_;
+  std::unique_ptr<actors::role_service> service_;
+  errc store_code_ = errc::ok;
+  bool stopped_ = false;
+};
+
+TEST_F(ControllerService, AnswersACallThroughANode) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  ASSERT_TRUE(post_.take<wire::define_function>().has_value());
+  call(5);
+  const auto start = post_.take<wire::start_call>();
+  ASSERT_TRUE(start.has_value());
+  EXPECT_EQ(start->to, node_peer);
+  EXPECT_EQ(start->body.context.call, call_id{5});
+  ASSERT_EQ(start->body.inputs.size(), 1u);
+  EXPECT_EQ(start->body.inputs[0], bytes_value());
+  finish(5, node);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->to, client_peer);
+  EXPECT_EQ(result->head.request, request_id{5});
+  EXPECT_EQ(result->body.outcome.code, errc::ok);
+  ASSERT_EQ(result->body.outputs.size(), 1u);
+  EXPECT_EQ(result->body.outputs[0].name, "x");
+}
+
+TEST_F(ControllerService, RefusesCallsBeforeHello) {
+  call(5, duration{0}, other_client);
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->body.code, errc::invalid_argument);
+}
+
+TEST_F(ControllerService, RefusesAnUnknownNameAndSuggestsTheNearest) {
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  wire::call_request message;
+  message.call = call_id{1};
+  message.target = "ehco";
+  give(*service_, message, client_peer, request_id{9});
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.outcome.code, errc::not_found);
+  EXPECT_NE(result->body.outcome.message.find("'echo'"), std::string::npos) << result->body.outcome.message;
+}
+
+TEST_F(ControllerService, RefusesACallWithoutANodeThatCouldRunIt) {
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  EXPECT_EQ(ended_with(), errc::unavailable);
+}
+
+TEST_F(ControllerService, RefusesAnIdThatRuns) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  call(1);
+  EXPECT_EQ(ended_with(), errc::already_exists);
+}
+
+TEST_F(ControllerService, EndsACallWhenItsNodeIsLost) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  service_->on_peer_lost(node_peer);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.outcome.code, errc::unavailable);
+}
+
+TEST_F(ControllerService, LosesANodeThatIsSilent) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1, seconds{50});
+  pass(seconds{2});
+  give(*service_, wire::ping{}, client_peer, request_id{3}); // the client is not silent
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  pass(seconds{3});
+  EXPECT_EQ(ended_with(), errc::unavailable);
+}
+
+TEST_F(ControllerService, TellsAForgottenNodeToSayHelloAgain) {
+  wire::node_beat beat;
+  beat.node = node_id{17};
+  give(*service_, beat, node_peer, request_id{4});
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->body.code, errc::not_found);
+}
+
+TEST_F(ControllerService, AbandonsACallPastItsDeadline) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1, milliseconds{100});
+  pass(seconds{1});
+  EXPECT_TRUE(post_.take<wire::drop_call>().has_value());
+  EXPECT_EQ(ended_with(), errc::deadline_exceeded);
+}
+
+TEST_F(ControllerService, CancelsACall) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  give(*service_, wire::cancel_request{call_id{1}}, client_peer, request_id{8});
+  EXPECT_TRUE(post_.take<wire::drop_call>().has_value());
+  EXPECT_EQ(ended_with(), errc::cancelled);
+}
+
+TEST_F(ControllerService, LetsNoClientCancelTheCallOfAnother) {
+  join();
+  hello(other_client, 2);
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  give(*service_, wire::cancel_request{call_id{1}}, other_client, request_id{8});
+  EXPECT_FALSE(post_.take<wire::drop_call>().has_value());
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->body.code, errc::not_found);
+}
+
+TEST_F(ControllerService, DropsTheCallsOfAClientThatIsGone) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  service_->on_peer_lost(client_peer);
+  EXPECT_TRUE(post_.take<wire::drop_call>().has_value());
+}
+
+TEST_F(ControllerService, DropsALateAnswerAndReleasesItsBlocks) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1, milliseconds{100});
+  pass(seconds{1});
+  EXPECT_EQ(ended_with(), errc::deadline_exceeded);
+  post_.sent.clear();
+  wire::call_finished late;
+  late.call = call_id{1};
+  late.node = node;
+  late.holders = {node};
+  give(*service_, late, node_peer);
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  EXPECT_TRUE(post_.take<wire::release_call>().has_value());
+}
+
+TEST_F(ControllerService, RegistersNothingThatTheStoreDidNotTake) {
+  store_code_ = errc::unavailable;
+  EXPECT_EQ(apply(echo_function()).code, errc::unavailable);
+  store_code_ = errc::ok;
+  call(1);
+  EXPECT_EQ(ended_with(), errc::not_found);
+}
+
+TEST_F(ControllerService, SwitchesPoliciesAndNamesUnknownOnes) {
+  give(*service_, wire::set_policy{"rr"}, client_peer, request_id{3});
+  EXPECT_EQ(post_.take<wire::reply>()->body.code, errc::ok);
+  give(*service_, wire::set_policy{"magic"}, client_peer, request_id{4});
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->body.code, errc::invalid_argument);
+  EXPECT_NE(reply->body.message.find("balance"), std::string::npos) << reply->body.message;
+  give(*service_, wire::query{"policy", ""}, client_peer, request_id{5});
+  EXPECT_EQ(post_.take<wire::reply>()->body.body, R"({"name":"rr"})");
+}
+
+TEST_F(ControllerService, SpeaksOnlyCommonVersions) {
+  wire::hello message;
+  message.oldest = 99;
+  message.newest = 100;
+  give(*service_, message, other_client, request_id{1});
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->body.code, errc::unsupported);
+  EXPECT_NE(reply->body.message.find("99"), std::string::npos);
+}
+
+TEST_F(ControllerService, AnswersEveryQuery) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  for (const char* kind : {"functions", "dags", "nodes", "calls", "policy", "status", "metrics"}) {
+    give(*service_, wire::query{kind, ""}, client_peer, request_id{6});
+    const auto reply = post_.take<wire::reply>();
+    ASSERT_TRUE(reply.has_value()) << kind;
+    EXPECT_EQ(reply->body.code, errc::ok) << kind << ": " << reply->body.message;
+    EXPECT_FALSE(reply->body.body.empty()) << kind;
+  }
+  give(*service_, wire::query{"everything", ""}, client_peer, request_id{6});
+  EXPECT_EQ(post_.take<wire::reply>()->body.code, errc::invalid_argument);
+}
+
+TEST_F(ControllerService, DescribesAnEndedCall) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(5);
+  wire::call_finished message;
+  message.call = call_id{5};
+  message.node = node;
+  message.outputs = {bytes_value()};
+  calls::stage_trace trace;
+  trace.node = node;
+  trace.executed = milliseconds{3};
+  message.outcome.trace = {trace};
+  give(*service_, message, node_peer);
+  give(*service_, wire::query{"calls", "5"}, client_peer, request_id{6});
+  const auto reply = post_.take<wire::reply>();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_NE(reply->body.body.find(R"("executed_ns":3000000)"), std::string::npos) << reply->body.body;
+  EXPECT_NE(reply->body.body.find(R"("node":"n1")"), std::string::npos) << reply->body.body;
+}
+
+TEST_F(ControllerService, StopsWhenAClientAsks) {
+  join();
+  give(*service_, wire::shutdown{}, client_peer, request_id{6});
+  EXPECT_TRUE(stopped_);
+  EXPECT_TRUE(post_.take<wire::node_leave>().has_value());
+}
+
+} // namespace
+} // namespace squall::controller
