@@ -1,10 +1,8 @@
 // What a cluster of four processes costs when nothing is to be done: CPU time of all its processes, model hosts and launcher among them, in percent of one
 // core. The reference is one core, so the ratio is a share of it.
-#include "bench/running_cluster.hpp"
-#include "bench/support.hpp"
-
+#include "bench/calls/caller.hpp"
+#include "bench/calls/no_ops.hpp"
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -27,6 +25,8 @@ double cpu_ns(const std::vector<pid_t>& processes) {
       total += ns;
     }
   }
+  if (total == 0)
+    fail({errc::unsupported, "this kernel does not count the CPU time of threads in /proc/PID/task/TID/schedstat", {}});
   return total;
 }
 
@@ -35,7 +35,13 @@ double cpu_ns(const std::vector<pid_t>& processes) {
 int main(int argc, char** argv) {
   const settings s = parse(argc, argv);
   const running_cluster cluster{2, "fifo"};
-  // Model hosts warm up, and logs are written, before it is quiet.
+  fnv1a work;
+  {
+    const auto client = connect_with_no_ops(cluster);
+    check_no_op(*client, work);
+    (void)or_fail(caller{*client, "sleep"}.run(20, 4)); // so that every model host runs
+  }
+  // Logs are written, and threads go to sleep.
   std::this_thread::sleep_for(std::chrono::seconds{s.size(5, 1)});
 
   const auto processes = cluster.processes();
@@ -46,7 +52,6 @@ int main(int argc, char** argv) {
     std::this_thread::sleep_for(std::chrono::seconds{s.size(10, 1)});
     percents.push_back(100 * (cpu_ns(processes) - before) / (static_cast<double>(now_ns()) - began_ns));
   }
-  fnv1a work;
   work.add(processes.size());
   report(s, "idle", {median(percents), 100}, "% of a core", work);
 }

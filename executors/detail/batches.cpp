@@ -73,8 +73,6 @@ void node_role::carry_out(const calls::queueing::run& command) {
   running_.emplace(command.id, std::move(batch));
   if (!worker_ || !worker_ready_)
     return fail_batch(command.id, {errc::unavailable, "the model host is not running", {}});
-  if (auto* const variant = catalogue_.variant(command.variant))
-    send_to_worker_once(*variant);
   if (const auto sent = worker_->run(request); !sent.ok())
     fail_batch(command.id, sent.error());
 }

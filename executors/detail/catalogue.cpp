@@ -22,9 +22,8 @@ std::unique_ptr<node_variant> make_variant(std::shared_ptr<const registered_func
     return v; // the load says so
   if (auto resources = builtins::resources_of(*builtin, spec.parameters); resources.ok())
     v->resources = std::move(*resources);
-  v->needs_load = !v->resources.empty();
   const bool stateless = v->function->spec.state.empty();
-  if (!builtin->light || builtin->foreign_bytes || v->needs_load || !stateless)
+  if (!builtin->light || builtin->foreign_bytes || !v->resources.empty() || !stateless)
     return v;
   if (auto made = builtins::make_instance(*builtin, spec.parameters, {}); made.ok())
     v->light = std::move(*made);
@@ -118,11 +117,6 @@ std::vector<variant_id> catalogue::take_unused() {
     return true;
   });
   return unused;
-}
-
-void catalogue::worker_restarted() {
-  for (auto& [id, v] : variants_)
-    v->sent_to_worker = false;
 }
 
 } // namespace squall::executors

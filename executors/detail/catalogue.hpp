@@ -17,9 +17,7 @@ struct node_variant {
   std::shared_ptr<const functions::registered_function> function;
   std::size_t index = 0;                                    ///< in the function's variants
   std::vector<functions::builtins::resource_key> resources; ///< to be fetched before a load
-  bool needs_load = true;                                   ///< has a model or resources
   std::unique_ptr<functions::builtins::instance> light; ///< set: small runs happen right here, in the node's own thread
-  bool sent_to_worker = false; ///< of those that need no load: the worker that runs now knows it
 
   [[nodiscard]] const functions::variant_spec& spec() const { return function->spec.variants[index]; }
 };
@@ -44,8 +42,6 @@ public:
 
   /// Variants of forgotten functions that nothing uses any more; they are unknown from now on.
   [[nodiscard]] std::vector<variant_id> take_unused();
-  /// A new worker knows none of the variants.
-  void worker_restarted();
 
 private:
   std::map<function_id, std::shared_ptr<const functions::registered_function>> functions_;

@@ -74,19 +74,6 @@ void node_role::carry_out(const calls::queueing::evict& command) {
   report_residency(command.variant, false, 0, duration{0}, nullptr);
 }
 
-/// A builtin without files is resident everywhere; the worker only has to be told what it is.
-void node_role::send_to_worker_once(node_variant& variant) {
-  if (variant.needs_load || variant.sent_to_worker)
-    return;
-  variant.sent_to_worker = true;
-  wire::worker::load request;
-  request.variant = variant.id;
-  request.spec = variant.spec();
-  request.inputs = variant.function->spec.inputs;
-  request.outputs = variant.function->spec.outputs;
-  (void)worker_->load(request); // a failure shows in the run that follows
-}
-
 void node_role::report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
                                  const error* why) {
   if (!membership_.joined())

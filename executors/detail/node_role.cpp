@@ -213,7 +213,6 @@ void node_role::on_ready(const wire::worker::ready& message) {
     log_.warn("node", "the worker's runtime cannot be used",
               {{"runtime", message.runtime}, {"error", message.message}});
   blocks_.set_worker_arena(message.arena);
-  catalogue_.worker_restarted();
   worker_ready_ = true;
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
     feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});

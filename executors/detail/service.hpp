@@ -222,7 +222,6 @@ private:
                     const result<std::string>& path);
   void send_load(variant_id variant, const loading& l);
   void load_failed(variant_id variant, const error& why);
-  void send_to_worker_once(node_variant& variant);
   void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
                         const error* why);
 
