@@ -17,16 +17,18 @@ int run(const std::string& spec, const std::string& dag, const std::vector<std::
   std::latch done{static_cast<std::ptrdiff_t>(files.size())};
   std::mutex output;
   for (const std::string& file : files) {
-    cluster->call_async(dag, {{"file", value_or_exit(client::file_value(file))}}, {}, [&](const client::call_result& ended) {
-      {
-        const std::lock_guard lock{output};
-        const auto* label = ended.find("label");
-        const auto text = label ? functions::first_text(*label) : result<std::string_view>{errc::not_found, ended.outcome.message};
-        const std::string shown{text.ok() ? *text : std::string_view{text.error().message}};
-        std::printf("%s: %s\n", file.c_str(), shown.c_str());
-      }
-      done.count_down();
-    });
+    cluster->call_async(dag, {{"file", value_or_exit(client::file_value(file))}}, {},
+                        [&](const client::call_result& ended) {
+                          {
+                            const std::lock_guard lock{output};
+                            const auto* label = ended.find("label");
+                            const auto text = label ? functions::first_text(*label)
+                                                    : result<std::string_view>{errc::not_found, ended.outcome.message};
+                            const std::string shown{text.ok() ? *text : std::string_view{text.error().message}};
+                            std::printf("%s: %s\n", file.c_str(), shown.c_str());
+                          }
+                          done.count_down();
+                        });
   }
   done.wait();
   return 0;

@@ -27,8 +27,8 @@ int run(const std::string& spec, const std::string& dag, const std::vector<std::
     }
     const auto skipped = std::ranges::count_if(ended.outcome.trace, &calls::stage_trace::skipped);
     const auto text = value_or_exit(functions::first_text(*ended.find("text")));
-    std::printf("%s: %.*s  (%.1f ms, %td stages skipped)\n", pictures[i].c_str(), static_cast<int>(text.size()), text.data(),
-                static_cast<double>(ended.outcome.elapsed.count()) / 1e6, skipped);
+    std::printf("%s: %.*s  (%.1f ms, %td stages skipped)\n", pictures[i].c_str(), static_cast<int>(text.size()),
+                text.data(), static_cast<double>(ended.outcome.elapsed.count()) / 1e6, skipped);
   }
   return failures == 0 ? 0 : 1;
 }

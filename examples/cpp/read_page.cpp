@@ -24,8 +24,8 @@ int run(const std::string& spec, const std::string& dag, const std::string& pict
   const auto text = value_or_exit(functions::first_text(*ended.find("text")));
   std::printf("%.*s\n", static_cast<int>(text.size()), text.data());
   const auto* lines = ended.find("lines")->as_list();
-  std::fprintf(stderr, "%zu lines in %.1f ms; call %s\n", lines ? lines->size() : 0, static_cast<double>(ended.outcome.elapsed.count()) / 1e6,
-               to_string(ended.id).c_str());
+  std::fprintf(stderr, "%zu lines in %.1f ms; call %s\n", lines ? lines->size() : 0,
+               static_cast<double>(ended.outcome.elapsed.count()) / 1e6, to_string(ended.id).c_str());
   return 0;
 }
 

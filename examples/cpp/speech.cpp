@@ -5,13 +5,14 @@
 #include <random>
 #include <vector>
 
-/// Tells where somebody speaks in a recording (raw 32-bit floats, 16 kHz): a sequence of calls whose state stays in the cluster.
+/// Tells where somebody speaks in a recording (raw 32-bit floats, 16 kHz): a sequence of calls whose state stays in the
+/// cluster.
 namespace squall::examples {
 
 namespace {
 
-constexpr std::size_t step = 512;    ///< samples of one call
-constexpr std::size_t context = 64;  ///< samples before them that the model wants to see again
+constexpr std::size_t step = 512;   ///< samples of one call
+constexpr std::size_t context = 64; ///< samples before them that the model wants to see again
 
 /// The samples of one call, with those just before them.
 functions::value chunk_at(std::span<const float> samples, std::size_t begin) {
@@ -36,7 +37,8 @@ int run(const std::string& spec, const std::string& dag, const std::string& reco
     // One after the other: each needs the state that the one before left.
     const auto ended = cluster->call(dag, {{"chunk", chunk_at(samples, begin)}}, options).get();
     value_or_exit(ended.status());
-    std::printf("%.3f s: %.3f\n", static_cast<double>(begin) / 16000, value_or_exit(functions::first_number(*ended.find("speech"))));
+    std::printf("%.3f s: %.3f\n", static_cast<double>(begin) / 16000,
+                value_or_exit(functions::first_number(*ended.find("speech"))));
   }
   return 0;
 }

@@ -7,7 +7,8 @@
 
 namespace squall::examples {
 
-/// The cluster that $SQUALL_CLUSTER names, else the one on this host; ends the program with a message when there is none.
+/// The cluster that $SQUALL_CLUSTER names, else the one on this host; ends the program with a message when there is
+/// none.
 [[nodiscard]] std::unique_ptr<client::cluster> connect_or_exit();
 
 /// Registers everything in a spec file; ends the program with a message when that fails.

@@ -9,7 +9,8 @@ namespace squall::examples {
 
 namespace {
 
-functions::function_spec builtin(const std::string& name, const std::string& target, std::map<std::string, std::string> parameters) {
+functions::function_spec builtin(const std::string& name, const std::string& target,
+                                 std::map<std::string, std::string> parameters) {
   functions::function_spec spec;
   spec.name = name;
   functions::variant_spec variant;
@@ -20,7 +21,8 @@ functions::function_spec builtin(const std::string& name, const std::string& tar
   return spec;
 }
 
-functions::stage_spec stage(const std::string& name, const std::string& function, const std::string& input, functions::binding source) {
+functions::stage_spec stage(const std::string& name, const std::string& function, const std::string& input,
+                            functions::binding source) {
   functions::stage_spec spec;
   spec.name = name;
   spec.function = function;
@@ -46,7 +48,8 @@ functions::dag_spec thumbnail_dag() {
 
 int run(const std::string& picture, const std::string& out) {
   const auto cluster = connect_or_exit();
-  for (const auto& function : {builtin("example-decode", "decode-image", {}), builtin("example-shrink", "resize", {{"width", "64"}, {"height", "64"}}),
+  for (const auto& function : {builtin("example-decode", "decode-image", {}),
+                               builtin("example-shrink", "resize", {{"width", "64"}, {"height", "64"}}),
                                builtin("example-encode", "encode-image", {{"format", "png"}})})
     value_or_exit(cluster->register_function(function));
   value_or_exit(cluster->register_dag(thumbnail_dag()));
@@ -55,7 +58,8 @@ int run(const std::string& picture, const std::string& out) {
   value_or_exit(ended.status());
   const auto png = value_or_exit(functions::first_text(*ended.find("file")));
   std::ofstream{out, std::ios::binary} << png;
-  std::printf("%s: %zu bytes, in %.1f ms\n", out.c_str(), png.size(), static_cast<double>(ended.outcome.elapsed.count()) / 1e6);
+  std::printf("%s: %zu bytes, in %.1f ms\n", out.c_str(), png.size(),
+              static_cast<double>(ended.outcome.elapsed.count()) / 1e6);
   return 0;
 }
 

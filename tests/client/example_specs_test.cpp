@@ -2,6 +2,8 @@
 #include "functions/builtin/builtin.hpp"
 #include "functions/dag.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -10,9 +12,8 @@
 #include <map>
 #include <regex>
 
-#include <gtest/gtest.h>
-
-/// Every spec file of examples/ is read, completed and compiled, as a cluster would; only the models' content is not needed for that.
+/// Every spec file of examples/ is read, completed and compiled, as a cluster would; only the models' content is not
+/// needed for that.
 namespace squall::client {
 namespace {
 
