@@ -14,10 +14,12 @@ struct apply_options {
   std::function<void(const upload&, std::uint64_t done_bytes)> progress;
 };
 
-/// Puts the files of a document into the store (those that are there already are not sent again) and registers its spec.
+/// Puts the files of a document into the store (those that are there already are not sent again) and registers its
+/// spec.
 [[nodiscard]] result<> apply(cluster& to, const spec_document& document, const apply_options& options = {});
 
 /// All documents: functions before DAGs, as a DAG needs its functions; else in their order. Ends at the first error.
-[[nodiscard]] result<> apply(cluster& to, const std::vector<spec_document>& documents, const apply_options& options = {});
+[[nodiscard]] result<> apply(cluster& to, const std::vector<spec_document>& documents,
+                             const apply_options& options = {});
 
 } // namespace squall::client

@@ -18,7 +18,8 @@ class call_state;
 class engine;
 } // namespace detail
 
-/// How a call ended. Large outputs lie in shared memory of the cluster; it is given back when the last copy of them is dropped.
+/// How a call ended. Large outputs lie in shared memory of the cluster; it is given back when the last copy of them is
+/// dropped.
 struct call_result {
   call_id id;
   calls::outcome outcome; ///< the code, and the trace as far as it is known
@@ -36,15 +37,16 @@ class call_handle {
 public:
   [[nodiscard]] call_id id() const;
 
-  /// Waits for the end, which comes (see cluster::call). Not from within a callback: the thread that would bring the end is the one that waits.
+  /// Waits for the end, which comes (see cluster::call). Not from within a callback: the thread that would bring the
+  /// end is the one that waits.
   [[nodiscard]] const call_result& get() const&;
   [[nodiscard]] call_result get() &&;
 
   /// Whether the call ended within this time.
   [[nodiscard]] bool wait_for(duration patience) const;
 
-  /// Calls back once, when the call ends: from the client's thread, or from this one if it has ended already. Must be short and not wait.
-  /// A second callback replaces the first if that was not called yet.
+  /// Calls back once, when the call ends: from the client's thread, or from this one if it has ended already. Must be
+  /// short and not wait. A second callback replaces the first if that was not called yet.
   void on_done(std::function<void(const call_result&)> callback) const;
 
   /// Asks the cluster to end it; it ends as cancelled, or with its result if that was faster.

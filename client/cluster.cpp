@@ -40,7 +40,9 @@ call_id call_handle::id() const { return state_->id; }
 const call_result& call_handle::get() const& { return state_->wait(); }
 call_result call_handle::get() && { return state_->wait(); }
 bool call_handle::wait_for(duration patience) const { return state_->wait_for(patience); }
-void call_handle::on_done(std::function<void(const call_result&)> callback) const { state_->on_done(std::move(callback)); }
+void call_handle::on_done(std::function<void(const call_result&)> callback) const {
+  state_->on_done(std::move(callback));
+}
 void call_handle::cancel() const {
   if (const auto engine = engine_.lock())
     engine->cancel(state_->id);
@@ -70,7 +72,8 @@ result<> cluster::remove_dag(std::string_view name, std::uint32_t version) {
   return outcome_of(engine_->ask(wire::remove{"dag", std::string{name}, version}));
 }
 
-call_handle cluster::call(std::string_view name, std::vector<functions::named_value> inputs, const calls::call_options& options) {
+call_handle cluster::call(std::string_view name, std::vector<functions::named_value> inputs,
+                          const calls::call_options& options) {
   auto state = std::make_shared<detail::call_state>();
   engine_->call(state, name, std::move(inputs), options);
   return {std::move(state), engine_};
@@ -91,7 +94,9 @@ result<std::string> cluster::query(std::string_view kind, std::string_view name)
   return body_of(engine_->ask(wire::query{std::string{kind}, std::string{name}}));
 }
 
-result<> cluster::set_policy(std::string_view name) { return outcome_of(engine_->ask(wire::set_policy{std::string{name}})); }
+result<> cluster::set_policy(std::string_view name) {
+  return outcome_of(engine_->ask(wire::set_policy{std::string{name}}));
+}
 
 result<> cluster::shutdown() { return outcome_of(engine_->ask(wire::shutdown{})); }
 

@@ -25,12 +25,12 @@ struct keys {
 };
 
 struct options {
-  std::string endpoint;      ///< of the controller, for example "tcp://127.0.0.1:7400"
+  std::string endpoint; ///< of the controller, for example "tcp://127.0.0.1:7400"
   client::keys keys;
   duration timeout = std::chrono::seconds{10}; ///< of connect() and of every request but calls
   std::size_t max_outstanding = 10'000;        ///< calls; the next one fails as overloaded
-  std::size_t arena_bytes = 0;                 ///< shared memory for large inputs; 0 = the default of docs/data-plane.md
-  std::string software = "squall client";      ///< for the server's log
+  std::size_t arena_bytes = 0;            ///< shared memory for large inputs; 0 = the default of docs/data-plane.md
+  std::string software = "squall client"; ///< for the server's log
 };
 
 struct cluster_info {
@@ -42,15 +42,16 @@ struct cluster_info {
   duration default_deadline{0};
 };
 
-/// A connection to a cluster. Thread-safe: one thread of its own owns the sockets, all others hand their messages to it.
+/// A connection to a cluster. Thread-safe: one thread of its own owns the sockets, all others hand their messages to
+/// it.
 ///
-/// The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out to have restarted, everything
-/// outstanding ends as unavailable (whether a call ran is then unknown), and the client connects again by itself; until then new calls fail at once as
-/// unavailable.
+/// The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out
+/// to have restarted, everything outstanding ends as unavailable (whether a call ran is then unknown), and the client
+/// connects again by itself; until then new calls fail at once as unavailable.
 class cluster {
 public:
-  /// Waits until the server has answered. Errors: invalid_argument (no endpoint, a bad key), unavailable (no answer within the timeout),
-  /// unsupported (no common version of the protocol), permission_denied.
+  /// Waits until the server has answered. Errors: invalid_argument (no endpoint, a bad key), unavailable (no answer
+  /// within the timeout), unsupported (no common version of the protocol), permission_denied.
   [[nodiscard]] static result<std::unique_ptr<cluster>> connect(const options& options);
 
   /// Outstanding calls end as cancelled. Must not run in a callback.
@@ -66,16 +67,16 @@ public:
   [[nodiscard]] result<> remove_function(std::string_view name, std::uint32_t version = 0);
   [[nodiscard]] result<> remove_dag(std::string_view name, std::uint32_t version = 0);
 
-  /// Calls a DAG, or a function as a DAG of one stage; "name" (the latest version) or "name@2". Never waits; every failure is in the outcome. Ends at
-  /// the latest 2 s after its deadline (or the cluster's default deadline), whatever becomes of the cluster. Inputs of 64 KiB and more are copied into shared
-  /// memory if the server is on this host.
+  /// Calls a DAG, or a function as a DAG of one stage; "name" (the latest version) or "name@2". Never waits; every
+  /// failure is in the outcome. Ends at the latest 2 s after its deadline (or the cluster's default deadline), whatever
+  /// becomes of the cluster. Inputs of 64 KiB and more are copied into shared memory if the server is on this host.
   [[nodiscard]] call_handle call(std::string_view name, std::vector<functions::named_value> inputs,
                                  const calls::call_options& options = {});
 
-  /// The same without a handle, for those that want every microsecond. `done` is called once, from the client's thread (or from this one when the call is
-  /// refused at once); it must be short and not wait.
-  call_id call_async(std::string_view name, std::vector<functions::named_value> inputs, const calls::call_options& options,
-                     std::function<void(call_result)> done);
+  /// The same without a handle, for those that want every microsecond. `done` is called once, from the client's thread
+  /// (or from this one when the call is refused at once); it must be short and not wait.
+  call_id call_async(std::string_view name, std::vector<functions::named_value> inputs,
+                     const calls::call_options& options, std::function<void(call_result)> done);
 
   /// Asks for the end of a call; see call_handle::cancel().
   void cancel(call_id call);

@@ -3,6 +3,8 @@
 #include "calls/json.hpp"
 #include "client/nearest.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -11,7 +13,6 @@
 #include <fstream>
 #include <iterator>
 
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,10 +42,15 @@ std::string text_of(const calls::json_node& object, std::string_view key) {
 error no_cluster(std::string_view name) {
   const auto names = known_clusters();
   if (names.empty())
-    return {errc::not_found, "no cluster of yours runs on this host; start one with `squall up`, or name an endpoint with --cluster tcp://...", {}};
+    return {errc::not_found,
+            "no cluster of yours runs on this host; start one with `squall up`, or name an endpoint with --cluster "
+            "tcp://...",
+            {}};
   const std::vector<std::string_view> views{names.begin(), names.end()};
   if (name.empty())
-    return {errc::not_found, fmt::format("several clusters run here: {}; choose one with --cluster", fmt::join(views, ", ")), {}};
+    return {errc::not_found,
+            fmt::format("several clusters run here: {}; choose one with --cluster", fmt::join(views, ", ")),
+            {}};
   return {errc::not_found, unknown_name("cluster", name, views), {}};
 }
 
@@ -54,7 +60,9 @@ result<options> read_runtime_file(const std::string& name, const std::string& ke
   const auto pid = document.root().find("pid");
   const auto number = pid ? pid->as_uint64() : std::nullopt;
   if (number && ::kill(static_cast<pid_t>(*number), 0) != 0 && errno == ESRCH)
-    return {errc::not_found, fmt::format("cluster '{}' has died (its process {} is gone); start it again with `squall up`", name, *number)};
+    return {
+        errc::not_found,
+        fmt::format("cluster '{}' has died (its process {} is gone); start it again with `squall up`", name, *number)};
   options found;
   found.endpoint = text_of(document.root(), "endpoint");
   const std::string folder = keys.empty() ? text_of(document.root(), "keys") : keys;
@@ -68,7 +76,8 @@ result<options> read_runtime_file(const std::string& name, const std::string& ke
 result<std::string> read_key(const fs::path& path, bool secret) {
   struct stat info {};
   if (secret && ::stat(path.c_str(), &info) == 0 && (info.st_mode & 077) != 0)
-    return {errc::permission_denied, fmt::format("others may read {}; run: chmod 600 {}", path.string(), path.string())};
+    return {errc::permission_denied,
+            fmt::format("others may read {}; run: chmod 600 {}", path.string(), path.string())};
   SQUALL_ASSIGN(text, read_text(path));
   text.erase(std::min(text.find_first_of(" \r\n\t"), text.size()));
   return text;

@@ -2,11 +2,11 @@
 
 #include "client/detail/engine.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <deque>
-
-#include <fmt/format.h>
 
 namespace squall::client {
 
@@ -38,7 +38,8 @@ std::uint64_t pieces_of(std::uint64_t total_bytes) {
   return std::max<std::uint64_t>(1, (total_bytes + wire::max_piece_bytes - 1) / wire::max_piece_bytes);
 }
 
-/// A few requests at once, whose answers are taken in order. Those left over when an error ends the work end by themselves.
+/// A few requests at once, whose answers are taken in order. Those left over when an error ends the work end by
+/// themselves.
 template <class Begin, class Use>
 result<> pipelined(std::uint64_t first, std::uint64_t count, const Begin& begin, const Use& use) {
   std::deque<std::shared_ptr<pending_request>> in_flight;
@@ -56,7 +57,8 @@ result<> pipelined(std::uint64_t first, std::uint64_t count, const Begin& begin,
 /// Reads the pieces of one version of a value.
 class value_reader {
 public:
-  value_reader(engine& engine, std::string_view key, const kv_progress& progress) : engine_(engine), key_(key), progress_(progress) {}
+  value_reader(engine& engine, std::string_view key, const kv_progress& progress)
+      : engine_(engine), key_(key), progress_(progress) {}
 
   /// Fails as data_loss when the value is replaced meanwhile.
   result<shared_bytes> read() {
@@ -82,7 +84,8 @@ private:
   result<> place(std::uint64_t piece, const wire::store_reply& reply) {
     SQUALL_ASSIGN(entry, only_entry(reply));
     if (entry.version != version_)
-      return {errc::data_loss, fmt::format("'{}' was replaced while it was read; read it again when its writer is done", key_)};
+      return {errc::data_loss,
+              fmt::format("'{}' was replaced while it was read; read it again when its writer is done", key_)};
     const std::uint64_t offset = piece * wire::max_piece_bytes;
     const auto* tensor = reply.piece.as_tensor();
     const std::size_t size = tensor ? tensor->data.size() : 0;
@@ -107,19 +110,23 @@ private:
 result<> kv::put(std::string_view key, const shared_bytes& value, const kv_put_options& options) {
   const std::uint64_t total = value.size();
   if (total > wire::max_value_bytes)
-    return {errc::too_large, fmt::format("the value of '{}' has {} bytes; the limit is {}", key, total, wire::max_value_bytes)};
+    return {errc::too_large,
+            fmt::format("the value of '{}' has {} bytes; the limit is {}", key, total, wire::max_value_bytes)};
   wire::store_put request;
   request.key = key;
   request.total_bytes = total;
   request.durable = options.durable;
   request.upload = total > wire::max_piece_bytes ? engine_.fresh_id() : 0;
-  const auto size_of = [&](std::uint64_t offset) { return std::min<std::uint64_t>(wire::max_piece_bytes, total - offset); };
+  const auto size_of = [&](std::uint64_t offset) {
+    return std::min<std::uint64_t>(wire::max_piece_bytes, total - offset);
+  };
   return pipelined(
       0, pieces_of(total),
       [&](std::uint64_t piece) {
         request.offset = piece * wire::max_piece_bytes;
         const std::uint64_t size = size_of(request.offset);
-        request.piece = {functions::tensor{functions::datatype::uint8, {static_cast<std::int64_t>(size)}, value.slice(request.offset, size)}};
+        request.piece = {functions::tensor{
+            functions::datatype::uint8, {static_cast<std::int64_t>(size)}, value.slice(request.offset, size)}};
         return engine_.begin(request);
       },
       [&](std::uint64_t piece, pending_request& pending) -> result<> {

@@ -30,18 +30,20 @@ struct kv_put_options {
   kv_progress progress;
 };
 
-/// The cluster's store. Calls wait for the answer, at most the client's timeout for each piece. Values of more than 1 MiB travel in pieces, and
-/// become visible as a whole. Thread-safe; valid as long as the cluster.
+/// The cluster's store. Calls wait for the answer, at most the client's timeout for each piece. Values of more than 1
+/// MiB travel in pieces, and become visible as a whole. Thread-safe; valid as long as the cluster.
 class kv {
 public:
   [[nodiscard]] result<> put(std::string_view key, const shared_bytes& value, const kv_put_options& options = {});
-  /// not_found when there is none; data_loss when it was replaced so often while it was read that no whole version came.
+  /// not_found when there is none; data_loss when it was replaced so often while it was read that no whole version
+  /// came.
   [[nodiscard]] result<shared_bytes> get(std::string_view key, const kv_progress& progress = {});
   /// What is known without reading the value.
   [[nodiscard]] result<kv_entry> stat(std::string_view key);
   [[nodiscard]] result<> erase(std::string_view key);
   /// Keys with the prefix, ascending, after `after`, at most `limit` (0: all).
-  [[nodiscard]] result<std::vector<kv_entry>> list(std::string_view prefix, std::string_view after = {}, std::size_t limit = 0);
+  [[nodiscard]] result<std::vector<kv_entry>> list(std::string_view prefix, std::string_view after = {},
+                                                   std::size_t limit = 0);
 
 private:
   friend class cluster;

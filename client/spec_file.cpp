@@ -2,13 +2,13 @@
 
 #include "client/spec/readers.hpp"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include <array>
 #include <fstream>
 #include <limits>
 #include <memory>
-
-#include <fmt/format.h>
-#include <xxhash.h>
 
 namespace squall::client {
 
@@ -54,7 +54,8 @@ result<spec_document> read_document(const yaml_view& at, const std::filesystem::
   return out;
 }
 
-result<std::vector<spec_document>> read_documents(const std::vector<yaml_view>& views, const std::filesystem::path& folder) {
+result<std::vector<spec_document>> read_documents(const std::vector<yaml_view>& views,
+                                                  const std::filesystem::path& folder) {
   std::vector<spec_document> documents;
   for (const yaml_view& view : views) {
     SQUALL_ASSIGN(document, read_document(view, folder));
@@ -100,8 +101,8 @@ result<upload> make_upload(const std::filesystem::path& file) {
   if (in.bad())
     return {errc::not_found, fmt::format("{} cannot be read", file.string())};
   if (out.size_bytes > max_upload_bytes)
-    return {errc::too_large, fmt::format("{} has {} bytes, a value of the store may have {}", file.string(), out.size_bytes,
-                                         max_upload_bytes)};
+    return {errc::too_large, fmt::format("{} has {} bytes, a value of the store may have {}", file.string(),
+                                         out.size_bytes, max_upload_bytes)};
   const XXH128_hash_t digest = XXH3_128bits_digest(hash.get());
   out.key = fmt::format("models/{:016x}{:016x}-{}", digest.high64, digest.low64, file.filename().string());
   return out;

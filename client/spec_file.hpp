@@ -32,9 +32,9 @@ struct spec_document {
   [[nodiscard]] bool is_function() const { return spec.index() == 0; }
 };
 
-/// Reads every document of a file (YAML, or JSON). Files that specs mention are looked up relative to its folder, and read to name them.
-/// The first error ends the reading; it says file, line, column and key path. Names and limits are checked; whether the functions of a DAG exist
-/// and its edges fit is for the cluster to say.
+/// Reads every document of a file (YAML, or JSON). Files that specs mention are looked up relative to its folder, and
+/// read to name them. The first error ends the reading; it says file, line, column and key path. Names and limits are
+/// checked; whether the functions of a DAG exist and its edges fit is for the cluster to say.
 [[nodiscard]] result<std::vector<spec_document>> load_spec_file(const std::filesystem::path& path);
 
 /// The same of a text. `name` stands for the file in messages; `folder` is what relative paths start from.

@@ -3,14 +3,14 @@
 #include "client/nearest.hpp"
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
 #include <fstream>
-
-#include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 namespace squall::client {
 
@@ -94,7 +94,8 @@ private:
 /// The only function that meets yaml-cpp's exceptions.
 result<std::vector<yaml_node>> import_all(std::string_view text, std::string_view file) {
   if (text.size() > max_yaml_bytes)
-    return {errc::invalid_argument, fmt::format("{}: {} bytes, a file of specs may have {}", file, text.size(), max_yaml_bytes)};
+    return {errc::invalid_argument,
+            fmt::format("{}: {} bytes, a file of specs may have {}", file, text.size(), max_yaml_bytes)};
   if (text.find('\0') != std::string_view::npos)
     return {errc::invalid_argument, fmt::format("{}: not a text file", file)};
   try {
@@ -110,23 +111,23 @@ result<std::vector<yaml_node>> import_all(std::string_view text, std::string_vie
     return documents;
   } catch (const YAML::Exception& e) {
     const auto at = e.mark.is_null() ? YAML::Mark{} : e.mark;
-    return {errc::invalid_argument, fmt::format("{}: {}",
-                                                place(file, static_cast<std::uint32_t>(at.line) + 1,
-                                                      static_cast<std::uint32_t>(at.column) + 1),
-                                                e.msg)};
+    return {errc::invalid_argument,
+            fmt::format("{}: {}",
+                        place(file, static_cast<std::uint32_t>(at.line) + 1, static_cast<std::uint32_t>(at.column) + 1),
+                        e.msg)};
   }
 }
 
 std::string describe(const yaml_node& node) {
   switch (node.type) {
-  case yaml_node::kind::null:
-    return "nothing";
-  case yaml_node::kind::list:
-    return "a list";
-  case yaml_node::kind::mapping:
-    return "a mapping";
-  case yaml_node::kind::scalar:
-    break;
+    case yaml_node::kind::null:
+      return "nothing";
+    case yaml_node::kind::list:
+      return "a list";
+    case yaml_node::kind::mapping:
+      return "a mapping";
+    case yaml_node::kind::scalar:
+      break;
   }
   const std::string shown = node.text.size() > 60 ? node.text.substr(0, 60) + "..." : node.text;
   return node.quoted ? fmt::format("the text \"{}\"", shown) : fmt::format("'{}'", shown);

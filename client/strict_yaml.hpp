@@ -14,9 +14,9 @@
 
 /// YAML read strictly. JSON is read as the subset of YAML that it is.
 ///
-/// Every error says file, line, column and the path of keys: "dag.yaml:9:5: spec.stages[1].when: expected a mapping, not a list". Unknown and
-/// repeated keys are errors, and so are tags, keys that are not text, and nodes beyond the limits below (aliases are expanded, so that a file that
-/// multiplies itself through them is refused).
+/// Every error says file, line, column and the path of keys: "dag.yaml:9:5: spec.stages[1].when: expected a mapping,
+/// not a list". Unknown and repeated keys are errors, and so are tags, keys that are not text, and nodes beyond the
+/// limits below (aliases are expanded, so that a file that multiplies itself through them is refused).
 namespace squall::client {
 
 inline constexpr std::size_t max_yaml_bytes = 16u << 20;
@@ -28,8 +28,8 @@ inline constexpr std::size_t max_yaml_keys = 10'000; ///< of one mapping
 struct yaml_node {
   enum class kind : std::uint8_t { null, scalar, list, mapping };
   kind type = kind::null;
-  std::string text;    ///< of a scalar
-  bool quoted = false; ///< a scalar in quotes or a block: text, whatever it looks like
+  std::string text;       ///< of a scalar
+  bool quoted = false;    ///< a scalar in quotes or a block: text, whatever it looks like
   std::uint32_t line = 0; ///< from 1
   std::uint32_t column = 0;
   std::vector<std::string> keys;   ///< of a mapping, in the order of the file
@@ -41,7 +41,8 @@ class yaml_mapping;
 /// A node with the path that leads to it: what readers of specs work with. Cheap to copy; keeps its file alive.
 class yaml_view {
 public:
-  /// The documents of a text. `name` is the file's name in messages. Errors: invalid_argument (not YAML, or beyond a limit).
+  /// The documents of a text. `name` is the file's name in messages. Errors: invalid_argument (not YAML, or beyond a
+  /// limit).
   [[nodiscard]] static result<std::vector<yaml_view>> parse(std::string_view text, std::string_view name);
   /// The same of a file; not_found when it cannot be opened.
   [[nodiscard]] static result<std::vector<yaml_view>> load(const std::string& path);

@@ -1,12 +1,12 @@
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <optional>
 #include <span>
-
-#include <fmt/format.h>
 
 namespace squall::client {
 
@@ -17,8 +17,8 @@ struct unit_of {
   double factor;
 };
 
-constexpr std::array duration_units{unit_of{"ns", 1},   unit_of{"us", 1e3}, unit_of{"ms", 1e6},
-                                    unit_of{"s", 1e9},  unit_of{"m", 60e9}, unit_of{"h", 3600e9}};
+constexpr std::array duration_units{unit_of{"ns", 1},  unit_of{"us", 1e3}, unit_of{"ms", 1e6},
+                                    unit_of{"s", 1e9}, unit_of{"m", 60e9}, unit_of{"h", 3600e9}};
 constexpr std::array size_units{unit_of{"", 1},
                                 unit_of{"B", 1},
                                 unit_of{"KiB", 1024.0},
@@ -63,7 +63,8 @@ result<duration> parse_duration(std::string_view text) {
     return duration{0};
   const auto ns = scaled(text, duration_units);
   if (!ns)
-    return {errc::invalid_argument, fmt::format("expected a duration such as 250us, 40ms or 2s, not '{}'", text.substr(0, 40))};
+    return {errc::invalid_argument,
+            fmt::format("expected a duration such as 250us, 40ms or 2s, not '{}'", text.substr(0, 40))};
   if (*ns > longest_ns)
     return {errc::invalid_argument, fmt::format("a duration is at most 10 years, not {}", text.substr(0, 40))};
   return duration{std::llround(*ns)};
@@ -72,7 +73,8 @@ result<duration> parse_duration(std::string_view text) {
 result<std::uint64_t> parse_size(std::string_view text) {
   const auto bytes = scaled(text, size_units);
   if (!bytes || *bytes > largest_bytes)
-    return {errc::invalid_argument, fmt::format("expected a size such as 65536, 64KiB or 512MiB, not '{}'", text.substr(0, 40))};
+    return {errc::invalid_argument,
+            fmt::format("expected a size such as 65536, 64KiB or 512MiB, not '{}'", text.substr(0, 40))};
   return static_cast<std::uint64_t>(std::llround(*bytes));
 }
 

@@ -10,7 +10,8 @@
 /// Durations and sizes as people write them, in spec files and flags.
 namespace squall::client {
 
-/// "250us", "40ms", "1.5s", "2m", "1h"; units ns, us, ms, s, m, h. Not negative, at most 10 years. A bare "0" needs no unit.
+/// "250us", "40ms", "1.5s", "2m", "1h"; units ns, us, ms, s, m, h. Not negative, at most 10 years. A bare "0" needs no
+/// unit.
 [[nodiscard]] result<duration> parse_duration(std::string_view text);
 
 /// "4096", "64KiB", "512MiB", "1.5GiB"; units B, KiB, MiB, GiB, TiB and kB, MB, GB, TB.

@@ -4,12 +4,13 @@
 #include "client/units.hpp"
 #include "wire/arena.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <fstream>
 #include <optional>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sys/stat.h>
 
 namespace squall::client {
@@ -25,8 +26,8 @@ result<std::string> read_stream(std::istream& in, std::string_view name) {
   while (in.read(block.data(), static_cast<std::streamsize>(block.size())), in.gcount() > 0) {
     text.append(block.data(), static_cast<std::size_t>(in.gcount()));
     if (text.size() > wire::max_value_bytes)
-      return {errc::too_large, fmt::format("{} has more than {} bytes ({}), the limit of a value", name, wire::max_value_bytes,
-                                           format_size(wire::max_value_bytes))};
+      return {errc::too_large, fmt::format("{} has more than {} bytes ({}), the limit of a value", name,
+                                           wire::max_value_bytes, format_size(wire::max_value_bytes))};
   }
   if (in.bad())
     return {errc::not_found, fmt::format("cannot read {}", name)};
@@ -110,8 +111,9 @@ std::optional<functions::shape> shape_for(const functions::port& port, const fla
 result<functions::value> tensor_of(const functions::port& port, const flat_array& given) {
   const auto shape = given.ragged ? std::nullopt : shape_for(port, given);
   if (!shape)
-    return {errc::invalid_argument, fmt::format("expected {}, got {} elements of shape {}{}", describe(port), given.elements.size(),
-                                                functions::to_string(given.shape), given.ragged ? " that is not rectangular" : "")};
+    return {errc::invalid_argument,
+            fmt::format("expected {}, got {} elements of shape {}{}", describe(port), given.elements.size(),
+                        functions::to_string(given.shape), given.ragged ? " that is not rectangular" : "")};
   calls::json_writer json;
   json.begin_object();
   json("datatype", port.type);
@@ -135,7 +137,8 @@ result<functions::value> value_of_json(const functions::port& port, const json_n
   if (node.type() == json_node::kind::object)
     return {errc::invalid_argument, "an object must be {\"datatype\": ..., \"shape\": [...], \"data\": [...]}"};
   // An array for a list port is one element of the list, unless it holds whole values.
-  const bool whole_list = port.list && node.type() == json_node::kind::array && node.size() > 0 && node.element(0).find("datatype");
+  const bool whole_list =
+      port.list && node.type() == json_node::kind::array && node.size() > 0 && node.element(0).find("datatype");
   if (whole_list)
     return calls::from_json<functions::value>(text);
   flat_array given;
@@ -151,9 +154,9 @@ result<shared_bytes> read_file(const std::string& path) {
     return {errc::not_found, fmt::format("no file {}", path)};
   // Before reading it: a large one costs time, and its size says it all.
   if (S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) > wire::max_value_bytes)
-    return {errc::too_large, fmt::format("{} has {} bytes ({}); the limit of a value is {} bytes ({})", path, info.st_size,
-                                         format_size(static_cast<std::uint64_t>(info.st_size)), wire::max_value_bytes,
-                                         format_size(wire::max_value_bytes))};
+    return {errc::too_large, fmt::format("{} has {} bytes ({}); the limit of a value is {} bytes ({})", path,
+                                         info.st_size, format_size(static_cast<std::uint64_t>(info.st_size)),
+                                         wire::max_value_bytes, format_size(wire::max_value_bytes))};
   std::ifstream in{path, std::ios::binary};
   if (!in)
     return {errc::not_found, fmt::format("cannot open {}", path)};
@@ -184,7 +187,8 @@ result<functions::value> value_of_text(const functions::port& port, std::string_
   if (!document.ok() && port.type == datatype::bytes)
     return functions::scalar_value(text);
   if (!document.ok())
-    return {errc::invalid_argument, fmt::format("expected {}, not '{}' (@FILE reads a file)", describe(port), text.substr(0, 60))};
+    return {errc::invalid_argument,
+            fmt::format("expected {}, not '{}' (@FILE reads a file)", describe(port), text.substr(0, 60))};
   return value_of_json(port, document->root(), text);
 }
 
@@ -206,8 +210,9 @@ std::string summary(const functions::value& value, std::size_t width) {
     const std::size_t size = functions::element_size(tensor.type);
     const std::size_t count = tensor.type == datatype::bytes ? elements.size() : tensor.data.size() / size;
     for (std::size_t i = 0; i < count && text.size() < width; ++i)
-      text += (i == 0 ? " " : ", ") + (tensor.type == datatype::bytes ? std::string{elements[i]}
-                                                                      : fmt::format("{:.6g}", functions::number_at(tensor, i).value()));
+      text += (i == 0 ? " " : ", ") + (tensor.type == datatype::bytes
+                                           ? std::string{elements[i]}
+                                           : fmt::format("{:.6g}", functions::number_at(tensor, i).value()));
   }
   return text.size() > width ? text.substr(0, width - 3) + "..." : text;
 }

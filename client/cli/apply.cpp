@@ -29,7 +29,8 @@ result<> apply_files(session& session, const apply_flags& flags) {
   apply_options options;
   options.replace = flags.replace;
   options.progress = [&](const upload& file, std::uint64_t done) {
-    session.progress(fmt::format("sending {}: {} of {}", file.file.filename().string(), format_size(done), format_size(file.size_bytes)));
+    session.progress(fmt::format("sending {}: {} of {}", file.file.filename().string(), format_size(done),
+                                 format_size(file.size_bytes)));
   };
   // Functions before the DAGs that use them.
   for (const bool functions : {true, false}) {
@@ -40,7 +41,8 @@ result<> apply_files(session& session, const apply_flags& flags) {
       if (connection)
         SQUALL_TRY(apply(*connection, document, options));
       session.progress_done();
-      session.print(fmt::format("{} {} {}\n", functions ? "function" : "dag", document.name(), connection ? "applied" : "is well formed"));
+      session.print(fmt::format("{} {} {}\n", functions ? "function" : "dag", document.name(),
+                                connection ? "applied" : "is well formed"));
     }
   }
   return {};
@@ -52,7 +54,8 @@ void add_apply_verb(CLI::App& app, const shared_session& session) {
   const auto flags = std::make_shared<apply_flags>();
   auto* verb = app.add_subcommand("apply", "register the functions and DAGs of spec files");
   verb->add_option("-f,--file", flags->files, "a spec file; may be repeated")->required()->envname("SQUALL_FILE");
-  verb->add_flag("--replace", flags->replace, "replace what exists under the same name and version")->envname("SQUALL_REPLACE");
+  verb->add_flag("--replace", flags->replace, "replace what exists under the same name and version")
+      ->envname("SQUALL_REPLACE");
   verb->add_flag("--dry-run", flags->dry_run, "only read the files")->envname("SQUALL_DRY_RUN");
   verb->callback(session->run([session, flags] { return apply_files(*session, *flags); }));
 }

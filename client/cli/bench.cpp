@@ -4,11 +4,11 @@
 #include "client/cli/render.hpp"
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <numeric>
-
-#include <fmt/format.h>
 
 namespace squall::client::cli {
 
@@ -39,7 +39,8 @@ result<load_plan> plan_of(const bench_flags& flags) {
   plan.target = flags.target;
   plan.arrivals = static_cast<arrivals>(std::ranges::find(arrival_names, flags.arrivals) - arrival_names.begin());
   if (flags.rate <= 0 || flags.rate > 1e7)
-    return {errc::invalid_argument, fmt::format("--rate {}: expected calls a second, from above 0 to 10000000", flags.rate)};
+    return {errc::invalid_argument,
+            fmt::format("--rate {}: expected calls a second, from above 0 to 10000000", flags.rate)};
   if (flags.concurrency == 0)
     return {errc::invalid_argument, "--concurrency 0: expected how many calls are on their way at once, at least 1"};
   SQUALL_ASSIGN(duration, seconds_or_duration(flags.duration));
@@ -116,10 +117,12 @@ result<> bench(session& session, cluster& to, const bench_flags& flags) {
   SQUALL_ASSIGN(inputs, read_inputs(ports, flags.inputs, session.context().in));
   plan.inputs = std::move(inputs);
   const load_report report = run_load(to, plan, [&](const load_report& so_far) {
-    session.progress(fmt::format("{} calls ended, {} kinds of errors", so_far.latencies_ns.size(), so_far.errors.size()));
+    session.progress(
+        fmt::format("{} calls ended, {} kinds of errors", so_far.latencies_ns.size(), so_far.errors.size()));
   });
   session.progress_done();
-  SQUALL_ASSIGN(text, rendered(format == output_format::table ? output_format::json : format, report_json(plan, flags, report), yaml_of));
+  SQUALL_ASSIGN(text, rendered(format == output_format::table ? output_format::json : format,
+                               report_json(plan, flags, report), yaml_of));
   session.print(format == output_format::table ? report_text(report) : text);
   if (report.latencies_ns.empty() && !report.errors.empty())
     return {errc::failed, "no call succeeded: " + report.examples.begin()->second};
@@ -132,8 +135,10 @@ void add_bench_verb(CLI::App& app, const shared_session& session) {
   const auto flags = std::make_shared<bench_flags>();
   auto* verb = app.add_subcommand("bench", "put load on a DAG or a function and measure it");
   verb->add_option("name", flags->target, "its name, or name@version")->required();
-  verb->add_option("-i,--input", flags->inputs, "as of `squall call`; every call gets the same")->allow_extra_args(false);
-  add_option(verb, "--arrivals", flags->arrivals, "ARRIVALS", "poisson, constant, or closed (the next call when one ends)")
+  verb->add_option("-i,--input", flags->inputs, "as of `squall call`; every call gets the same")
+      ->allow_extra_args(false);
+  add_option(verb, "--arrivals", flags->arrivals, "ARRIVALS",
+             "poisson, constant, or closed (the next call when one ends)")
       ->check(is_one_of("kind", {arrival_names.begin(), arrival_names.end()}));
   add_option(verb, "--rate", flags->rate, "RATE", "calls a second; of poisson and constant");
   add_option(verb, "--concurrency", flags->concurrency, "CONCURRENCY", "calls at once; of closed");

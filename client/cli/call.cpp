@@ -33,8 +33,8 @@ result<calls::call_options> options_of(const call_flags& flags) {
   return options;
 }
 
-/// {"call", "state", "message", "elapsed_ns", "outputs", "trace"}. The cluster's record of the call names stages and nodes; without it the trace has
-/// their numbers.
+/// {"call", "state", "message", "elapsed_ns", "outputs", "trace"}. The cluster's record of the call names stages and
+/// nodes; without it the trace has their numbers.
 std::string call_json(const call_result& ended, const result<std::string>& record) {
   calls::json_writer out;
   out.begin_object();
@@ -75,7 +75,8 @@ result<> call(session& session, cluster& to, const call_flags& flags) {
   const auto begin = std::chrono::steady_clock::now();
   const auto handle = to.call(flags.target, std::move(inputs), options);
   while (!handle.wait_for(200ms))
-    session.progress(fmt::format("calling {} ({})", flags.target, format_duration(std::chrono::steady_clock::now() - begin)));
+    session.progress(
+        fmt::format("calling {} ({})", flags.target, format_duration(std::chrono::steady_clock::now() - begin)));
   session.progress_done();
   const call_result& ended = handle.get();
   if (format == output_format::table) {
@@ -97,12 +98,16 @@ void add_call_verb(CLI::App& app, const shared_session& session) {
   const auto flags = std::make_shared<call_flags>();
   auto* verb = app.add_subcommand("call", "call a DAG or a function");
   verb->add_option("name", flags->target, "its name, or name@version")->required();
-  verb->add_option("-i,--input", flags->inputs, "NAME=VALUE: @FILE, - (standard input), a number, JSON, or text; repeat it for each input, and for each element of a list")
+  verb->add_option("-i,--input", flags->inputs,
+                   "NAME=VALUE: @FILE, - (standard input), a number, JSON, or text; repeat it for each input, and for "
+                   "each element of a list")
       ->allow_extra_args(false);
-  add_option(verb, "--deadline", flags->deadline, "DEADLINE", "such as 80ms; default: the cluster's")->check(is_duration());
+  add_option(verb, "--deadline", flags->deadline, "DEADLINE", "such as 80ms; default: the cluster's")
+      ->check(is_duration());
   add_option(verb, "--priority", flags->priority, "PRIORITY", "higher first");
   add_option(verb, "--sequence", flags->sequence, "SEQUENCE", "number of the stream of calls that it belongs to");
-  verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")->envname("SQUALL_SEQUENCE_START");
+  verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")
+      ->envname("SQUALL_SEQUENCE_START");
   verb->add_flag("--sequence-end", flags->sequence_end, "the last of its stream")->envname("SQUALL_SEQUENCE_END");
   verb->callback(session->run_connected([session, flags](cluster& c) { return call(*session, c, *flags); }));
 }

@@ -4,10 +4,10 @@
 #include "client/nearest.hpp"
 #include "client/values.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
-
-#include <fmt/format.h>
 
 namespace squall::client::cli {
 
@@ -78,7 +78,8 @@ result<std::vector<functions::port>> ports_of(cluster& from, std::string_view ta
   const auto body = from.query("dags", name);
   if (!body.ok() && body.error().code == errc::not_found) {
     const auto names = callable_names(from);
-    return {errc::not_found, unknown_name("DAG or function", name, std::vector<std::string_view>{names.begin(), names.end()})};
+    return {errc::not_found,
+            unknown_name("DAG or function", name, std::vector<std::string_view>{names.begin(), names.end()})};
   }
   if (!body.ok())
     return body.error();
@@ -92,7 +93,8 @@ result<std::vector<functions::port>> ports_of(cluster& from, std::string_view ta
   return ports;
 }
 
-result<std::vector<functions::named_value>> read_inputs(const std::vector<functions::port>& ports, const std::vector<std::string>& given,
+result<std::vector<functions::named_value>> read_inputs(const std::vector<functions::port>& ports,
+                                                        const std::vector<std::string>& given,
                                                         std::FILE* standard_input) {
   std::vector<functions::named_value> values;
   for (const std::string& input : given) {
@@ -111,7 +113,8 @@ result<std::vector<functions::named_value>> read_inputs(const std::vector<functi
   }
   for (const functions::port& port : ports)
     if (!port.optional && std::ranges::find(values, port.name, &functions::named_value::name) == values.end())
-      return {errc::invalid_argument, fmt::format("the input '{}' is missing ({}); give it with --input {}=...", port.name, describe(port), port.name)};
+      return {errc::invalid_argument, fmt::format("the input '{}' is missing ({}); give it with --input {}=...",
+                                                  port.name, describe(port), port.name)};
   return values;
 }
 

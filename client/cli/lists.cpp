@@ -3,10 +3,10 @@
 #include "client/nearest.hpp"
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
-
-#include <fmt/format.h>
 
 /// get, describe and delete.
 namespace squall::client::cli {
@@ -68,7 +68,8 @@ const std::vector<listing>& listings() {
 
 /// The option's check has made sure that there is one.
 const listing& find_listing(std::string_view kind) {
-  const auto found = std::ranges::find_if(listings(), [&](const listing& l) { return l.plural == kind || l.singular == kind; });
+  const auto found =
+      std::ranges::find_if(listings(), [&](const listing& l) { return l.plural == kind || l.singular == kind; });
   SQUALL_CHECK(found != listings().end(), kind);
   return *found;
 }
@@ -111,8 +112,9 @@ std::string trace_table(const json_node& trace) {
 
 std::string describe_call(const json_node& call) {
   std::string out;
-  for (const column& c : {column{"call", "id"}, column{"dag", "dag"}, column{"version", "version"}, column{"state", "state"},
-                          column{"message", "message"}, column{"elapsed", "elapsed_ns", shown_as::duration_ns}})
+  for (const column& c :
+       {column{"call", "id"}, column{"dag", "dag"}, column{"version", "version"}, column{"state", "state"},
+        column{"message", "message"}, column{"elapsed", "elapsed_ns", shown_as::duration_ns}})
     if (const std::string cell = cell_of(call, c); !cell.empty() && cell != "-")
       out += fmt::format("{:<9}{}\n", std::string{c.title} + ":", cell);
   const auto trace = call.find("trace");
@@ -178,7 +180,8 @@ result<> get(session& session, cluster& from, const list_flags& flags) {
 result<> describe(session& session, cluster& from, const list_flags& flags) {
   const listing& what = find_listing(flags.kind);
   if (what.plural == "keys")
-    return {errc::invalid_argument, "a key has nothing more to describe; use `squall get keys PREFIX` or `squall kv get KEY`"};
+    return {errc::invalid_argument,
+            "a key has nothing more to describe; use `squall get keys PREFIX` or `squall kv get KEY`"};
   SQUALL_ASSIGN(format, session.format());
   auto body = from.query(what.plural, flags.name);
   if (!body.ok())
@@ -232,8 +235,12 @@ void add_list_verbs(CLI::App& app, const shared_session& session) {
     return verb;
   };
   add("get", "list what there is", kinds, get)->add_option("name", flags->name, "only this one; of keys: the prefix");
-  add("describe", "show one thing in full; of a call its trace", kinds, describe)->add_option("name", flags->name, "name, or id of a call")->required();
-  add("delete", "remove a function, a DAG or a key", "functions, dags or keys", remove)->add_option("name", flags->name, "name, or name@version")->required();
+  add("describe", "show one thing in full; of a call its trace", kinds, describe)
+      ->add_option("name", flags->name, "name, or id of a call")
+      ->required();
+  add("delete", "remove a function, a DAG or a key", "functions, dags or keys", remove)
+      ->add_option("name", flags->name, "name, or name@version")
+      ->required();
 }
 
 } // namespace squall::client::cli

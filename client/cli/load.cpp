@@ -87,7 +87,9 @@ private:
     sent_ += counted;
     recorder_->expect();
     target_.call_async(plan_.target, plan_.inputs, plan_.options,
-                       [recorder = recorder_, intended, counted](const call_result& ended) { recorder->record(intended, counted, ended); });
+                       [recorder = recorder_, intended, counted](const call_result& ended) {
+                         recorder->record(intended, counted, ended);
+                       });
   }
 
   duration next_gap() {

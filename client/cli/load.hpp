@@ -23,17 +23,17 @@ struct load_plan {
   std::vector<functions::named_value> inputs;
   calls::call_options options;
   cli::arrivals arrivals = cli::arrivals::poisson;
-  double rate = 100;             ///< calls a second; of poisson and constant
-  std::size_t concurrency = 1;   ///< of closed
-  squall::duration duration{0};  ///< of sending; the calls that are then on their way are waited for
-  squall::duration warmup{0};    ///< before that, not counted
+  double rate = 100;            ///< calls a second; of poisson and constant
+  std::size_t concurrency = 1;  ///< of closed
+  squall::duration duration{0}; ///< of sending; the calls that are then on their way are waited for
+  squall::duration warmup{0};   ///< before that, not counted
   std::uint64_t seed = 1;
 };
 
-/// What came of it. With arrivals at a rate, latencies count from the moment at which a call was meant to be sent, so that a system that stalls the
-/// generator does not hide its stall; sends that came late are reported, too.
+/// What came of it. With arrivals at a rate, latencies count from the moment at which a call was meant to be sent, so
+/// that a system that stalls the generator does not hide its stall; sends that came late are reported, too.
 struct load_report {
-  std::vector<std::int64_t> latencies_ns; ///< of the calls that succeeded, ascending; every one is kept
+  std::vector<std::int64_t> latencies_ns;      ///< of the calls that succeeded, ascending; every one is kept
   std::map<std::string, std::uint64_t> errors; ///< by code
   std::map<std::string, std::string> examples; ///< a message of each
   std::uint64_t sent = 0;
@@ -46,6 +46,7 @@ struct load_report {
 };
 
 /// Runs the plan in the calling thread. `tick` is called about five times a second.
-[[nodiscard]] load_report run_load(cluster& target, const load_plan& plan, const std::function<void(const load_report&)>& tick);
+[[nodiscard]] load_report run_load(cluster& target, const load_plan& plan,
+                                   const std::function<void(const load_report&)>& tick);
 
 } // namespace squall::client::cli

@@ -2,11 +2,11 @@
 
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <functional>
-
-#include <fmt/format.h>
 
 namespace squall::client::cli {
 
@@ -17,7 +17,8 @@ using kind = json_node::kind;
 
 /// Characters, not bytes: names may hold any UTF-8.
 std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 bool is_numeric(std::string_view text) {
@@ -34,7 +35,10 @@ std::string compact_json(const json_node& node) {
 bool plain_in_yaml(std::string_view text) {
   if (text.empty() || text == "true" || text == "false" || text == "null" || is_numeric(text))
     return false;
-  return std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/' || c >= 0x80; }) &&
+  return std::ranges::all_of(text,
+                             [](unsigned char c) {
+                               return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/' || c >= 0x80;
+                             }) &&
          text.front() != '-' && text.front() != '.';
 }
 
@@ -92,28 +96,31 @@ std::string names_of(const json_node& list) {
 
 void copy_json(const json_node& node, calls::json_writer& out) {
   switch (node.type()) {
-  case kind::null: return out.null();
-  case kind::boolean: return out.boolean(*node.as_boolean());
-  case kind::string: return out.string(*node.as_string());
-  case kind::number:
-    if (const auto integer = node.as_int64())
-      return out.number(*integer);
-    if (const auto large = node.as_uint64())
-      return out.number(*large);
-    return out.number(node.as_double().value_or(0));
-  case kind::array:
-    out.begin_array();
-    for (std::size_t i = 0; i < node.size(); ++i)
-      copy_json(node.element(i), out);
-    return out.end_array();
-  case kind::object:
-    out.begin_object();
-    for (std::size_t i = 0; i < node.size(); ++i) {
-      const auto [name, value] = node.member(i);
-      out.key(name);
-      copy_json(value, out);
-    }
-    return out.end_object();
+    case kind::null:
+      return out.null();
+    case kind::boolean:
+      return out.boolean(*node.as_boolean());
+    case kind::string:
+      return out.string(*node.as_string());
+    case kind::number:
+      if (const auto integer = node.as_int64())
+        return out.number(*integer);
+      if (const auto large = node.as_uint64())
+        return out.number(*large);
+      return out.number(node.as_double().value_or(0));
+    case kind::array:
+      out.begin_array();
+      for (std::size_t i = 0; i < node.size(); ++i)
+        copy_json(node.element(i), out);
+      return out.end_array();
+    case kind::object:
+      out.begin_object();
+      for (std::size_t i = 0; i < node.size(); ++i) {
+        const auto [name, value] = node.member(i);
+        out.key(name);
+        copy_json(value, out);
+      }
+      return out.end_object();
   }
 }
 

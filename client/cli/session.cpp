@@ -5,20 +5,23 @@
 #include "client/strict_yaml.hpp"
 #include "client/units.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 namespace squall::client::cli {
 
 session::session(CLI::App& app, verb_context& context) : context_(context), begin_(std::chrono::steady_clock::now()) {
-  const auto shared = [&](const std::string& flags, std::string& value, const std::string& variable, const std::string& help) {
+  const auto shared = [&](const std::string& flags, std::string& value, const std::string& variable,
+                          const std::string& help) {
     return add_option(&app, flags, value, variable, help)->group("Options of the verbs that talk to a cluster");
   };
-  cluster_option_ = shared("--cluster", cluster_, "CLUSTER", "endpoint such as tcp://127.0.0.1:7700, or name of a cluster on this host");
+  cluster_option_ = shared("--cluster", cluster_, "CLUSTER",
+                           "endpoint such as tcp://127.0.0.1:7700, or name of a cluster on this host");
   keys_option_ = shared("--keys", keys_, "KEYS", "folder made by `squall keys new`");
   output_option_ = shared("-o,--output", output_, "OUTPUT", "table, json or yaml");
   output_option_->check(is_one_of("output", {"table", "json", "yaml"}));
@@ -141,7 +144,8 @@ CLI::Validator is_duration() {
 
 CLI::Validator is_one_of(std::string noun, std::vector<std::string_view> words) {
   return CLI::Validator{[noun, words](const std::string& text) {
-                          return std::ranges::find(words, text) == words.end() ? unknown_name(noun, text, words) : std::string{};
+                          return std::ranges::find(words, text) == words.end() ? unknown_name(noun, text, words)
+                                                                               : std::string{};
                         },
                         fmt::format("{}", fmt::join(words, "|"))};
 }

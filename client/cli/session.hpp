@@ -17,8 +17,9 @@ namespace squall::client::cli {
 
 enum class output_format : std::uint8_t { table, json, yaml };
 
-/// What all verbs share: the global options, and how to reach the cluster and the user. An option comes from its flag, else its SQUALL_ variable, else
-/// the configuration file ($SQUALL_CONFIG or ~/.config/squall/config.yaml), else its default.
+/// What all verbs share: the global options, and how to reach the cluster and the user. An option comes from its flag,
+/// else its SQUALL_ variable, else the configuration file ($SQUALL_CONFIG or ~/.config/squall/config.yaml), else its
+/// default.
 class session {
 public:
   session(CLI::App& app, verb_context& context);
@@ -36,7 +37,8 @@ public:
   void say(std::string_view text) const;   ///< a line of news to standard error
   [[nodiscard]] verb_context& context() const { return context_; }
 
-  /// A line of progress on standard error, if that is a terminal and the work has taken more than a second. Cleared by done().
+  /// A line of progress on standard error, if that is a terminal and the work has taken more than a second. Cleared by
+  /// done().
   void progress(std::string_view text);
   void progress_done();
 
@@ -60,7 +62,8 @@ private:
 
 /// Options that a verb declares; `variable` is the name of the environment variable without SQUALL_.
 template <class T>
-CLI::Option* add_option(CLI::App* verb, const std::string& flags, T& value, const std::string& variable, const std::string& help) {
+CLI::Option* add_option(CLI::App* verb, const std::string& flags, T& value, const std::string& variable,
+                        const std::string& help) {
   return verb->add_option(flags, value, help)->envname("SQUALL_" + variable)->capture_default_str();
 }
 

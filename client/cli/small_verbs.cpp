@@ -45,7 +45,8 @@ result<> kv_put(session& session, const kv_flags& flags) {
   // Before connecting: a file that is too large needs no cluster to say so.
   SQUALL_ASSIGN(content, content_of(flags.value, session.context().in));
   SQUALL_ASSIGN(to, session.connect());
-  return to->kv().put(flags.key, content, {.durable = !flags.fast, .progress = progress_of(session, "sending", flags.key)});
+  return to->kv().put(flags.key, content,
+                      {.durable = !flags.fast, .progress = progress_of(session, "sending", flags.key)});
 }
 
 result<> kv_get(session& session, cluster& from, const kv_flags& flags) {
@@ -98,7 +99,9 @@ result<> kv_list(session& session, cluster& from, const kv_flags& flags) {
 result<> print_policy(session& session, cluster& from) {
   SQUALL_ASSIGN(format, session.format());
   SQUALL_ASSIGN(body, from.query("policy"));
-  SQUALL_ASSIGN(text, rendered(format, body, [](const calls::json_node& node) { return cell_of(node, {"", "name"}) + "\n"; }));
+  SQUALL_ASSIGN(text, rendered(format, body, [](const calls::json_node& node) {
+                  return cell_of(node, {"", "name"}) + "\n";
+                }));
   session.print(text);
   return {};
 }
@@ -153,7 +156,9 @@ void add_kv_verbs(CLI::App& app, const shared_session& session) {
 void add_policy_verbs(CLI::App& app, const shared_session& session) {
   auto* policy = app.add_subcommand("policy", "show or switch the rule by which calls are placed");
   policy->require_subcommand(1);
-  policy->add_subcommand("get", "show it")->callback(session->run_connected([session](cluster& c) { return print_policy(*session, c); }));
+  policy->add_subcommand("get", "show it")->callback(session->run_connected([session](cluster& c) {
+    return print_policy(*session, c);
+  }));
   const auto name = std::make_shared<std::string>();
   auto* set = policy->add_subcommand("set", "switch it; calls that run go on");
   set->add_option("name", *name, "such as fifo, rr or balance")->required();

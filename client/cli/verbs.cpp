@@ -3,10 +3,10 @@
 #include "client/cli/parts.hpp"
 #include "client/nearest.hpp"
 
+#include <fmt/format.h>
+
 #include <string_view>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace squall::client::cli {
 
@@ -45,7 +45,8 @@ std::string message_of(const CLI::App* app, const CLI::Error& e) {
     const bool flag = rest.front().starts_with("-");
     const auto names = flag ? flags_of(*verb) : verbs_of(*verb);
     const std::vector<std::string_view> known{names.begin(), names.end()};
-    text = known.empty() ? fmt::format("'{}' was not expected", rest.front()) : unknown_name(flag ? "flag" : "verb", rest.front(), known);
+    text = known.empty() ? fmt::format("'{}' was not expected", rest.front())
+                         : unknown_name(flag ? "flag" : "verb", rest.front(), known);
   }
   std::string command = verb->get_name();
   for (const CLI::App* level = verb->get_parent(); level; level = level->get_parent())

@@ -15,9 +15,10 @@ struct verb_context {
   std::FILE* in = stdin;
 };
 
-/// Registers apply, get, describe, delete, call, kv, policy, bench and version; the options that all of them share (--cluster, --keys, --output,
-/// --timeout); and error messages that name what was probably meant. `app` should fall through, so that shared options may stand anywhere.
-/// The context must outlive the parsing.
+/// Registers apply, get, describe, delete, call, kv, policy, bench and version; the options that all of them share
+/// (--cluster, --keys, --output,
+/// --timeout); and error messages that name what was probably meant. `app` should fall through, so that shared options
+/// may stand anywhere. The context must outlive the parsing.
 void add_client_verbs(CLI::App& app, verb_context& context);
 
 } // namespace squall::client::cli

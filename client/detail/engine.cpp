@@ -1,10 +1,11 @@
 #include "client/detail/engine.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <random>
 
-#include <fmt/format.h>
 #include <poll.h>
 
 namespace squall::client::detail {
@@ -13,7 +14,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// How long after its deadline a call waits for the news of its end: with the sweep's interval less than the 2 s that cluster.hpp promises.
+/// How long after its deadline a call waits for the news of its end: with the sweep's interval less than the 2 s that
+/// cluster.hpp promises.
 constexpr auto delivery_allowance = 1500ms;
 constexpr auto cancel_allowance = 1s;
 
@@ -25,7 +27,10 @@ std::uint64_t random_seed() {
 } // namespace
 
 engine::engine(const options& options)
-    : options_(options), arenas_(wire::arena_map::create()), queue_(std::make_shared<command_queue>()), next_id_(random_seed()) {}
+    : options_(options),
+      arenas_(wire::arena_map::create()),
+      queue_(std::make_shared<command_queue>()),
+      next_id_(random_seed()) {}
 
 engine::~engine() { stop(); }
 
@@ -62,13 +67,15 @@ void engine::stop() {
   });
 }
 
-// -- the engine's thread ---------------------------------------------------------------------------------------------------
+// -- the engine's thread
+// ---------------------------------------------------------------------------------------------------
 
 void engine::run() {
   while (!stopping_) {
     const auto now = clock::now();
     const bool busy = serve(now);
-    const auto next = std::min(controller_->next_tick(), separate_store_ ? store_->next_tick() : clock::time_point::max());
+    const auto next =
+        std::min(controller_->next_tick(), separate_store_ ? store_->next_tick() : clock::time_point::max());
     if (now >= next)
       tick(now);
     else if (!busy)
@@ -195,7 +202,8 @@ void engine::on_call_result(const wire::frames& message) {
   const call_id id = decoded->call;
   std::shared_ptr<const void> lease;
   if (decoded->taken_wanted)
-    lease = std::shared_ptr<const void>{queue_.get(), [queue = queue_, id](const void*) { queue->push(drop_outputs{id}); }};
+    lease =
+        std::shared_ptr<const void>{queue_.get(), [queue = queue_, id](const void*) { queue->push(drop_outputs{id}); }};
   const auto found = calls_.find(id.value);
   if (found == calls_.end())
     return; // late: the lease gives its outputs back
@@ -204,7 +212,8 @@ void engine::on_call_result(const wire::frames& message) {
   std::vector<functions::named_value> outputs;
   outputs.reserve(decoded->outputs.size());
   for (wire::wire_value& output : decoded->outputs)
-    outputs.push_back({std::move(output.name), lease ? leased(std::move(output.value), lease) : std::move(output.value)});
+    outputs.push_back(
+        {std::move(output.name), lease ? leased(std::move(output.value), lease) : std::move(output.value)});
   end_call(*call, std::move(decoded->outcome), std::move(outputs));
 }
 
@@ -278,7 +287,8 @@ void engine::tick(clock::time_point now) {
       continue;
     if (const auto lost = one->tick(now))
       on_lost(one, {errc::unavailable,
-                    fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(), lost->message),
+                    fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(),
+                                lost->message),
                     {}});
   }
   note_readiness();
@@ -304,8 +314,9 @@ void engine::sweep(clock::time_point now) {
     if (call->cancelled)
       fail_call(*call, {errc::cancelled, "cancelled; the cluster did not confirm it", {}});
     else
-      fail_call(*call, {errc::deadline_exceeded,
-                        fmt::format("no result came by the deadline of {} ms", call->deadline / 1ms), {}});
+      fail_call(
+          *call,
+          {errc::deadline_exceeded, fmt::format("no result came by the deadline of {} ms", call->deadline / 1ms), {}});
   }
   std::vector<std::shared_ptr<pending_request>> silent;
   for (const auto& [id, request] : requests_)
@@ -313,9 +324,10 @@ void engine::sweep(clock::time_point now) {
       silent.push_back(request);
   for (const auto& request : silent) {
     requests_.erase(request->id.value);
-    request->finish(error{errc::unavailable,
-                          fmt::format("no answer from {} within {} ms", link_to(request->to).endpoint(), options_.timeout / 1ms),
-                          {}});
+    request->finish(
+        error{errc::unavailable,
+              fmt::format("no answer from {} within {} ms", link_to(request->to).endpoint(), options_.timeout / 1ms),
+              {}});
   }
 }
 
@@ -324,12 +336,11 @@ void engine::give_back(std::vector<call_id> taken) {
   (void)controller_->send(wire::encode(wire::result_taken{std::move(taken)}, request_id{}));
 }
 
-link& engine::link_to(wire::role role) {
-  return role == wire::role::store && separate_store_ ? *store_ : *controller_;
-}
+link& engine::link_to(wire::role role) { return role == wire::role::store && separate_store_ ? *store_ : *controller_; }
 
 error engine::not_connected(const link& to) const {
-  return {errc::unavailable, fmt::format("not connected to {}: {}; trying again", to.endpoint(), to.trouble().message), 500ms};
+  return {errc::unavailable, fmt::format("not connected to {}: {}; trying again", to.endpoint(), to.trouble().message),
+          500ms};
 }
 
 } // namespace squall::client::detail

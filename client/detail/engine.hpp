@@ -38,7 +38,8 @@ struct stop_engine {};
 using command = std::variant<start_call, cancel_call, drop_outputs, start_request, stop_engine>;
 using command_queue = outbox<command>;
 
-/// The thread that owns the sockets, and the tables of what is outstanding. The other methods may be called from any thread.
+/// The thread that owns the sockets, and the tables of what is outstanding. The other methods may be called from any
+/// thread.
 class engine {
 public:
   [[nodiscard]] static result<std::shared_ptr<engine>> start(const options& options);
@@ -51,8 +52,8 @@ public:
   void stop();
 
   /// Fills in the id and the message, and hands the call over; or finishes it at once when it is refused.
-  void call(const std::shared_ptr<pending_call>& call, std::string_view name, std::vector<functions::named_value> inputs,
-            const calls::call_options& options);
+  void call(const std::shared_ptr<pending_call>& call, std::string_view name,
+            std::vector<functions::named_value> inputs, const calls::call_options& options);
   void cancel(call_id call);
 
   /// Sends a request; its end comes within `timeout`.

@@ -1,8 +1,8 @@
 #include "client/detail/engine.hpp"
 
-#include <charconv>
-
 #include <fmt/format.h>
+
+#include <charconv>
 
 /// What the threads of users do: everything that can be done before the engine's thread has to take over.
 namespace squall::client::detail {
@@ -20,7 +20,8 @@ result<> set_target(wire::call_request& request, std::string_view name) {
   const char* end = name.data() + name.size();
   const auto [rest, failure] = std::from_chars(name.data() + mark + 1, end, request.version);
   if (failure != std::errc{} || rest != end || request.version == 0)
-    return {errc::invalid_argument, fmt::format("'{}' is not a name with a version such as {}@2", name.substr(0, 140), request.target)};
+    return {errc::invalid_argument,
+            fmt::format("'{}' is not a name with a version such as {}@2", name.substr(0, 140), request.target)};
   return {};
 }
 
@@ -55,7 +56,9 @@ void engine::call(const std::shared_ptr<pending_call>& call, std::string_view na
   call->id = call_id{fresh_id()};
   call->deadline = options.deadline;
   if (outstanding_.fetch_add(1, std::memory_order_relaxed) >= options_.max_outstanding)
-    return fail_call(*call, {errc::overloaded, fmt::format("{} calls are outstanding, this client's limit", options_.max_outstanding), 1ms});
+    return fail_call(*call,
+                     {errc::overloaded,
+                      fmt::format("{} calls are outstanding, this client's limit", options_.max_outstanding), 1ms});
   if (options.deadline < 0ns)
     return fail_call(*call, {errc::invalid_argument, "the deadline is negative", {}});
   wire::call_request request;
@@ -118,7 +121,9 @@ std::shared_ptr<pending_request> engine::begin_encoded(request_id id, wire::role
 
 error engine::unexpected(const answer& got) {
   if (got.head.type != wire::message_type::reply)
-    return {errc::corrupt, fmt::format("the server answered with a message of type {}", static_cast<int>(got.head.type)), {}};
+    return {errc::corrupt,
+            fmt::format("the server answered with a message of type {}", static_cast<int>(got.head.type)),
+            {}};
   auto reply = wire::decode<wire::reply>(got.message, nullptr);
   if (!reply.ok())
     return reply.error();
@@ -129,9 +134,8 @@ error engine::unexpected(const answer& got) {
 
 result<> engine::wait_until_ready() {
   std::unique_lock lock{mutex_};
-  readiness_.wait_for(lock, options_.timeout, [this] {
-    return ready_ || (trouble_ && trouble_->code != errc::unavailable);
-  });
+  readiness_.wait_for(lock, options_.timeout,
+                      [this] { return ready_ || (trouble_ && trouble_->code != errc::unavailable); });
   if (ready_)
     return {};
   const errc code = trouble_ ? trouble_->code : errc::unavailable;

@@ -26,10 +26,11 @@ void link::open(const std::string& endpoint, clock::time_point now) {
   endpoint_ = endpoint;
   retry_at_ = clock::time_point::max();
   next_tick_ = now + tick_interval;
-  auto socket = wire::client_socket::connect(context_, {.endpoint = endpoint,
-                                                        .linger = 200ms,
-                                                        .server_key = options_.keys.server_public,
-                                                        .keys = {options_.keys.client_public, options_.keys.client_secret}});
+  auto socket =
+      wire::client_socket::connect(context_, {.endpoint = endpoint,
+                                              .linger = 200ms,
+                                              .server_key = options_.keys.server_public,
+                                              .keys = {options_.keys.client_public, options_.keys.client_secret}});
   if (!socket.ok())
     return fail(socket.error().code, socket.error().message, now);
   socket_ = std::move(socket).value();

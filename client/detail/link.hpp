@@ -10,8 +10,9 @@
 
 namespace squall::client::detail {
 
-/// One connection and what it takes to keep it: hello, pings, giving up on a silent server, connecting again. Used by one thread; nothing here waits.
-/// The controller's link is ready when it was welcomed; a store's link, which has no welcome of its own, as soon as it said hello.
+/// One connection and what it takes to keep it: hello, pings, giving up on a silent server, connecting again. Used by
+/// one thread; nothing here waits. The controller's link is ready when it was welcomed; a store's link, which has no
+/// welcome of its own, as soon as it said hello.
 class link {
 public:
   link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);

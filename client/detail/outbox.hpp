@@ -23,10 +23,11 @@ private:
   int fd_;
 };
 
-/// What other threads hand to the one that owns the sockets: many producers, one consumer, in one order for all. A producer makes a system call only when
-/// the consumer sleeps.
+/// What other threads hand to the one that owns the sockets: many producers, one consumer, in one order for all. A
+/// producer makes a system call only when the consumer sleeps.
 ///
-/// The consumer calls take() until it gives nothing, then prepare_sleep(); if that says true it may poll() on fd(), and calls woken() afterwards.
+/// The consumer calls take() until it gives nothing, then prepare_sleep(); if that says true it may poll() on fd(), and
+/// calls woken() afterwards.
 template <class T>
 class outbox {
 public:

@@ -26,10 +26,10 @@ public:
   virtual void finish(call_result result) = 0;
 
   call_id id;
-  duration deadline{0}; ///< zero: the cluster's default
-  wire::frames message; ///< until it is sent
-  std::vector<wire::wire_value> inputs;    ///< kept while others may read them by reference
-  std::vector<wire::arena_ref> blocks;     ///< of our arena, given back at the end
+  duration deadline{0};                 ///< zero: the cluster's default
+  wire::frames message;                 ///< until it is sent
+  std::vector<wire::wire_value> inputs; ///< kept while others may read them by reference
+  std::vector<wire::arena_ref> blocks;  ///< of our arena, given back at the end
   clock::time_point give_up = clock::time_point::max();
   bool cancelled = false;
 };

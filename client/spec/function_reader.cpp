@@ -1,8 +1,8 @@
 #include "client/spec/readers.hpp"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace squall::client::spec {
 
@@ -13,7 +13,8 @@ using functions::variant_spec;
 
 class function_reader {
 public:
-  function_reader(const std::filesystem::path& folder, std::vector<upload>& uploads) : folder_(folder), uploads_(uploads) {}
+  function_reader(const std::filesystem::path& folder, std::vector<upload>& uploads)
+      : folder_(folder), uploads_(uploads) {}
 
   result<std::vector<variant_spec>> read_variants(const yaml_view& at) {
     SQUALL_ASSIGN(items, at.items());
@@ -31,8 +32,8 @@ public:
 
 private:
   result<variant_spec> read_variant(const yaml_view& at) {
-    SQUALL_ASSIGN(fields, at.mapping({"name", "kind", "resource", "builtin", "model", "precision", "parameters", "resources",
-                                      "batch", "threads", "memory"}));
+    SQUALL_ASSIGN(fields, at.mapping({"name", "kind", "resource", "builtin", "model", "precision", "parameters",
+                                      "resources", "batch", "threads", "memory"}));
     variant_spec variant;
     variant.name = "default";
     if (const auto name = fields.find("name")) {
@@ -132,7 +133,9 @@ private:
     if (text.starts_with("models/"))
       return text;
     if (!text.starts_with("./") && !text.starts_with("../") && !text.starts_with("/"))
-      return at.fail(fmt::format("'{}' is neither a path (it starts with ./, ../ or /) nor a key of the store (it starts with models/)", text));
+      return at.fail(fmt::format(
+          "'{}' is neither a path (it starts with ./, ../ or /) nor a key of the store (it starts with models/)",
+          text));
     auto found = make_upload(folder_ / text);
     if (!found.ok())
       return at.fail(found.error().message);

@@ -1,22 +1,24 @@
 #include "client/nearest.hpp"
 #include "client/spec/readers.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <limits>
-
-#include <fmt/format.h>
 
 namespace squall::client::spec {
 
 namespace {
 
-constexpr std::array<std::string_view, 14> datatype_names{"BOOL",  "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
-                                                          "INT32", "INT64", "FP16",   "BF16",   "FP32",   "FP64", "BYTES"};
+constexpr std::array<std::string_view, 14> datatype_names{"BOOL", "UINT8", "UINT16", "UINT32", "UINT64",
+                                                          "INT8", "INT16", "INT32",  "INT64",  "FP16",
+                                                          "BF16", "FP32",  "FP64",   "BYTES"};
 
 std::string bad_name(std::string_view name, std::string_view noun) {
-  return fmt::format("'{}' cannot name a {}: use 1 to {} letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_'",
-                     name.substr(0, 140), noun, functions::max_name_length);
+  return fmt::format(
+      "'{}' cannot name a {}: use 1 to {} letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_'",
+      name.substr(0, 140), noun, functions::max_name_length);
 }
 
 result<functions::shape> read_shape(const yaml_view& at) {

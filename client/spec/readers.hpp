@@ -36,8 +36,8 @@ struct versioned_name {
 [[nodiscard]] result<functions::predicate> read_when(const yaml_view& at);
 
 /// The `spec` of a document. `name` and `version` come from its metadata.
-[[nodiscard]] result<functions::function_spec> read_function(const yaml_view& at, std::string name, std::uint32_t version,
-                                                             const std::filesystem::path& folder,
+[[nodiscard]] result<functions::function_spec> read_function(const yaml_view& at, std::string name,
+                                                             std::uint32_t version, const std::filesystem::path& folder,
                                                              std::vector<upload>& uploads);
 [[nodiscard]] result<functions::dag_spec> read_dag(const yaml_view& at, std::string name, std::uint32_t version);
 

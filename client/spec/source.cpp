@@ -1,7 +1,6 @@
+#include "calls/json.hpp"
 #include "client/nearest.hpp"
 #include "client/spec/readers.hpp"
-
-#include "calls/json.hpp"
 
 #include <fmt/format.h>
 
@@ -161,7 +160,8 @@ result<functions::binding> read_reference(const yaml_view& at) {
   }
   const std::size_t dot = text.find('.');
   if (dot == std::string::npos)
-    return at.fail(fmt::format("'{0}' is neither $input nor stage.output; write ${0} for an input of the DAG", text.substr(0, 140)));
+    return at.fail(fmt::format("'{0}' is neither $input nor stage.output; write ${0} for an input of the DAG",
+                               text.substr(0, 140)));
   out.from = functions::binding::source::stage_output;
   out.stage = text.substr(0, dot);
   out.port = text.substr(dot + 1);

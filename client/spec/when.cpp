@@ -1,9 +1,9 @@
 #include "client/spec/readers.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace squall::client::spec {
 
@@ -25,8 +25,8 @@ public:
   result<predicate> read(const yaml_view& at) {
     if (++terms_ > functions::max_when_terms)
       return at.fail(fmt::format("the condition has more than {} terms", functions::max_when_terms));
-    SQUALL_ASSIGN(fields, at.mapping({"value", "below", "above", "at-most", "at-least", "equal", "not-equal", "present", "all",
-                                      "any", "not"}));
+    SQUALL_ASSIGN(fields, at.mapping({"value", "below", "above", "at-most", "at-least", "equal", "not-equal", "present",
+                                      "all", "any", "not"}));
     for (const auto& [word, operation] : {std::pair{"all", op::all}, std::pair{"any", op::any}})
       if (const auto terms = fields.find(word))
         return alone(at, word).ok() ? read_terms(*terms, operation) : alone(at, word).error();

@@ -1,13 +1,13 @@
-#include "client/cli/verbs.hpp"
-
 #include "calls/json.hpp"
+#include "client/cli/verbs.hpp"
 #include "tests/client/fake_server.hpp"
+
+#include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 namespace squall::client::cli {
@@ -94,13 +94,15 @@ protected:
         {"name": "n", "datatype": "INT32", "shape": [1], "optional": true}, {"name": "crops", "datatype": "UINT8", "shape": [-1, 2], "list": true,
         "optional": true}], "outputs": ["image"], "stages": [{"name": "a"}, {"name": "b"}]})");
     if (key == "dags/")
-      return body(R"([{"name": "read", "version": 1, "inputs": [{"name": "image"}, {"name": "n"}], "outputs": ["text"], "stages": [1, 2]}])");
+      return body(
+          R"([{"name": "read", "version": 1, "inputs": [{"name": "image"}, {"name": "n"}], "outputs": ["text"], "stages": [1, 2]}])");
     if (key == "functions/")
       return body(R"([{"name": "echo", "version": 2}])");
     if (key == "policy/")
       return body(R"({"name": "fifo"})");
     if (q.kind == "calls" && q.name == "17")
-      return body(R"({"id": "17", "dag": "read", "version": 1, "state": "ok", "message": "", "elapsed_ns": 12345678, "ago_ns": 5, "trace": [
+      return body(
+          R"({"id": "17", "dag": "read", "version": 1, "state": "ok", "message": "", "elapsed_ns": 12345678, "ago_ns": 5, "trace": [
         {"stage": "a", "node": "n1", "lane": "1", "skipped": false, "failed": false, "width": 1, "batch": 2, "begin_ns": 1000, "queued_ns": 2000,
          "loading_ns": 0, "executed_ns": 5000000, "bytes_in": 1024, "bytes_out": 10, "bytes_moved": 0},
         {"stage": "b", "node": "n1", "lane": "0", "skipped": true, "failed": false, "width": 1, "batch": 1, "begin_ns": 0, "queued_ns": 0,
@@ -125,8 +127,10 @@ protected:
 TEST_F(CliTest, WrongUsageEndsWithTwoAndSaysWhatWasMeant) {
   const auto verb = run({"aply"});
   EXPECT_EQ(verb.status, 2);
-  EXPECT_EQ(verb.err, "squall: unknown verb 'aply'; did you mean 'apply'? verbs: apply, get, describe, delete, call, kv, policy, bench, version\n"
-                      "Try: squall --help\n");
+  EXPECT_EQ(verb.err,
+            "squall: unknown verb 'aply'; did you mean 'apply'? verbs: apply, get, describe, delete, call, kv, policy, "
+            "bench, version\n"
+            "Try: squall --help\n");
   EXPECT_EQ(run({}).status, 2);
   EXPECT_EQ(run({"call"}).status, 2);
   EXPECT_EQ(run({"kv"}).status, 2);
@@ -163,46 +167,55 @@ TEST_F(CliTest, AMistakeInTheConfigurationFileIsNamed) {
   const std::string path = file("config.yaml", "ouput: yaml\n");
   const auto result = run({"policy", "get"});
   EXPECT_EQ(result.status, 1);
-  EXPECT_EQ(result.err, "squall: " + path + ":1:8: ouput: unknown key 'ouput'; did you mean 'output'? keys: cluster, endpoint, keys, output, timeout "
-                        "(invalid_argument)\n");
+  EXPECT_EQ(
+      result.err,
+      "squall: " + path +
+          ":1:8: ouput: unknown key 'ouput'; did you mean 'output'? keys: cluster, endpoint, keys, output, timeout "
+          "(invalid_argument)\n");
 }
 
 TEST_F(CliTest, TheClusterIsFoundByItsFile) {
   ::unsetenv("SQUALL_CLUSTER");
-  EXPECT_NE(run({"policy", "get"}).err.find("no cluster of yours runs on this host; start one with `squall up`"), std::string::npos);
+  EXPECT_NE(run({"policy", "get"}).err.find("no cluster of yours runs on this host; start one with `squall up`"),
+            std::string::npos);
   const auto run_folder = folder_ / ("squall-" + std::to_string(::getuid()));
   std::filesystem::create_directories(run_folder);
   std::ofstream{run_folder / "mine.json"} << R"({"endpoint": ")" << server_.endpoint() << R"(", "pid": )" << ::getpid()
                                           << R"(, "keys": "", "http": "", "data": "/x"})";
   EXPECT_EQ(run({"policy", "get"}).out, "fifo\n");
   EXPECT_EQ(run({"policy", "get", "--cluster", "mine"}).out, "fifo\n");
-  EXPECT_NE(run({"policy", "get", "--cluster", "mien"}).err.find("unknown cluster 'mien'; did you mean 'mine'?"), std::string::npos);
+  EXPECT_NE(run({"policy", "get", "--cluster", "mien"}).err.find("unknown cluster 'mien'; did you mean 'mine'?"),
+            std::string::npos);
   std::ofstream{run_folder / "dead.json"} << R"({"endpoint": "tcp://127.0.0.1:1", "pid": 4194303})";
   EXPECT_NE(run({"policy", "get", "--cluster", "dead"}).err.find("cluster 'dead' has died"), std::string::npos);
   EXPECT_NE(run({"policy", "get"}).err.find("several clusters run here: dead, mine"), std::string::npos);
 }
 
 TEST_F(CliTest, TablesJsonAndYaml) {
-  EXPECT_EQ(run({"get", "dags"}).out, "NAME  VERSION  INPUTS    OUTPUTS  STAGES\n"
-                                      "read        1  image, n  text          2\n");
+  EXPECT_EQ(run({"get", "dags"}).out,
+            "NAME  VERSION  INPUTS    OUTPUTS  STAGES\n"
+            "read        1  image, n  text          2\n");
   EXPECT_EQ(calls::json_document::parse(run({"get", "dags", "-o", "json"}).out).value().root().size(), 1u);
-  EXPECT_EQ(run({"get", "dags", "-o", "yaml"}).out, "- name: read\n  version: 1\n  inputs:\n  - name: image\n  - name: n\n  outputs: [\"text\"]\n"
-                                                    "  stages: [1,2]\n");
+  EXPECT_EQ(run({"get", "dags", "-o", "yaml"}).out,
+            "- name: read\n  version: 1\n  inputs:\n  - name: image\n  - name: n\n  outputs: [\"text\"]\n"
+            "  stages: [1,2]\n");
 }
 
 TEST_F(CliTest, DescribeCallShowsTheTrace) {
   const auto result = run({"describe", "call", "17"});
-  EXPECT_EQ(result.out, "call:    17\ndag:     read\nversion: 1\nstate:   ok\nelapsed: 12.3ms\n\n"
-                        "STAGE  NODE  LANE  WIDTH  BATCH  BEGIN  QUEUED  LOADING  EXECUTED    IN  OUT  MOVED  END\n"
-                        "a      n1       1      1      2    1us     2us        0       5ms  1KiB   10      0  ran\n"
-                        "b      n1       -      -      -      -       -        -         -     -    -      -  skipped\n");
+  EXPECT_EQ(result.out,
+            "call:    17\ndag:     read\nversion: 1\nstate:   ok\nelapsed: 12.3ms\n\n"
+            "STAGE  NODE  LANE  WIDTH  BATCH  BEGIN  QUEUED  LOADING  EXECUTED    IN  OUT  MOVED  END\n"
+            "a      n1       1      1      2    1us     2us        0       5ms  1KiB   10      0  ran\n"
+            "b      n1       -      -      -      -       -        -         -     -    -      -  skipped\n");
 }
 
 TEST_F(CliTest, AnUnknownNameSuggestsTheNearest) {
   const auto result = run({"describe", "dag", "raed"});
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.err, "squall: unknown dag 'raed'; did you mean 'read'? dags: read (not_found)\n");
-  EXPECT_EQ(run({"call", "eco"}).err, "squall: unknown DAG or function 'eco'; did you mean 'echo'? DAG or functions: read, echo (not_found)\n");
+  EXPECT_EQ(run({"call", "eco"}).err,
+            "squall: unknown DAG or function 'eco'; did you mean 'echo'? DAG or functions: read, echo (not_found)\n");
 }
 
 TEST_F(CliTest, ACallPrintsItsOutputs) {
@@ -236,11 +249,15 @@ TEST_F(CliTest, InputsThatDoNotFitAreNamed) {
     EXPECT_EQ(result.status, 1);
     return result.err;
   };
-  EXPECT_EQ(error({}), "squall: the input 'image' is missing (BYTES [1]); give it with --input image=... (invalid_argument)\n");
-  EXPECT_EQ(error({"imgae=x"}), "squall: unknown input 'imgae'; did you mean 'image'? inputs: image, n, crops (invalid_argument)\n");
+  EXPECT_EQ(error({}),
+            "squall: the input 'image' is missing (BYTES [1]); give it with --input image=... (invalid_argument)\n");
+  EXPECT_EQ(error({"imgae=x"}),
+            "squall: unknown input 'imgae'; did you mean 'image'? inputs: image, n, crops (invalid_argument)\n");
   EXPECT_EQ(error({"image=@/nowhere"}), "squall: input 'image': no file /nowhere (not_found)\n");
-  EXPECT_EQ(error({"image=x", "n=many"}), "squall: input 'n': expected INT32 [1], not 'many' (@FILE reads a file) (invalid_argument)\n");
-  EXPECT_EQ(error({"image=x", "n=[1,2]"}), "squall: input 'n': expected INT32 [1], got 2 elements of shape [2] (invalid_argument)\n");
+  EXPECT_EQ(error({"image=x", "n=many"}),
+            "squall: input 'n': expected INT32 [1], not 'many' (@FILE reads a file) (invalid_argument)\n");
+  EXPECT_EQ(error({"image=x", "n=[1,2]"}),
+            "squall: input 'n': expected INT32 [1], got 2 elements of shape [2] (invalid_argument)\n");
   EXPECT_NE(error({"image=x", "n=4000000000"}).find("input 'n': expected INT32 [1]"), std::string::npos);
   EXPECT_EQ(error({"image=x", "image=y"}), "squall: input 'image' is given twice, and is no list (invalid_argument)\n");
   EXPECT_EQ(error({"image"}), "squall: --input image: expected NAME=VALUE (invalid_argument)\n");
@@ -262,9 +279,11 @@ TEST_F(CliTest, AFailedCallEndsWithOne) {
 
 TEST_F(CliTest, ApplyUploadsWhatIsMissingAndRegistersFunctionsFirst) {
   file("m.onnx", "model");
-  const std::string spec = file("s.yaml", "apiVersion: squall/v1\nkind: Dag\nmetadata: {name: d}\nspec: {stages: [{name: s, function: f}]}\n---\n"
-                                          "apiVersion: squall/v1\nkind: Function\nmetadata: {name: f}\nspec:\n"
-                                          "  outputs: {y: {datatype: FP32, shape: [1]}}\n  variants: [{model: ./m.onnx}]\n");
+  const std::string spec =
+      file("s.yaml",
+           "apiVersion: squall/v1\nkind: Dag\nmetadata: {name: d}\nspec: {stages: [{name: s, function: f}]}\n---\n"
+           "apiVersion: squall/v1\nkind: Function\nmetadata: {name: f}\nspec:\n"
+           "  outputs: {y: {datatype: FP32, shape: [1]}}\n  variants: [{model: ./m.onnx}]\n");
   const auto result = run({"apply", "-f", spec});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out, "function f applied\ndag d applied\n");
@@ -304,7 +323,8 @@ TEST_F(CliTest, DeleteTakesAVersion) {
   EXPECT_EQ(record.removed.at(0).version, 2u);
   EXPECT_EQ(record.removed.at(1).kind, "function");
   EXPECT_EQ(run({"delete", "dag", "read@x"}).status, 1);
-  EXPECT_EQ(run({"delete", "nodes", "n1"}).err, "squall: nodes cannot be deleted; functions, dags and keys can (invalid_argument)\n");
+  EXPECT_EQ(run({"delete", "nodes", "n1"}).err,
+            "squall: nodes cannot be deleted; functions, dags and keys can (invalid_argument)\n");
 }
 
 TEST_F(CliTest, VersionWorksWithAndWithoutACluster) {
@@ -324,7 +344,8 @@ TEST_F(CliTest, NoClusterEndsWithOne) {
 
 TEST_F(CliTest, BenchCountsEveryCall) {
   for (const char* kind : {"constant", "poisson", "closed"}) {
-    const auto result = run({"bench", "read", "-i", "image=x", "--rate", "500", "--duration", "0.4", "--arrivals", kind, "--concurrency", "4", "-o", "json"});
+    const auto result = run({"bench", "read", "-i", "image=x", "--rate", "500", "--duration", "0.4", "--arrivals", kind,
+                             "--concurrency", "4", "-o", "json"});
     EXPECT_EQ(result.status, 0) << result.err;
     const auto document = calls::json_document::parse(result.out).value();
     const auto number = [&](std::string_view key) { return document.root().find(key)->as_double().value(); };
@@ -341,7 +362,8 @@ TEST_F(CliTest, BenchCountsErrorsByCode) {
   server_.on_call = [](fake_server& s, wire::route from, const wire::call_request& call) {
     s.send(from, wire::reply{errc::overloaded, "full", {}, {}}, request_id{call.call.value});
   };
-  const auto result = run({"bench", "read", "-i", "image=x", "--rate", "200", "--duration", "200ms", "--arrivals", "constant", "-o", "json"});
+  const auto result = run({"bench", "read", "-i", "image=x", "--rate", "200", "--duration", "200ms", "--arrivals",
+                           "constant", "-o", "json"});
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.out.find("\"overloaded\": 39"), std::string::npos) << result.out;
   EXPECT_EQ(result.err, "squall: no call succeeded: full (failed)\n");

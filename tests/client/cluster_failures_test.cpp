@@ -1,10 +1,9 @@
 #include "client/cluster.hpp"
-
 #include "tests/client/fake_server.hpp"
 
-#include <thread>
-
 #include <gtest/gtest.h>
+
+#include <thread>
 
 namespace squall::client {
 namespace {
@@ -45,7 +44,8 @@ TEST(ClusterFailures, AServerThatGoesEndsWhatIsOutstandingAtOnce) {
   const auto result = handle.get();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
   EXPECT_EQ(result.outcome.code, errc::unavailable);
-  EXPECT_EQ(result.outcome.message, "lost " + endpoint + ": the server is gone; whether what was outstanding has run is not known");
+  EXPECT_EQ(result.outcome.message,
+            "lost " + endpoint + ": the server is gone; whether what was outstanding has run is not known");
   const auto refused = cluster->call("echo", {}).get();
   EXPECT_EQ(refused.outcome.code, errc::unavailable);
   EXPECT_TRUE(refused.outcome.message.starts_with("not connected to " + endpoint)) << refused.outcome.message;
@@ -76,7 +76,8 @@ TEST(ClusterFailures, ASilentServerIsGivenUpAfterFiveSeconds) {
   EXPECT_GT(took, 3s);
   EXPECT_LT(took, 6500ms);
   EXPECT_EQ(result.outcome.code, errc::unavailable);
-  EXPECT_EQ(result.outcome.message, "lost " + server.endpoint() + ": no word from it for 5 s; whether what was outstanding has run is not known");
+  EXPECT_EQ(result.outcome.message, "lost " + server.endpoint() +
+                                        ": no word from it for 5 s; whether what was outstanding has run is not known");
   server.mute = false;
   server.on_call = nullptr;
   EXPECT_TRUE(works_again(*cluster));

@@ -2,10 +2,10 @@
 
 #include "tests/client/fake_server.hpp"
 
+#include <gtest/gtest.h>
+
 #include <future>
 #include <thread>
-
-#include <gtest/gtest.h>
 
 namespace squall::client {
 namespace {
@@ -27,7 +27,8 @@ std::unique_ptr<cluster> connect(const fake_server& server, std::size_t max_outs
 std::vector<functions::named_value> number(std::int64_t n) { return {{"n", functions::scalar_value(n)}}; }
 
 functions::named_value large(std::size_t bytes, char fill) {
-  return {"x", functions::value{functions::tensor{datatype::uint8, {static_cast<std::int64_t>(bytes)}, shared_bytes::take(std::string(bytes, fill))}}};
+  return {"x", functions::value{functions::tensor{
+                   datatype::uint8, {static_cast<std::int64_t>(bytes)}, shared_bytes::take(std::string(bytes, fill))}}};
 }
 
 TEST(Cluster, SaysHelloAndKnowsWhoAnswered) {
@@ -72,7 +73,8 @@ TEST(Cluster, ARefusedHelloSaysWhy) {
   const auto made = cluster::connect(o);
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().code, errc::unsupported);
-  EXPECT_EQ(made.error().message, "cannot connect to " + server.endpoint() + ": versions 7 to 9 are spoken here, yours are 1 to 1");
+  EXPECT_EQ(made.error().message,
+            "cannot connect to " + server.endpoint() + ": versions 7 to 9 are spoken here, yours are 1 to 1");
 }
 
 TEST(Cluster, ACallReturnsItsOutputs) {
@@ -309,7 +311,9 @@ TEST(Cluster, FunctionsAndDagsAreRegisteredAndRemoved) {
 
 TEST(Cluster, QueriesPolicyAndShutdown) {
   fake_server server;
-  server.on_query = [](const wire::query& q) { return wire::reply{errc::ok, {}, {}, "[\"" + q.kind + "/" + q.name + "\"]"}; };
+  server.on_query = [](const wire::query& q) {
+    return wire::reply{errc::ok, {}, {}, "[\"" + q.kind + "/" + q.name + "\"]"};
+  };
   const auto cluster = connect(server);
   EXPECT_EQ(cluster->query("dags").value(), "[\"dags/\"]");
   EXPECT_EQ(cluster->query("dags", "x").value(), "[\"dags/x\"]");

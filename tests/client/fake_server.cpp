@@ -16,7 +16,8 @@ fake_server::fake_server(std::string endpoint, std::uint64_t epoch) : pong_epoch
   context_ = wire::zmq_context::create().value();
   // A port that was just given back may still be taken for a moment.
   for (int attempt = 0; !socket_; ++attempt) {
-    auto bound = wire::server_socket::bind(*context_, {.endpoint = endpoint, .linger = 100ms, .keys = {}, .allowed = {}});
+    auto bound =
+        wire::server_socket::bind(*context_, {.endpoint = endpoint, .linger = 100ms, .keys = {}, .allowed = {}});
     if (bound.ok())
       socket_ = std::move(bound).value();
     else
@@ -71,45 +72,46 @@ void fake_server::on_request(wire::route from, const wire::envelope_head& head, 
   const auto decode = [&]<class M>(M) { return wire::decode<M>(message, arenas_.get()).value(); };
   wire::reply ok;
   switch (head.type) {
-  case type::hello:
-    record_.hellos.push_back(decode(wire::hello{}));
-    if (refuse_hello)
-      return send(from, wire::reply{errc::unsupported, "versions 7 to 9 are spoken here, yours are 1 to 1", {}, {}}, head.request);
-    return send(from, welcome, head.request);
-  case type::ping:
-    return send(from, wire::pong{pong_epoch}, head.request);
-  case type::call_request: {
-    const auto call = decode(wire::call_request{});
-    if (on_call)
-      return on_call(*this, from, call);
-    return answer(from, call, call.inputs);
-  }
-  case type::cancel_request:
-    record_.cancelled.insert(decode(wire::cancel_request{}).call.value);
-    return;
-  case type::result_taken:
-    for (const call_id call : decode(wire::result_taken{}).calls)
-      record_.taken.insert(call.value);
-    return;
-  case type::apply_function:
-    record_.functions.push_back(decode(wire::apply_function{}).spec);
-    return send(from, on_apply_function ? on_apply_function(decode(wire::apply_function{})) : ok, head.request);
-  case type::apply_dag:
-    record_.dags.push_back(decode(wire::apply_dag{}).spec);
-    return send(from, on_apply_dag ? on_apply_dag(decode(wire::apply_dag{})) : ok, head.request);
-  case type::remove:
-    record_.removed.push_back(decode(wire::remove{}));
-    return send(from, ok, head.request);
-  case type::query:
-    return send(from, on_query ? on_query(decode(wire::query{})) : wire::reply{errc::ok, {}, {}, "[]"}, head.request);
-  case type::set_policy:
-    record_.policy = decode(wire::set_policy{}).name;
-    return send(from, ok, head.request);
-  case type::shutdown:
-    record_.shut_down = true;
-    return send(from, ok, head.request);
-  default:
-    return send(from, wire::reply{errc::invalid_argument, "not for me", {}, {}}, head.request);
+    case type::hello:
+      record_.hellos.push_back(decode(wire::hello{}));
+      if (refuse_hello)
+        return send(from, wire::reply{errc::unsupported, "versions 7 to 9 are spoken here, yours are 1 to 1", {}, {}},
+                    head.request);
+      return send(from, welcome, head.request);
+    case type::ping:
+      return send(from, wire::pong{pong_epoch}, head.request);
+    case type::call_request: {
+      const auto call = decode(wire::call_request{});
+      if (on_call)
+        return on_call(*this, from, call);
+      return answer(from, call, call.inputs);
+    }
+    case type::cancel_request:
+      record_.cancelled.insert(decode(wire::cancel_request{}).call.value);
+      return;
+    case type::result_taken:
+      for (const call_id call : decode(wire::result_taken{}).calls)
+        record_.taken.insert(call.value);
+      return;
+    case type::apply_function:
+      record_.functions.push_back(decode(wire::apply_function{}).spec);
+      return send(from, on_apply_function ? on_apply_function(decode(wire::apply_function{})) : ok, head.request);
+    case type::apply_dag:
+      record_.dags.push_back(decode(wire::apply_dag{}).spec);
+      return send(from, on_apply_dag ? on_apply_dag(decode(wire::apply_dag{})) : ok, head.request);
+    case type::remove:
+      record_.removed.push_back(decode(wire::remove{}));
+      return send(from, ok, head.request);
+    case type::query:
+      return send(from, on_query ? on_query(decode(wire::query{})) : wire::reply{errc::ok, {}, {}, "[]"}, head.request);
+    case type::set_policy:
+      record_.policy = decode(wire::set_policy{}).name;
+      return send(from, ok, head.request);
+    case type::shutdown:
+      record_.shut_down = true;
+      return send(from, ok, head.request);
+    default:
+      return send(from, wire::reply{errc::invalid_argument, "not for me", {}, {}}, head.request);
   }
 }
 
@@ -160,7 +162,8 @@ wire::store_reply fake_server::store_get(const wire::store_get& get) const {
   const auto version = versions_.find(get.key);
   wire::store_reply reply;
   reply.entries = {{get.key, found->second.size(), version == versions_.end() ? 1 : version->second}};
-  reply.piece = {functions::tensor{functions::datatype::uint8, {static_cast<std::int64_t>(part.size())}, shared_bytes::copy_of(part)}};
+  reply.piece = {functions::tensor{
+      functions::datatype::uint8, {static_cast<std::int64_t>(part.size())}, shared_bytes::copy_of(part)}};
   return reply;
 }
 

@@ -17,7 +17,8 @@
 
 namespace squall::client::testing {
 
-/// A controller and a store as far as a client can tell: a thread with a ROUTER. What it does with calls is the test's choice; hooks run in its thread.
+/// A controller and a store as far as a client can tell: a thread with a ROUTER. What it does with calls is the test's
+/// choice; hooks run in its thread.
 class fake_server {
 public:
   using call_hook = std::function<void(fake_server&, wire::route, wire::call_request)>;
@@ -36,7 +37,7 @@ public:
   std::function<wire::reply(const wire::apply_function&)> on_apply_function;
   wire::welcome welcome;
   std::atomic<bool> refuse_hello{false};
-  std::atomic<bool> mute{false};        ///< takes everything, says nothing
+  std::atomic<bool> mute{false}; ///< takes everything, says nothing
   std::atomic<std::uint64_t> pong_epoch;
 
   // -- for hooks

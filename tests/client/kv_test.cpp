@@ -1,5 +1,4 @@
 #include "client/cluster.hpp"
-
 #include "tests/client/fake_server.hpp"
 
 #include <gtest/gtest.h>
@@ -27,7 +26,8 @@ std::string pattern(std::size_t size) {
 TEST(Kv, ValuesComeBack) {
   const fake_server server;
   const auto cluster = connect(server);
-  for (const std::size_t size : std::vector<std::size_t>{0, 1, 1000, (1u << 20) - 1, 1u << 20, (1u << 20) + 1, 9'999'999}) {
+  for (const std::size_t size :
+       std::vector<std::size_t>{0, 1, 1000, (1u << 20) - 1, 1u << 20, (1u << 20) + 1, 9'999'999}) {
     const std::string text = pattern(size);
     ASSERT_TRUE(cluster->kv().put("k", shared_bytes::copy_of(text)).ok()) << size;
     EXPECT_EQ(server.record().values.at("k"), text);

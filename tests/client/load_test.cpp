@@ -2,9 +2,9 @@
 
 #include "tests/client/fake_server.hpp"
 
-#include <thread>
-
 #include <gtest/gtest.h>
+
+#include <thread>
 
 namespace squall::client::cli {
 namespace {
@@ -23,7 +23,8 @@ TEST(Load, PercentilesAreExact) {
   EXPECT_EQ(load_report{}.percentile_ns(0.5), 0);
 }
 
-/// A server that stalls once for 300 ms. A generator that waited for answers, or that counted from the moment it managed to send, would see one slow call.
+/// A server that stalls once for 300 ms. A generator that waited for answers, or that counted from the moment it
+/// managed to send, would see one slow call.
 TEST(Load, AStallIsSeenByEveryCallThatWasMeantToBeSentDuringIt) {
   fake_server server;
   bool stalled = false;
@@ -42,7 +43,8 @@ TEST(Load, AStallIsSeenByEveryCallThatWasMeantToBeSentDuringIt) {
   plan.duration = 600ms;
   const auto report = run_load(*cluster, plan, {});
   EXPECT_EQ(report.latencies_ns.size(), 119u);
-  const auto slow = std::count_if(report.latencies_ns.begin(), report.latencies_ns.end(), [](std::int64_t ns) { return ns > 100'000'000; });
+  const auto slow = std::count_if(report.latencies_ns.begin(), report.latencies_ns.end(),
+                                  [](std::int64_t ns) { return ns > 100'000'000; });
   EXPECT_GE(slow, 35);
 }
 

@@ -1,9 +1,9 @@
 #include "client/spec_file.hpp"
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <fstream>
-
-#include <gtest/gtest.h>
 
 namespace squall::client {
 namespace {
@@ -22,7 +22,8 @@ std::vector<spec_document> parse(std::string_view text, const std::filesystem::p
 /// A DAG with one stage named `s` whose body is given.
 functions::stage_spec stage_of(const std::string& body) {
   const auto documents =
-      parse("apiVersion: squall/v1\nkind: Dag\nmetadata: {name: d}\nspec:\n  stages:\n  - {name: s, function: f, " + body + "}\n");
+      parse("apiVersion: squall/v1\nkind: Dag\nmetadata: {name: d}\nspec:\n  stages:\n  - {name: s, function: f, " +
+            body + "}\n");
   return documents.empty() ? functions::stage_spec{} : std::get<functions::dag_spec>(documents[0].spec).stages.at(0);
 }
 
@@ -86,12 +87,12 @@ spec:
   EXPECT_EQ(v.memory_bytes, 100u << 20);
   ASSERT_EQ(documents[0].uploads.size(), 2u);
   EXPECT_EQ(v.target, documents[0].uploads[0].key);
-  EXPECT_EQ(v.parameters, (std::map<std::string, std::string>{{"precision", "bf16"},
-                                                              {"reduce.probs", "argmax"},
-                                                              {"factor", "0.5"}}));
+  EXPECT_EQ(v.parameters,
+            (std::map<std::string, std::string>{{"precision", "bf16"}, {"reduce.probs", "argmax"}, {"factor", "0.5"}}));
   EXPECT_EQ(spec.variants[1].name, "default");
   EXPECT_EQ(spec.variants[1].target, "ctc-collapse");
-  EXPECT_EQ(spec.variants[1].parameters, (std::map<std::string, std::string>{{"dictionary", documents[0].uploads[1].key}}));
+  EXPECT_EQ(spec.variants[1].parameters,
+            (std::map<std::string, std::string>{{"dictionary", documents[0].uploads[1].key}}));
   EXPECT_EQ(spec.state, (std::vector<functions::state_spec>{{"state", "next"}}));
 }
 
@@ -163,7 +164,8 @@ spec:
 }
 
 TEST(SpecFile, MapsAndJoins) {
-  const auto stage = stage_of("inputs: {a: $x, b: t.y}, map: [a, b], max-width: 64, join: {k: 2, wait: 40ms}, may-fail: true");
+  const auto stage =
+      stage_of("inputs: {a: $x, b: t.y}, map: [a, b], max-width: 64, join: {k: 2, wait: 40ms}, may-fail: true");
   EXPECT_EQ(stage.map, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(stage.width_max, 64u);
   EXPECT_EQ(stage.join.rule, functions::join_rule::kind::count);
@@ -174,7 +176,9 @@ TEST(SpecFile, MapsAndJoins) {
 }
 
 TEST(SpecFile, Constants) {
-  const auto constant = [](const std::string& text) { return stage_of("inputs: {a: " + text + "}").inputs.at(0).source.constant; };
+  const auto constant = [](const std::string& text) {
+    return stage_of("inputs: {a: " + text + "}").inputs.at(0).source.constant;
+  };
   EXPECT_EQ(constant("3"), functions::scalar_value(std::int64_t{3}));
   EXPECT_EQ(constant("0.25"), functions::scalar_value(0.25));
   EXPECT_EQ(constant("-1e3"), functions::scalar_value(-1000.0));

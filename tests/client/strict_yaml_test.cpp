@@ -33,7 +33,9 @@ TEST(StrictYaml, WhatIsNotYamlSaysWhere) {
   EXPECT_EQ(error_of(std::string_view{"a\0b", 3}), "f.yaml: not a text file");
 }
 
-TEST(StrictYaml, ARepeatedKeyIsAnError) { EXPECT_EQ(error_of("a: 1\nb: 2\na: 3\n"), "f.yaml:3:1: the key 'a' is here twice"); }
+TEST(StrictYaml, ARepeatedKeyIsAnError) {
+  EXPECT_EQ(error_of("a: 1\nb: 2\na: 3\n"), "f.yaml:3:1: the key 'a' is here twice");
+}
 
 TEST(StrictYaml, AKeyMustBeText) { EXPECT_EQ(error_of("? [1, 2]\n: x\n"), "f.yaml:1:3: a key must be text"); }
 
@@ -70,7 +72,8 @@ TEST(StrictYaml, TypesAreChecked) {
   const yaml_view root = root_of("n: 5\ns: \"5\"\nb: yes\nd: 40\nl: [1]\nm: {x: 1}\nz:\n");
   const auto map = root.mapping({"n", "s", "b", "d", "l", "m", "z"}).value();
   EXPECT_EQ(map.find("n")->integer(1, 10).value(), 5);
-  EXPECT_EQ(map.find("n")->integer(6, 10).error().message, "f.yaml:1:4: n: expected a whole number from 6 to 10, not '5'");
+  EXPECT_EQ(map.find("n")->integer(6, 10).error().message,
+            "f.yaml:1:4: n: expected a whole number from 6 to 10, not '5'");
   EXPECT_EQ(map.find("s")->integer(1, 10).error().message,
             "f.yaml:2:4: s: expected a whole number from 1 to 10, not the text \"5\"");
   EXPECT_EQ(map.find("b")->boolean().error().message, "f.yaml:3:4: b: expected true or false, not 'yes'");

@@ -1,9 +1,10 @@
-#include "client/nearest.hpp"
 #include "client/units.hpp"
 
-#include <array>
+#include "client/nearest.hpp"
 
 #include <gtest/gtest.h>
+
+#include <array>
 
 namespace squall::client {
 namespace {
