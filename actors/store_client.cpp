@@ -32,7 +32,8 @@ public:
 
 class get_operation final : public operation {
 public:
-  get_operation(std::string key, std::function<void(result<shared_bytes>)> done) : key_(std::move(key)), done_(std::move(done)) {}
+  get_operation(std::string key, std::function<void(result<shared_bytes>)> done)
+      : key_(std::move(key)), done_(std::move(done)) {}
 
   // Until the first answer says how large the value is there is one piece to ask for.
   bool has_next() const override { return version_ == 0 ? asked_ == 0 : asked_ < size_; }
@@ -44,7 +45,8 @@ public:
   }
 
   result<progress> on_reply(std::uint64_t offset, wire::store_reply reply) override {
-    if (reply.entries.size() != 1 || reply.entries[0].size_bytes > wire::max_value_bytes || reply.entries[0].version == 0)
+    if (reply.entries.size() != 1 || reply.entries[0].size_bytes > wire::max_value_bytes ||
+        reply.entries[0].version == 0)
       return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " does not describe a value"};
     const wire::store_entry& found = reply.entries[0];
     if (version_ != 0 && version_ != found.version)
@@ -61,8 +63,9 @@ public:
 private:
   result<progress> take(std::uint64_t offset, const shared_bytes& piece) {
     if (offset > size_ || piece.size() != std::min<std::uint64_t>(wire::max_piece_bytes, size_ - offset))
-      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " has " + std::to_string(piece.size()) +
-                                 " bytes at byte " + std::to_string(offset) + " of " + std::to_string(size_)};
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " has " +
+                                 std::to_string(piece.size()) + " bytes at byte " + std::to_string(offset) + " of " +
+                                 std::to_string(size_)};
     if (size_ <= wire::max_piece_bytes) {
       value_ = piece;
       return progress::complete;
@@ -99,7 +102,8 @@ private:
 
 class stat_operation final : public operation {
 public:
-  stat_operation(std::string key, std::function<void(result<wire::store_entry>)> done) : key_(std::move(key)), done_(std::move(done)) {}
+  stat_operation(std::string key, std::function<void(result<wire::store_entry>)> done)
+      : key_(std::move(key)), done_(std::move(done)) {}
 
   bool has_next() const override { return !sent_; }
   wire::frames next(request_id request, std::uint64_t&) override {
@@ -137,7 +141,11 @@ public:
     sent_ += piece.size();
     ++requests_;
     const auto size = static_cast<std::int64_t>(piece.size());
-    return wire::encode(wire::store_put{key_, value_.size(), offset, upload_, durable_,
+    return wire::encode(wire::store_put{key_,
+                                        value_.size(),
+                                        offset,
+                                        upload_,
+                                        durable_,
                                         {functions::tensor{functions::datatype::uint8, {size}, std::move(piece)}}},
                         request);
   }
@@ -193,7 +201,8 @@ public:
   result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
     // A store that says "more" and gives nothing would be asked for ever.
     if (reply.more && reply.entries.empty())
-      return {errc::corrupt, "the store's answer for keys with the prefix " + wire::quoted(prefix_) + " has an empty page"};
+      return {errc::corrupt,
+              "the store's answer for keys with the prefix " + wire::quoted(prefix_) + " has an empty page"};
     for (wire::store_entry& e : reply.entries)
       keys_.push_back(std::move(e.key));
     waiting_ = false;
@@ -268,8 +277,9 @@ public:
     // One time-out for all: the first in the map was sent first.
     while (!pending_.empty() && pending_.begin()->second.deadline <= now)
       finish(pending_.begin()->second.operation,
-             error{errc::unavailable, "the store did not answer within " +
-                                          std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout_).count()) + " ms",
+             error{errc::unavailable,
+                   "the store did not answer within " +
+                       std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout_).count()) + " ms",
                    {}});
   }
 
@@ -362,7 +372,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<store_client> store_client::create(post& post, peer_id store, duration timeout, std::uint64_t first_request) {
+std::unique_ptr<store_client> store_client::create(post& post, peer_id store, duration timeout,
+                                                   std::uint64_t first_request) {
   return std::make_unique<wire_client>(post, store, timeout, first_request);
 }
 

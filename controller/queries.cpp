@@ -72,6 +72,7 @@ struct dag_view {
   std::vector<functions::port> inputs;
   std::vector<std::string> outputs;
   std::vector<stage_view> stages;
+  std::vector<functions::port> output_ports; ///< parallel to outputs
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
@@ -79,6 +80,7 @@ struct dag_view {
     v("inputs", s.inputs);
     v("outputs", s.outputs);
     v("stages", s.stages);
+    v("output_ports", s.output_ports);
   }
 };
 
@@ -173,10 +175,28 @@ struct metric_view {
   }
 };
 
+/// The type of a DAG's output is that of the port it reads.
+functions::port output_port(const functions::dag& dag, std::size_t index, const catalogue& from) {
+  const functions::resolved_source& source = dag.outputs[index];
+  functions::port port;
+  if (source.from == functions::binding::source::dag_input) {
+    port = dag.spec.inputs[source.port];
+  } else if (source.from == functions::binding::source::stage_output) {
+    const functions::stage& stage = dag.stages[source.stage];
+    if (const auto* function = from.find_function(stage.function))
+      port = function->spec.outputs[source.port];
+    port.list = port.list || stage.map;
+  }
+  port.name = dag.spec.outputs[index].name;
+  return port;
+}
+
 dag_view view_of(const functions::dag& dag, const catalogue& from) {
-  dag_view view{dag.spec.name, dag.spec.version, dag.spec.inputs, {}, {}};
-  for (const functions::dag_output& output : dag.spec.outputs)
-    view.outputs.push_back(output.name);
+  dag_view view{dag.spec.name, dag.spec.version, dag.spec.inputs, {}, {}, {}};
+  for (std::size_t i = 0; i < dag.spec.outputs.size(); ++i) {
+    view.outputs.push_back(dag.spec.outputs[i].name);
+    view.output_ports.push_back(output_port(dag, i, from));
+  }
   for (const functions::stage& s : dag.stages) {
     const auto* function = from.find_function(s.function);
     stage_view stage{s.name, function ? function->spec.name : "", function ? function->spec.version : 0, s.map, s.when.has_value(), {}};

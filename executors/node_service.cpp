@@ -15,8 +15,10 @@ std::uint64_t random_instance() {
 
 } // namespace
 
-result<std::unique_ptr<actors::role_service>> make_node_service(const node_options& options, std::shared_ptr<wire::arena> arena,
-                                                                std::shared_ptr<wire::arena_map> arenas, worker_starter starter, logger& log) {
+result<std::unique_ptr<actors::role_service>> make_node_service(const node_options& options,
+                                                                std::shared_ptr<wire::arena> arena,
+                                                                std::shared_ptr<wire::arena_map> arenas,
+                                                                worker_starter starter, logger& log) {
   if (options.name.empty())
     return {errc::invalid_argument, "a node needs a name, unique in its cluster"};
   if (options.lanes == 0)

@@ -1,79 +1,69 @@
 #include "wire/codec.hpp"
 
-#include <exception>
-#include <msgpack/null_visitor.hpp>
-#include <msgpack/unpack.hpp>
+#include <optional>
 
 namespace squall::wire {
 
 namespace {
 
-/// Takes the first four elements of the header's array and stops the parser then.
-class head_reader : public msgpack::null_visitor {
+/// Reads the first few elements of a msgpack document by hand. Every message passes here on its way to its role, and msgpack's parser
+/// allocates its stack before it looks at the first byte.
+class head_reader {
 public:
-  explicit head_reader(envelope_head& head) : head_(head) {}
+  explicit head_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
-  bool start_array(std::uint32_t count) {
-    const bool expected = !inside_ && count >= 5;
-    inside_ = true;
-    return expected;
-  }
-  bool start_map(std::uint32_t) { return false; }
-  bool visit_nil() { return false; }
-  bool visit_boolean(bool) { return false; }
-  bool visit_negative_integer(std::int64_t) { return false; }
-  bool visit_float32(float) { return false; }
-  bool visit_float64(double) { return false; }
-  bool visit_str(const char*, std::uint32_t) { return false; }
-  bool visit_bin(const char*, std::uint32_t) { return false; }
-  bool visit_ext(const char*, std::uint32_t) { return false; }
-
-  bool visit_positive_integer(std::uint64_t v) {
-    if (!inside_)
-      return false;
-    switch (taken_) {
-    case 0: return take(head_.version, v);
-    case 1: return take(head_.type, v);
-    case 2: return take(head_.to, v);
-    default:
-      head_.request = request_id{v};
-      ++taken_;
-      return false; // all that is wanted
-    }
+  /// The count of the array that begins here.
+  std::optional<std::uint64_t> array() {
+    const auto first = number(1);
+    if (!first)
+      return {};
+    if ((*first & 0xf0) == 0x90)
+      return *first & 0x0f;
+    if (*first == 0xdc)
+      return number(2);
+    if (*first == 0xdd)
+      return number(4);
+    return {};
   }
 
-  [[nodiscard]] int taken() const { return taken_; }
-
-private:
+  /// The unsigned integer that begins here, if it fits T.
   template <class T>
-  bool take(T& field, std::uint64_t v) {
-    field = static_cast<T>(v);
-    if (static_cast<std::uint64_t>(field) != v)
+  bool natural(T& out) {
+    auto value = number(1);
+    if (value && *value >= 0x80)
+      value = *value >= 0xcc && *value <= 0xcf ? number(std::size_t{1} << (*value - 0xcc)) : std::nullopt;
+    if (!value || static_cast<std::uint64_t>(static_cast<T>(*value)) != *value)
       return false;
-    ++taken_;
+    out = static_cast<T>(*value);
     return true;
   }
 
-  envelope_head& head_;
-  bool inside_ = false;
-  int taken_ = 0;
+private:
+  std::optional<std::uint64_t> number(std::size_t size) {
+    if (bytes_.size() < size)
+      return {};
+    std::uint64_t value = 0;
+    for (const std::byte b : bytes_.first(size))
+      value = value << 8 | static_cast<std::uint64_t>(b);
+    bytes_ = bytes_.subspan(size);
+    return value;
+  }
+
+  std::span<const std::byte> bytes_;
 };
 
 } // namespace
 
 result<> peek(std::span<const std::byte> header, envelope_head& head) {
-  head_reader reader{head};
-  std::size_t offset = 0;
-  try {
-    msgpack::parse(reinterpret_cast<const char*>(header.data()), header.size(), offset, reader);
-  } catch (const std::exception& e) {
-    return {errc::corrupt, std::string{"the header cannot be parsed: "} + e.what()};
+  head_reader reader{header};
+  if (const auto count = reader.array(); count && *count >= 5 && reader.natural(head.version)) {
+    const bool whole = reader.natural(head.type) && reader.natural(head.to) && reader.natural(head.request.value);
+    if (head.version < oldest_protocol_version || head.version > protocol_version)
+      return {errc::unsupported, unspoken_version(head.version)};
+    if (whole)
+      return {};
   }
-  if (reader.taken() > 0 && (head.version < oldest_protocol_version || head.version > protocol_version))
-    return {errc::unsupported, unspoken_version(head.version)};
-  if (reader.taken() < 4)
-    return {errc::corrupt, "the header is no array that begins with version, type, role and request"};
-  return {};
+  return {errc::corrupt, "the header is no array that begins with version, type, role and request"};
 }
 
 result<envelope_head> peek(std::span<const std::byte> header) {

@@ -5,7 +5,10 @@ namespace squall::actors::detail {
 caf::behavior role_actor::make_behavior() {
   return {
     [this](incoming& one) { serve({&one, 1}); },
-    [this](mail_batch& batch) { serve(batch.messages); },
+    [this](mail_batch& batch) {
+      serve(batch.messages);
+      recycle(batch.messages);
+    },
     [this](const notice& n) { tell(n); },
     [](const role_task& task) { run(task); },
   };
@@ -14,6 +17,14 @@ caf::behavior role_actor::make_behavior() {
 void role_actor::serve(std::span<incoming> messages) noexcept {
   slot_->service->on_messages(messages);
   slot_->waiting.fetch_sub(static_cast<std::uint32_t>(messages.size()), std::memory_order_relaxed);
+}
+
+/// Gives the memory of a batch back for the next one. A block of this size, made and freed each time, makes malloc tidy up all small ones.
+void role_actor::recycle(std::vector<incoming>& messages) {
+  if (slot_->how != placing::inline_in_bridge || slot_->arrived.capacity() > 0)
+    return;
+  messages.clear();
+  slot_->arrived = std::move(messages);
 }
 
 void role_actor::tell(const notice& n) noexcept {

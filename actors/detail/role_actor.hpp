@@ -54,6 +54,7 @@ public:
 private:
   // An exception out of a role is a programmer's error and ends the process here, not in silence somewhere in CAF.
   void serve(std::span<incoming> messages) noexcept;
+  void recycle(std::vector<incoming>& messages);
   void tell(const notice& n) noexcept;
   static void run(const role_task& task) noexcept { task.run(); }
 

@@ -88,13 +88,15 @@ private:
       variant.parameters["precision"] = std::move(given);
     }
     if (const auto resources = fields.find("resources")) {
+      if (variant.kind != variant_kind::builtin)
+        return resources->fail("goes with kind: builtin");
       SQUALL_ASSIGN(entries, resources->entries());
       for (const auto& [name, view] : entries) {
         SQUALL_TRY(check_key_name(view, name, "resource"));
+        if (variant.parameters.contains(name))
+          return view.fail("is among the `parameters`, too");
         SQUALL_ASSIGN(key, read_file_or_key(view));
-        // A resource is a parameter whose value is the key of an object in the store.
-        if (!variant.parameters.emplace(name, std::move(key)).second)
-          return view.fail("is given under `parameters` too");
+        variant.parameters[name] = std::move(key);
       }
     }
     return {};
@@ -170,12 +172,17 @@ result<functions::function_spec> read_function(const yaml_view& at, std::string 
     SQUALL_ASSIGN(ports, read_ports(*inputs, "input"));
     spec.inputs = std::move(ports);
   }
-  SQUALL_ASSIGN(outputs, fields.require("outputs"));
-  SQUALL_ASSIGN(output_ports, read_ports(outputs, "output"));
-  spec.outputs = std::move(output_ports);
+  if (const auto outputs = fields.find("outputs")) {
+    SQUALL_ASSIGN(ports, read_ports(*outputs, "output"));
+    spec.outputs = std::move(ports);
+  }
   SQUALL_ASSIGN(variants_view, fields.require("variants"));
   SQUALL_ASSIGN(variants, (function_reader{folder, uploads}.read_variants(variants_view)));
   spec.variants = std::move(variants);
+  // The cluster knows the ports of a builtin, nobody those of a model file.
+  const auto is_model = [](const variant_spec& v) { return v.kind == variant_kind::onnx; };
+  if (spec.outputs.empty() && std::ranges::any_of(spec.variants, is_model))
+    return at.fail("the key 'outputs' is missing; a function of a model declares its ports");
   if (const auto state = fields.find("state")) {
     SQUALL_ASSIGN(states, read_state(*state));
     spec.state = std::move(states);

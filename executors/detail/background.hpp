@@ -8,8 +8,8 @@
 
 namespace squall::executors {
 
-/// One thread for what may wait for the disk, which a role that runs inline must not do. Tasks run in order; those that have not begun when it ends
-/// are dropped.
+/// One thread for what may wait for the disk, which a role that runs inline must not do. Tasks run in order; those that
+/// have not begun when it ends are dropped.
 class background {
 public:
   background() : thread_([this] { work(); }) {}

@@ -73,8 +73,6 @@ void node_role::carry_out(const calls::queueing::run& command) {
   running_.emplace(command.id, std::move(batch));
   if (!worker_ || !worker_ready_)
     return fail_batch(command.id, {errc::unavailable, "the model host is not running", {}});
-  if (auto* const variant = catalogue_.variant(command.variant))
-    send_to_worker_once(*variant);
   if (const auto sent = worker_->run(request); !sent.ok())
     fail_batch(command.id, sent.error());
 }
@@ -122,8 +120,10 @@ void node_role::item_failed(item_id id, const error& why) {
   touched_.push_back(item->call);
 }
 
-void node_role::item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time) {
-  const auto entry = std::find_if(batch.entries.begin(), batch.entries.end(), [&](const auto& e) { return e.item == id; });
+void node_role::item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch,
+                           duration share_of_time) {
+  const auto entry =
+      std::find_if(batch.entries.begin(), batch.entries.end(), [&](const auto& e) { return e.item == id; });
   adopt(entry->call, outcome.outputs);
   const auto found = items_.find(id);
   if (found == items_.end()) {
@@ -153,7 +153,8 @@ void node_role::item_ended(item_id id, wire::worker::item_result outcome, const 
   touched_.push_back(ended.call);
 }
 
-void node_role::add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch, duration share_of_time) const {
+void node_role::add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
+                            duration share_of_time) const {
   trace.lane = batch.lane;
   trace.batch = std::max(trace.batch, static_cast<std::uint32_t>(batch.entries.size()));
   trace.queued += batch.started - item.ready;
@@ -179,7 +180,8 @@ void node_role::withdraw(call_id call, const std::vector<item_id>& items) {
   for (const auto& [id, batch] : running_) {
     const auto of_call = [&](const auto& e) { return e.call == call; };
     const auto gone = [&](const auto& e) { return !items_.contains(e.item); };
-    if (std::any_of(batch.entries.begin(), batch.entries.end(), of_call) && std::all_of(batch.entries.begin(), batch.entries.end(), gone))
+    if (std::any_of(batch.entries.begin(), batch.entries.end(), of_call) &&
+        std::all_of(batch.entries.begin(), batch.entries.end(), gone))
       worker_->cancel(id);
   }
 }

@@ -60,7 +60,8 @@ value block_ledger::keep(call_id call, value v) {
 void block_ledger::adopt(call_id call, const value& v) {
   for_each_worker_block(v, [&](const wire::arena_ref& ref) {
     auto& row = held_[call].worker;
-    const auto at = std::lower_bound(row.begin(), row.end(), ref, [](const auto& a, const auto& b) { return a.offset < b.offset; });
+    const auto at =
+        std::lower_bound(row.begin(), row.end(), ref, [](const auto& a, const auto& b) { return a.offset < b.offset; });
     if (at == row.end() || at->offset != ref.offset)
       row.insert(at, ref);
   });

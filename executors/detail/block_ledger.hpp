@@ -10,11 +10,13 @@
 
 namespace squall::executors {
 
-/// Which blocks of shared memory this node holds for which call: its own, and those of its worker process (docs/data-plane.md). Frees them together.
+/// Which blocks of shared memory this node holds for which call: its own, and those of its worker process
+/// (docs/data-plane.md). Frees them together.
 class block_ledger {
 public:
   /// `own` may be null on a host without usable shared memory: then values stay where they are.
-  block_ledger(std::shared_ptr<wire::arena> own, std::shared_ptr<wire::arena_map> known) : own_(std::move(own)), known_(std::move(known)) {}
+  block_ledger(std::shared_ptr<wire::arena> own, std::shared_ptr<wire::arena_map> known)
+      : own_(std::move(own)), known_(std::move(known)) {}
 
   /// The arena of the worker that runs now; 0 = none. Blocks of the one before are forgotten: they went with it.
   void set_worker_arena(std::uint64_t id);

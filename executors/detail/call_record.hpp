@@ -33,11 +33,11 @@ struct call_record {
   time_point arrived; ///< here
   time_point deadline;
   executors::flow flow;
-  std::vector<item_id> items;         ///< all that it ever had
-  std::vector<node_id> holders;       ///< of blocks of it; ascending
-  std::vector<function_id> turns;     ///< of its sequence, that it holds
+  std::vector<item_id> items;             ///< all that it ever had
+  std::vector<node_id> holders;           ///< of blocks of it; ascending
+  std::vector<function_id> turns;         ///< of its sequence, that it holds
   std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
-  time_point next_timer = never;      ///< the earliest that was set for it
+  time_point next_timer = never;          ///< the earliest that was set for it
 
 private:
   /// The age at which joins stop waiting, so that what is left to do can be done before the deadline.
@@ -60,7 +60,7 @@ struct map_share {
   std::vector<std::vector<functions::value>> mapped;  ///< parallel to elements
   std::vector<std::vector<functions::value>> outputs; ///< likewise
   std::vector<bool> succeeded;                        ///< likewise
-  std::size_t left = 0; ///< elements that have not ended
+  std::size_t left = 0;                               ///< elements that have not ended
   time_point arrived;
   time_point deadline;
   calls::stage_trace trace;

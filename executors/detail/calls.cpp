@@ -13,8 +13,9 @@ call_record* node_role::find_call(call_id id) {
 result<> node_role::check_context(const wire::call_context& context, const flow_graph& graph) const {
   const auto& plan = context.plan;
   if (!context.call || plan.stages.size() != graph.stages.size())
-    return {errc::corrupt, "the plan of call " + to_string(context.call) + " has " + std::to_string(plan.stages.size()) + " stages, DAG '" +
-                               graph.dag->spec.name + "' has " + std::to_string(graph.stages.size())};
+    return {errc::corrupt, "the plan of call " + to_string(context.call) + " has " +
+                               std::to_string(plan.stages.size()) + " stages, DAG '" + graph.dag->spec.name + "' has " +
+                               std::to_string(graph.stages.size())};
   return {};
 }
 
@@ -35,7 +36,8 @@ call_record* node_role::find_or_open(const actors::incoming& from, wire::call_co
     return nullptr;
   }
   if (calls_.size() >= max_calls) {
-    refuse_call(context.call, {errc::overloaded, "the node has " + std::to_string(max_calls) + " calls, its limit", std::chrono::milliseconds{100}});
+    refuse_call(context.call, {errc::overloaded, "the node has " + std::to_string(max_calls) + " calls, its limit",
+                               std::chrono::milliseconds{100}});
     return nullptr;
   }
   ++counters_.calls;
@@ -111,7 +113,8 @@ void node_role::send_settled(call_record& call, const flow::departure& departure
     call.flow.abort(departure.stage, sent.error());
 }
 
-// -- ends ------------------------------------------------------------------------------------------------------------------
+// -- ends
+// ------------------------------------------------------------------------------------------------------------------
 
 wire::call_finished node_role::finished_message(call_record& call) {
   note_own_blocks(call);
@@ -130,7 +133,8 @@ void node_role::send_finished(const wire::call_finished& message, std::uint64_t 
     fits = membership_.send_to_controller(std::move(frames));
   if (fits.ok())
     return;
-  log_.warn("node", "the end of a call was not sent", {{"call", to_string(message.call)}, {"error", fits.error().message}});
+  log_.warn("node", "the end of a call was not sent",
+            {{"call", to_string(message.call)}, {"error", fits.error().message}});
   if (message.outcome.code == errc::ok)
     refuse_call(message.call, fits.error());
 }
@@ -208,7 +212,8 @@ void node_role::refuse_call(call_id call, const error& why) {
 void node_role::expire_call(call_record& call) {
   const auto& plan = call.context.plan;
   const auto unsettled = call.flow.unsettled();
-  const auto here = std::find_if(unsettled.begin(), unsettled.end(), [&](stage_index s) { return call.flow.open_trace(s) != nullptr; });
+  const auto here = std::find_if(unsettled.begin(), unsettled.end(),
+                                 [&](stage_index s) { return call.flow.open_trace(s) != nullptr; });
   if (here == unsettled.end() && plan.exit != membership_.self()) {
     const auto id = call.context.call;
     end_call(call);
@@ -245,7 +250,8 @@ void node_role::drop_call(const wire::drop_call& message) {
     release_blocks(message.call);
 }
 
-// -- time ------------------------------------------------------------------------------------------------------------------
+// -- time
+// ------------------------------------------------------------------------------------------------------------------
 
 /// For the deadline, and for the waits of joins.
 void node_role::set_timer(call_record& call) {

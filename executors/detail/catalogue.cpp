@@ -22,9 +22,8 @@ std::unique_ptr<node_variant> make_variant(std::shared_ptr<const registered_func
     return v; // the load says so
   if (auto resources = builtins::resources_of(*builtin, spec.parameters); resources.ok())
     v->resources = std::move(*resources);
-  v->needs_load = !v->resources.empty();
   const bool stateless = v->function->spec.state.empty();
-  if (!builtin->light || builtin->foreign_bytes || v->needs_load || !stateless)
+  if (!builtin->light || builtin->foreign_bytes || !v->resources.empty() || !stateless)
     return v;
   if (auto made = builtins::make_instance(*builtin, spec.parameters, {}); made.ok())
     v->light = std::move(*made);
@@ -57,7 +56,8 @@ result<> catalogue::define(dag_id id, const functions::dag_spec& spec) {
   const auto lookup = [this](std::string_view name, std::uint32_t version) {
     const registered_function* best = nullptr;
     for (const auto& [known_id, f] : functions_)
-      if (f->spec.name == name && (version == 0 || f->spec.version == version) && (!best || f->spec.version >= best->spec.version))
+      if (f->spec.name == name && (version == 0 || f->spec.version == version) &&
+          (!best || f->spec.version >= best->spec.version))
         best = f.get(); // of two with one version the later one replaced the other
     return best;
   };
@@ -117,11 +117,6 @@ std::vector<variant_id> catalogue::take_unused() {
     return true;
   });
   return unused;
-}
-
-void catalogue::worker_restarted() {
-  for (auto& [id, v] : variants_)
-    v->sent_to_worker = false;
 }
 
 } // namespace squall::executors

@@ -15,17 +15,15 @@ namespace squall::executors {
 struct node_variant {
   variant_id id;
   std::shared_ptr<const functions::registered_function> function;
-  std::size_t index = 0;                                        ///< in the function's variants
-  std::vector<functions::builtins::resource_key> resources;     ///< to be fetched before a load
-  bool needs_load = true;                                       ///< has a model or resources
-  std::unique_ptr<functions::builtins::instance> light;         ///< set: small runs happen right here, in the node's own thread
-  bool sent_to_worker = false;                                  ///< of those that need no load: the worker that runs now knows it
+  std::size_t index = 0;                                    ///< in the function's variants
+  std::vector<functions::builtins::resource_key> resources; ///< to be fetched before a load
+  std::unique_ptr<functions::builtins::instance> light; ///< set: small runs happen right here, in the node's own thread
 
   [[nodiscard]] const functions::variant_spec& spec() const { return function->spec.variants[index]; }
 };
 
-/// What the controller has told this node about functions and DAGs. Forgotten functions stay until the last DAG that uses them and the last of its
-/// calls are gone.
+/// What the controller has told this node about functions and DAGs. Forgotten functions stay until the last DAG that
+/// uses them and the last of its calls are gone.
 class catalogue {
 public:
   /// The variants that are new by it; those of a function that is known already are not.
@@ -44,8 +42,6 @@ public:
 
   /// Variants of forgotten functions that nothing uses any more; they are unknown from now on.
   [[nodiscard]] std::vector<variant_id> take_unused();
-  /// A new worker knows none of the variants.
-  void worker_restarted();
 
 private:
   std::map<function_id, std::shared_ptr<const functions::registered_function>> functions_;

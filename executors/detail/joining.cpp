@@ -8,10 +8,15 @@ namespace {
 /// The store over its actor's client.
 class store_objects final : public object_source {
 public:
-  store_objects(actors::post& post, actors::peer_id store) : client_(actors::store_client::create(post, store, std::chrono::seconds{30})) {}
+  store_objects(actors::post& post, actors::peer_id store)
+      : client_(actors::store_client::create(post, store, std::chrono::seconds{30})) {}
 
-  void stat(const std::string& key, std::function<void(result<wire::store_entry>)> done) override { client_->stat(key, std::move(done)); }
-  void get(const std::string& key, std::function<void(result<shared_bytes>)> done) override { client_->get(key, std::move(done)); }
+  void stat(const std::string& key, std::function<void(result<wire::store_entry>)> done) override {
+    client_->stat(key, std::move(done));
+  }
+  void get(const std::string& key, std::function<void(result<shared_bytes>)> done) override {
+    client_->get(key, std::move(done));
+  }
   bool on_message(const actors::incoming& message) override { return client_->on_message(message); }
   void on_alarm() override { client_->on_alarm(); }
   [[nodiscard]] time_point next_alarm() const override { return client_->next_alarm(); }
@@ -49,7 +54,8 @@ void node_role::open_event_log() {
   log.core = calls::log_core::node_queue;
   log.node = membership_.self();
   event_log_.reset();
-  auto opened = actors::event_log_file::create(log, now(), [this] { return queue_->save(); }, log_);
+  auto opened = actors::event_log_file::create(
+      log, now(), [this] { return queue_->save(); }, log_);
   if (opened.ok())
     event_log_ = std::move(*opened);
   else
@@ -61,7 +67,8 @@ void node_role::connect_store(const std::string& endpoint) {
   if (!endpoint.empty()) {
     auto connected = post_->connect(endpoint, options_.controller_key);
     if (!connected.ok())
-      return log_.error("node", "cannot connect to the store", {{"endpoint", endpoint}, {"error", connected.error().message}});
+      return log_.error("node", "cannot connect to the store",
+                        {{"endpoint", endpoint}, {"error", connected.error().message}});
     store = *connected;
   } else {
     const auto here = post_->local(wire::role::store);
@@ -93,13 +100,14 @@ void node_role::drop_everything() {
 void node_role::define(const functions::registered_function& function) {
   for (const auto* v : catalogue_.define(function)) {
     const auto& spec = v->spec();
-    feed(calls::queueing::variant_known{v->id, spec.resource, spec.max_batch, spec.max_delay, spec.memory_bytes, v->needs_load});
+    feed(calls::queueing::variant_known{v->id, spec.resource, spec.max_batch, spec.max_delay, spec.memory_bytes, true});
   }
 }
 
 void node_role::define(const wire::dag_definition& dag) {
   if (const auto defined = catalogue_.define(dag.id, dag.spec); !defined.ok())
-    return log_.error("node", "a DAG of the controller's is not valid here", {{"dag", dag.spec.name}, {"error", defined.error().message}});
+    return log_.error("node", "a DAG of the controller's is not valid here",
+                      {{"dag", dag.spec.name}, {"error", defined.error().message}});
   unpark(dag.id);
 }
 
@@ -149,7 +157,8 @@ void node_role::send_beat() {
     log_.debug("node", "a beat was not sent", {{"error", sent.error().message}});
 }
 
-// -- messages that came before their DAG ------------------------------------------------------------------------------------
+// -- messages that came before their DAG
+// ------------------------------------------------------------------------------------
 
 /// The controller tells nodes of a DAG in its own time; another node may be faster. Such a message waits a little.
 void node_role::park(const wire::call_context& context, const actors::incoming& message) {

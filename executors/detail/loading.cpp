@@ -25,7 +25,8 @@ void node_role::carry_out(const calls::queueing::load& command) {
 }
 
 /// `parameter` empty: the model itself.
-void node_role::fetch_file(variant_id variant, std::uint64_t attempt, const std::string& parameter, const std::string& key) {
+void node_role::fetch_file(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                           const std::string& key) {
   if (!store_)
     return file_fetched(variant, attempt, parameter, error{errc::unavailable, "there is no store yet", {}});
   models_->fetch(*store_, key, [this, variant, attempt, parameter](const result<std::string>& path) {
@@ -34,7 +35,8 @@ void node_role::fetch_file(variant_id variant, std::uint64_t attempt, const std:
   });
 }
 
-void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter, const result<std::string>& path) {
+void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                             const result<std::string>& path) {
   const auto found = loading_.find(variant);
   if (found == loading_.end() || found->second.attempt != attempt)
     return; // given up meanwhile
@@ -72,20 +74,8 @@ void node_role::carry_out(const calls::queueing::evict& command) {
   report_residency(command.variant, false, 0, duration{0}, nullptr);
 }
 
-/// A builtin without files is resident everywhere; the worker only has to be told what it is.
-void node_role::send_to_worker_once(node_variant& variant) {
-  if (variant.needs_load || variant.sent_to_worker)
-    return;
-  variant.sent_to_worker = true;
-  wire::worker::load request;
-  request.variant = variant.id;
-  request.spec = variant.spec();
-  request.inputs = variant.function->spec.inputs;
-  request.outputs = variant.function->spec.outputs;
-  (void)worker_->load(request); // a failure shows in the run that follows
-}
-
-void node_role::report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time, const error* why) {
+void node_role::report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
+                                 const error* why) {
   if (!membership_.joined())
     return;
   wire::residency message;

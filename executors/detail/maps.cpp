@@ -38,7 +38,9 @@ void node_role::scatter(call_record& call, const flow::ready_stage& ready) {
       shares.push_back({node, {}});
   for (const auto element : ready.elements) {
     const auto node = placement.spread[element % placement.spread.size()];
-    std::find_if(shares.begin(), shares.end(), [&](const auto& s) { return s.first == node; })->second.push_back(element);
+    std::find_if(shares.begin(), shares.end(), [&](const auto& s) {
+      return s.first == node;
+    })->second.push_back(element);
   }
   for (const auto& [node, elements] : shares)
     if (node == membership_.self())
@@ -76,7 +78,8 @@ void node_role::on_scatter(const actors::incoming& from, wire::scatter message) 
   if (!graph)
     return park(message.context, from);
   const auto fits = check_context(message.context, *graph);
-  if (!fits.ok() || message.stage >= graph->stages.size() || message.elements.size() != message.mapped.size() || message.elements.empty())
+  if (!fits.ok() || message.stage >= graph->stages.size() || message.elements.size() != message.mapped.size() ||
+      message.elements.empty())
     return bad_message(from, {errc::corrupt, "a share of a map does not fit its DAG", {}});
   const auto inputs = graph->dag->stages[message.stage].inputs.size();
   const auto has_inputs = [&](const std::vector<functions::value>& row) { return row.size() == inputs; };
@@ -171,14 +174,16 @@ void node_role::send_gathered(map_share& share) {
     message.node = membership_.self();
     message.stage = share.stage;
     std::size_t bytes = 0;
-    for (; place < share.elements.size() && message.elements.size() < elements_per_message && bytes < bytes_per_message; ++place) {
+    for (; place < share.elements.size() && message.elements.size() < elements_per_message && bytes < bytes_per_message;
+         ++place) {
       if (!share.succeeded[place])
         continue;
       message.elements.push_back(share.elements[place]);
       message.outputs.push_back(std::move(share.outputs[place]));
       bytes += bytes_of(message.outputs.back());
     }
-    message.trace = std::exchange(share.trace, {.stage = share.stage, .node = membership_.self(), .lane = share.trace.lane});
+    message.trace =
+        std::exchange(share.trace, {.stage = share.stage, .node = membership_.self(), .lane = share.trace.lane});
     message.holds = blocks_.holds(message.call);
     if (const auto sent = send_to_node(share.home, message); !sent.ok()) {
       // The home would wait for ever; the controller tells it, and the client.

@@ -30,7 +30,8 @@ void membership::connect_controller() {
   if (connected.ok())
     controller_ = *connected;
   else
-    log_.error("node", "cannot connect to the controller", {{"endpoint", options_.controller_endpoint}, {"error", connected.error().message}});
+    log_.error("node", "cannot connect to the controller",
+               {{"endpoint", options_.controller_endpoint}, {"error", connected.error().message}});
 }
 
 void membership::say_hello() {
@@ -51,7 +52,8 @@ void membership::say_hello() {
 }
 
 void membership::on_welcome(const wire::node_welcome& message) {
-  log_.info("node", joined_ || self_ ? "joined again" : "joined", {{"node", to_string(message.node)}, {"name", options_.name}});
+  log_.info("node", joined_ || self_ ? "joined again" : "joined",
+            {{"node", to_string(message.node)}, {"name", options_.name}});
   joined_ = true;
   self_ = message.node;
   epoch_ = message.epoch;
@@ -70,7 +72,8 @@ void membership::on_peers(const std::vector<wire::peer_info>& infos) {
     several_hosts_ |= info.host != host_;
     auto& p = fresh[info.node];
     p.info = info;
-    if (const auto known = peers_.find(info.node); known != peers_.end() && known->second.info.endpoint == info.endpoint) {
+    if (const auto known = peers_.find(info.node);
+        known != peers_.end() && known->second.info.endpoint == info.endpoint) {
       p.connection = known->second.connection;
       known->second.connection = {};
     }
@@ -84,7 +87,8 @@ void membership::on_peers(const std::vector<wire::peer_info>& infos) {
 
 void membership::on_refused(const wire::reply& message) {
   if (message.message != last_refusal_)
-    log_.warn("node", "the controller refused", {{"code", std::string{to_string(message.code)}}, {"message", message.message}});
+    log_.warn("node", "the controller refused",
+              {{"code", std::string{to_string(message.code)}}, {"message", message.message}});
   last_refusal_ = message.message;
   // The controller restarted, or took the node for dead: what it knew is gone.
   if (joined_ && message.code == errc::not_found) {
@@ -113,13 +117,14 @@ void membership::on_alarm() {
       log_.warn("node", "dropped a message to a node that did not appear", {{"node", to_string(m.to)}});
     return m.until <= now;
   });
-  if (left_ || now < next_)
+  if (left_)
     return;
   if (joined_ && now - heard_ >= controller_silence) {
     log_.warn("node", "the controller is silent; saying hello until it answers");
     joined_ = false;
+    return say_hello();
   }
-  if (!joined_)
+  if (!joined_ && now >= next_)
     say_hello();
 }
 
@@ -154,7 +159,8 @@ void membership::flush_strangers() {
     if (!peers_.contains(m.to))
       for_strangers_.push_back(std::move(m));
     else if (const auto sent = send(m.to, std::move(m.message)); !sent.ok())
-      log_.warn("node", "a message to another node was not sent", {{"node", name_of(m.to)}, {"error", sent.error().message}});
+      log_.warn("node", "a message to another node was not sent",
+                {{"node", name_of(m.to)}, {"error", sent.error().message}});
 }
 
 std::uint64_t membership::host_of(node_id node) const {

@@ -10,13 +10,14 @@
 
 namespace squall::executors {
 
-/// The node's place in the cluster: says hello until it is welcomed, beats every second, notices that the controller forgot it or is gone, and reaches the
-/// other nodes by connections that are made when they are first needed.
+/// The node's place in the cluster: says hello until it is welcomed, beats every second, notices that the controller
+/// forgot it or is gone, and reaches the other nodes by connections that are made when they are first needed.
 class membership {
 public:
   static constexpr duration beat_interval = std::chrono::seconds{1};
   static constexpr duration controller_silence = std::chrono::seconds{5};
-  /// Messages to a node that `peers` has not named yet wait for it so long; the controller tells nodes of each other in its own time.
+  /// Messages to a node that `peers` has not named yet wait for it so long; the controller tells nodes of each other in
+  /// its own time.
   static constexpr duration stranger_patience = std::chrono::seconds{2};
   static constexpr std::size_t max_for_strangers = 1000;
 
@@ -30,7 +31,8 @@ public:
   /// Any message of the controller is a sign of life.
   void heard() { heard_ = post_->now(); }
 
-  /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each welcome.
+  /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
+  /// welcome.
   void on_welcome(const wire::node_welcome& message);
   void on_peers(const std::vector<wire::peer_info>& peers);
   /// The answer to a hello or a beat that was not accepted.
@@ -45,7 +47,8 @@ public:
   [[nodiscard]] time_point next_alarm() const { return next_; }
 
   result<> send_to_controller(wire::frames message);
-  /// Fails as unavailable when the node is not known (and did not become so in time: then `false` comes by on_alarm's log only).
+  /// Fails as unavailable when the node is not known (and did not become so in time: then `false` comes by on_alarm's
+  /// log only).
   result<> send(node_id node, wire::frames message);
 
   [[nodiscard]] bool joined() const { return joined_; }

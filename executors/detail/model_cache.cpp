@@ -24,7 +24,8 @@ std::string file_name(const std::string& key, std::uint64_t version) {
   fnv1a hash;
   hash.add(key);
   std::array<char, 48> text{};
-  std::snprintf(text.data(), text.size(), "%016llx-%llu", static_cast<unsigned long long>(hash.value()), static_cast<unsigned long long>(version));
+  std::snprintf(text.data(), text.size(), "%016llx-%llu", static_cast<unsigned long long>(hash.value()),
+                static_cast<unsigned long long>(version));
   return text.data();
 }
 
@@ -108,8 +109,10 @@ void model_cache::on_stat(object_source& from, const std::string& key, result<wi
     return finish(key, path(name));
   }
   if (entry->size_bytes > max_bytes_)
-    return finish(key, error{errc::too_large, "it has " + std::to_string(entry->size_bytes) + " bytes, but the node's cache of models holds " +
-                                                  std::to_string(max_bytes_), {}});
+    return finish(key, error{errc::too_large,
+                             "it has " + std::to_string(entry->size_bytes) +
+                                 " bytes, but the node's cache of models holds " + std::to_string(max_bytes_),
+                             {}});
   from.get(key, [this, key, name, alive = alive_](result<shared_bytes> bytes) {
     if (*alive)
       on_bytes(key, name, std::move(bytes));
@@ -141,8 +144,9 @@ void model_cache::on_written(const std::string& key, const std::string& name, st
 
 void model_cache::make_room(std::uint64_t bytes) {
   while (!files_.empty() && used_bytes_ + bytes > max_bytes_) {
-    const auto oldest = std::min_element(files_.begin(), files_.end(),
-                                         [](const auto& a, const auto& b) { return a.second.last_used < b.second.last_used; });
+    const auto oldest = std::min_element(files_.begin(), files_.end(), [](const auto& a, const auto& b) {
+      return a.second.last_used < b.second.last_used;
+    });
     used_bytes_ -= oldest->second.size_bytes;
     disk_.run([gone = path(oldest->first)] { ::unlink(gone.c_str()); });
     files_.erase(oldest);

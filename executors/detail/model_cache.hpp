@@ -12,7 +12,8 @@
 
 namespace squall::executors {
 
-/// What the node needs of the store. Callbacks come in the role's context; the role hands over messages and time as for actors::store_client.
+/// What the node needs of the store. Callbacks come in the role's context; the role hands over messages and time as for
+/// actors::store_client.
 class object_source {
 public:
   virtual ~object_source() = default;
@@ -25,17 +26,20 @@ public:
   virtual void reset(actors::peer_id store) = 0;
 };
 
-/// Objects of the store as files on this host's disk: one file per key and version, named by a hash of the key and the version. Several who want the same
-/// object at once share one fetch. When the files together pass the bound, those that were used least recently go.
+/// Objects of the store as files on this host's disk: one file per key and version, named by a hash of the key and the
+/// version. Several who want the same object at once share one fetch. When the files together pass the bound, those
+/// that were used least recently go.
 class model_cache {
 public:
   using fetched = std::function<void(result<std::string>)>; ///< the path
 
-  /// Makes the folder and learns what is in it. The role calls this and fetch() in its own context; `post` outlives the cache.
+  /// Makes the folder and learns what is in it. The role calls this and fetch() in its own context; `post` outlives the
+  /// cache.
   model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, logger& log);
   ~model_cache();
 
-  /// The file of the current version of `key`. Fails as not_found, as unavailable (store or disk), or as too_large for the cache.
+  /// The file of the current version of `key`. Fails as not_found, as unavailable (store or disk), or as too_large for
+  /// the cache.
   void fetch(object_source& from, const std::string& key, fetched done);
 
   [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }
@@ -62,7 +66,7 @@ private:
   std::map<std::string, file> files_; ///< by name
   std::uint64_t used_bytes_ = 0;
   std::uint64_t clock_ = 0;
-  std::map<std::string, waiting> fetches_; ///< by key
+  std::map<std::string, waiting> fetches_;                     ///< by key
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< callbacks that come after the end do nothing
   background disk_;
 };

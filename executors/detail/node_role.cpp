@@ -42,7 +42,8 @@ void node_role::start(actors::post& out) {
   if (started.ok())
     worker_ = std::move(*started);
   else
-    log_.error("node", "the worker process cannot be started; only light builtins run", {{"error", started.error().message}});
+    log_.error("node", "the worker process cannot be started; only light builtins run",
+               {{"error", started.error().message}});
 }
 
 void node_role::stop() {
@@ -108,7 +109,8 @@ void node_role::set_alarm() {
   post_->set_alarm(at);
 }
 
-// -- messages ------------------------------------------------------------------------------------------------------------
+// -- messages
+// ------------------------------------------------------------------------------------------------------------
 
 template <class Message, class Handler>
 void node_role::decode_and(actors::incoming& message, const Handler& handler) {
@@ -120,7 +122,8 @@ void node_role::decode_and(actors::incoming& message, const Handler& handler) {
 
 void node_role::bad_message(const actors::incoming& from, const error& why) {
   ++counters_.bad_messages;
-  log_.warn("node", "a message was refused", {{"type", std::to_string(static_cast<int>(from.head.type))}, {"error", why.message}});
+  log_.warn("node", "a message was refused",
+            {{"type", std::to_string(static_cast<int>(from.head.type))}, {"error", why.message}});
   if (from.head.request)
     (void)post_->send(from.from, wire::encode_failure(why, from.head.request));
 }
@@ -132,18 +135,22 @@ void node_role::handle(actors::incoming& m) {
   if (store_ && store_->on_message(m))
     return;
   switch (m.head.type) {
-  case message_type::node_welcome: return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
-  case message_type::pong: return;
-  case message_type::reply:
-    return decode_and<wire::reply>(m, [&](auto&& reply) {
-      if (reply.code != errc::ok && membership_.from_controller(m.from))
-        membership_.on_refused(reply);
-    });
-  case message_type::ping:
-    (void)post_->send(m.from, wire::encode(wire::pong{membership_.epoch()}, m.head.request, {}, wire::role::any));
-    return;
-  case message_type::node_leave: return membership_.stop();
-  default: break;
+    case message_type::node_welcome:
+      return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
+    case message_type::pong:
+      return;
+    case message_type::reply:
+      return decode_and<wire::reply>(m, [&](auto&& reply) {
+        if (reply.code != errc::ok && membership_.from_controller(m.from))
+          membership_.on_refused(reply);
+      });
+    case message_type::ping:
+      (void)post_->send(m.from, wire::encode(wire::pong{membership_.epoch()}, m.head.request, {}, wire::role::any));
+      return;
+    case message_type::node_leave:
+      return membership_.stop();
+    default:
+      break;
   }
   // What another epoch says is void.
   if (membership_.joined())
@@ -153,44 +160,59 @@ void node_role::handle(actors::incoming& m) {
 void node_role::handle_call_message(actors::incoming& m) {
   using wire::message_type;
   switch (m.head.type) {
-  case message_type::start_call: return decode_and<wire::start_call>(m, [&](auto&& s) { on_start(m, std::move(s)); });
-  case message_type::settled: return decode_and<wire::settled>(m, [&](auto&& s) { on_settled(m, std::move(s)); });
-  case message_type::scatter: return decode_and<wire::scatter>(m, [&](auto&& s) { on_scatter(m, std::move(s)); });
-  case message_type::gathered: return decode_and<wire::gathered>(m, [&](auto&& g) { on_gathered(std::move(g)); });
-  case message_type::drop_call: return decode_and<wire::drop_call>(m, [&](auto&& d) { drop_call(d); });
-  case message_type::release_call:
-    return decode_and<wire::release_call>(m, [&](auto&& r) {
-      for (const auto id : r.calls)
-        release_blocks(id);
-    });
-  case message_type::end_sequence: return decode_and<wire::end_sequence>(m, [&](auto&& e) { sequences_.drop(e.sequence); });
-  default: return handle_catalogue_message(m);
+    case message_type::start_call:
+      return decode_and<wire::start_call>(m, [&](auto&& s) { on_start(m, std::move(s)); });
+    case message_type::settled:
+      return decode_and<wire::settled>(m, [&](auto&& s) { on_settled(m, std::move(s)); });
+    case message_type::scatter:
+      return decode_and<wire::scatter>(m, [&](auto&& s) { on_scatter(m, std::move(s)); });
+    case message_type::gathered:
+      return decode_and<wire::gathered>(m, [&](auto&& g) { on_gathered(std::move(g)); });
+    case message_type::drop_call:
+      return decode_and<wire::drop_call>(m, [&](auto&& d) { drop_call(d); });
+    case message_type::release_call:
+      return decode_and<wire::release_call>(m, [&](auto&& r) {
+        for (const auto id : r.calls)
+          release_blocks(id);
+      });
+    case message_type::end_sequence:
+      return decode_and<wire::end_sequence>(m, [&](auto&& e) { sequences_.drop(e.sequence); });
+    default:
+      return handle_catalogue_message(m);
   }
 }
 
 void node_role::handle_catalogue_message(actors::incoming& m) {
   using wire::message_type;
   switch (m.head.type) {
-  case message_type::peers: return decode_and<wire::peers>(m, [&](auto&& p) { membership_.on_peers(p.nodes); });
-  case message_type::define_function: return decode_and<wire::define_function>(m, [&](auto&& d) { define(d.function); });
-  case message_type::define_dag: return decode_and<wire::define_dag>(m, [&](auto&& d) { define(d.dag); });
-  case message_type::forget_function: return decode_and<wire::forget_function>(m, [&](auto&& f) { catalogue_.forget(f.function); });
-  case message_type::forget_dag: return decode_and<wire::forget_dag>(m, [&](auto&& f) { catalogue_.forget(f.dag); });
-  case message_type::preload:
-    return decode_and<wire::preload>(m, [&](auto&& p) { feed(calls::queueing::preload_wanted{p.variant}); });
-  default:
-    return bad_message(m, {errc::unsupported, "a node does not serve messages of type " + std::to_string(static_cast<int>(m.head.type)), {}});
+    case message_type::peers:
+      return decode_and<wire::peers>(m, [&](auto&& p) { membership_.on_peers(p.nodes); });
+    case message_type::define_function:
+      return decode_and<wire::define_function>(m, [&](auto&& d) { define(d.function); });
+    case message_type::define_dag:
+      return decode_and<wire::define_dag>(m, [&](auto&& d) { define(d.dag); });
+    case message_type::forget_function:
+      return decode_and<wire::forget_function>(m, [&](auto&& f) { catalogue_.forget(f.function); });
+    case message_type::forget_dag:
+      return decode_and<wire::forget_dag>(m, [&](auto&& f) { catalogue_.forget(f.dag); });
+    case message_type::preload:
+      return decode_and<wire::preload>(m, [&](auto&& p) { feed(calls::queueing::preload_wanted{p.variant}); });
+    default:
+      return bad_message(m, {errc::unsupported,
+                             "a node does not serve messages of type " + std::to_string(static_cast<int>(m.head.type)),
+                             {}});
   }
 }
 
-// -- the worker's events ---------------------------------------------------------------------------------------------------
+// -- the worker's events
+// ---------------------------------------------------------------------------------------------------
 
 void node_role::on_ready(const wire::worker::ready& message) {
   const round_guard r{*this};
   if (message.code != errc::ok)
-    log_.warn("node", "the worker's runtime cannot be used", {{"runtime", message.runtime}, {"error", message.message}});
+    log_.warn("node", "the worker's runtime cannot be used",
+              {{"runtime", message.runtime}, {"error", message.message}});
   blocks_.set_worker_arena(message.arena);
-  catalogue_.worker_restarted();
   worker_ready_ = true;
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
     feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
@@ -219,17 +241,20 @@ void node_role::on_done(wire::worker::done message) {
     return;
   const auto batch = std::move(found->second);
   running_.erase(found);
-  const auto share_of_time = batch.entries.empty() ? duration{0} : message.executed / static_cast<std::int64_t>(batch.entries.size());
+  const auto share_of_time =
+      batch.entries.empty() ? duration{0} : message.executed / static_cast<std::int64_t>(batch.entries.size());
   for (std::size_t i = 0; i < batch.entries.size(); ++i) {
     wire::worker::item_result missing{errc::internal, "the worker gave no result for it", {}};
-    item_ended(batch.entries[i].item, i < message.items.size() ? std::move(message.items[i]) : std::move(missing), batch, share_of_time);
+    item_ended(batch.entries[i].item, i < message.items.size() ? std::move(message.items[i]) : std::move(missing),
+               batch, share_of_time);
   }
   for (const auto& e : batch.entries)
     item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
 }
 
-/// Every batch that the worker ran and everything resident in it is gone. Values in its arena stay readable for as long as somebody reads them.
+/// Every batch that the worker ran and everything resident in it is gone. Values in its arena stay readable for as long
+/// as somebody reads them.
 void node_role::on_lost(const std::string& why) {
   const round_guard r{*this};
   ++counters_.worker_lost;

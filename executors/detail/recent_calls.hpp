@@ -6,8 +6,9 @@
 
 namespace squall::executors {
 
-/// Remembers the last calls that ended here, at least `capacity` and at most twice as many, so that late messages about them are known for what they
-/// are. Flat tables in two generations: adding costs no allocation, and the older generation is forgotten as a whole.
+/// Remembers the last calls that ended here, at least `capacity` and at most twice as many, so that late messages about
+/// them are known for what they are. Flat tables in two generations: adding costs no allocation, and the older
+/// generation is forgotten as a whole.
 class recent_calls {
 public:
   explicit recent_calls(std::size_t capacity) : capacity_(capacity), slots_(table_size(capacity)) {

@@ -61,7 +61,9 @@ result<bool> sequence_table::enter(sequence_id sequence, function_id function, c
   auto* s = find(sequence, function);
   if (!s) {
     if (sequences_.size() >= max_sequences && !sequences_.contains(sequence))
-      return error{errc::overloaded, "the node keeps the state of " + std::to_string(max_sequences) + " sequences, its limit; end some", {}};
+      return error{errc::overloaded,
+                   "the node keeps the state of " + std::to_string(max_sequences) + " sequences, its limit; end some",
+                   {}};
     auto& row = sequences_[sequence];
     s = &row.emplace_back();
     s->function = function;
@@ -88,11 +90,13 @@ std::optional<sequence_table::run> sequence_table::leave(sequence_id sequence, f
   return std::nullopt;
 }
 
-result<> sequence_table::fill(const calls::sequence& sequence, const functions::registered_function& function, std::vector<value>& inputs) const {
+result<> sequence_table::fill(const calls::sequence& sequence, const functions::registered_function& function,
+                              std::vector<value>& inputs) const {
   const auto* const s = sequence.id ? find(sequence.id, function.id) : nullptr;
   const bool fresh = sequence.start || !sequence.id;
   if (!fresh && !(s && s->state))
-    return {errc::data_loss, "the state of sequence " + to_string(sequence.id) + " is not on this node; start the sequence again"};
+    return {errc::data_loss,
+            "the state of sequence " + to_string(sequence.id) + " is not on this node; start the sequence again"};
   for (std::size_t i = 0; i < function.spec.state.size(); ++i) {
     const auto at = index_of(function.spec.inputs, function.spec.state[i].input);
     inputs[at] = fresh ? fresh_state(function.spec.inputs[at]) : (*s->state)[i];
@@ -100,7 +104,8 @@ result<> sequence_table::fill(const calls::sequence& sequence, const functions::
   return {};
 }
 
-void sequence_table::store(sequence_id sequence, const functions::registered_function& function, const std::vector<value>& outputs) {
+void sequence_table::store(sequence_id sequence, const functions::registered_function& function,
+                           const std::vector<value>& outputs) {
   auto* const s = find(sequence, function.id);
   if (!s)
     return;

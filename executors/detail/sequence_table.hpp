@@ -10,8 +10,9 @@
 
 namespace squall::executors {
 
-/// The states of the sequences that this node serves: per sequence and function, the values of its state outputs. Runs of one function in one sequence take
-/// turns, in the order in which they came, because each needs the state that the one before it left.
+/// The states of the sequences that this node serves: per sequence and function, the values of its state outputs. Runs
+/// of one function in one sequence take turns, in the order in which they came, because each needs the state that the
+/// one before it left.
 class sequence_table {
 public:
   static constexpr std::size_t max_sequences = 100'000;
@@ -22,19 +23,21 @@ public:
     stage_index stage = 0;
   };
 
-  /// True: it is the run's turn, which ends with leave(). False: it waits, and leave() gives it back when its turn comes.
-  /// Fails as overloaded when there are too many sequences.
+  /// True: it is the run's turn, which ends with leave(). False: it waits, and leave() gives it back when its turn
+  /// comes. Fails as overloaded when there are too many sequences.
   result<bool> enter(sequence_id sequence, function_id function, const run& who);
 
   /// Ends a turn; gives the run whose turn comes now.
   std::optional<run> leave(sequence_id sequence, function_id function);
 
-  /// Puts the state into the inputs that take it: fresh state if `start` (or if the call belongs to no sequence), else what the last run left.
-  /// Fails as data_loss when there is none.
-  result<> fill(const calls::sequence& sequence, const functions::registered_function& function, std::vector<functions::value>& inputs) const;
+  /// Puts the state into the inputs that take it: fresh state if `start` (or if the call belongs to no sequence), else
+  /// what the last run left. Fails as data_loss when there is none.
+  result<> fill(const calls::sequence& sequence, const functions::registered_function& function,
+                std::vector<functions::value>& inputs) const;
 
   /// Keeps copies of the state outputs.
-  void store(sequence_id sequence, const functions::registered_function& function, const std::vector<functions::value>& outputs);
+  void store(sequence_id sequence, const functions::registered_function& function,
+             const std::vector<functions::value>& outputs);
 
   /// Forgets the state; runs that wait keep their turns.
   void drop(sequence_id sequence);

@@ -20,20 +20,20 @@ namespace squall::executors {
 
 /// Counters since the start, sent with each beat.
 struct node_counters {
-  std::uint64_t calls = 0;            ///< that had stages or their exit here
-  std::uint64_t calls_failed = 0;     ///< that ended here with an error
-  std::uint64_t stages_light = 0;     ///< run in the node's own thread
-  std::uint64_t items = 0;            ///< given to the queue
-  std::uint64_t items_dropped = 0;    ///< by the queue
+  std::uint64_t calls = 0;         ///< that had stages or their exit here
+  std::uint64_t calls_failed = 0;  ///< that ended here with an error
+  std::uint64_t stages_light = 0;  ///< run in the node's own thread
+  std::uint64_t items = 0;         ///< given to the queue
+  std::uint64_t items_dropped = 0; ///< by the queue
   std::uint64_t batches = 0;
   std::uint64_t batch_items = 0;
   std::uint64_t loads = 0;
   std::uint64_t loads_failed = 0;
   std::uint64_t evictions = 0;
   std::uint64_t worker_lost = 0;
-  std::uint64_t late_messages = 0;    ///< about calls that had ended
-  std::uint64_t bad_messages = 0;     ///< that did not decode, or did not fit
-  std::uint64_t bytes_to_hosts = 0;   ///< of values sent to other hosts
+  std::uint64_t late_messages = 0;  ///< about calls that had ended
+  std::uint64_t bad_messages = 0;   ///< that did not decode, or did not fit
+  std::uint64_t bytes_to_hosts = 0; ///< of values sent to other hosts
 };
 
 /// What a service is made of; tests replace parts.
@@ -46,11 +46,12 @@ struct node_parts {
   std::uint64_t instance = 1;
 };
 
-/// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue decided, gives blocks back to the
-/// worker and sets the alarm. All state belongs to the role's context.
+/// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue
+/// decided, gives blocks back to the worker and sets the alarm. All state belongs to the role's context.
 class node_role final : public actors::role_service, public worker_listener {
 public:
-  /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the others.
+  /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the
+  /// others.
   static constexpr std::size_t light_stages_per_round = 64;
   /// Inputs of a light run, together.
   static constexpr std::size_t light_bytes = 4096;
@@ -209,18 +210,20 @@ private:
   void withdraw(call_id call, const std::vector<item_id>& items);
   void item_failed(item_id id, const error& why);
   void item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time);
-  void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch, duration share_of_time) const;
+  void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
+                   duration share_of_time) const;
   /// Takes an item out; a default one when it is gone.
   [[nodiscard]] std::optional<work_item> take_item(item_id id);
   void drive_touched();
 
   // -- loading (loading.cpp)
   void fetch_file(variant_id variant, std::uint64_t attempt, const std::string& parameter, const std::string& key);
-  void file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter, const result<std::string>& path);
+  void file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter,
+                    const result<std::string>& path);
   void send_load(variant_id variant, const loading& l);
   void load_failed(variant_id variant, const error& why);
-  void send_to_worker_once(node_variant& variant);
-  void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time, const error* why);
+  void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
+                        const error* why);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -291,7 +294,8 @@ result<> node_role::send_to_node(node_id node, const Message& message) {
 
 template <class Message>
 result<> node_role::send_with_context(call_record& call, node_id node, Message& message) {
-  // Lent for as long as it takes to encode, so that the plan is not copied. Meanwhile the flow, which reads the plan, must not be asked anything.
+  // Lent for as long as it takes to encode, so that the plan is not copied. Meanwhile the flow, which reads the plan,
+  // must not be asked anything.
   message.context = std::move(call.context);
   const auto remaining = message.context.remaining;
   const auto age = message.context.age;

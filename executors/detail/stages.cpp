@@ -11,7 +11,8 @@ void node_role::launch(call_record& call, const flow::ready_stage& ready, std::s
   const auto& placement = call.context.plan.stages[stage];
   auto* const variant = catalogue_.variant(placement.variant);
   if (!variant || variant->function->id != graph.dag->stages[stage].function)
-    return call.flow.abort(stage, {errc::not_found, "its variant " + to_string(placement.variant) + " is not known", {}});
+    return call.flow.abort(stage,
+                           {errc::not_found, "its variant " + to_string(placement.variant) + " is not known", {}});
   count_moved_bytes(call, stage);
   const bool map = graph.dag->stages[stage].map;
   if (!map && is_light(call, stage, *variant)) {
@@ -32,7 +33,8 @@ bool node_role::is_light(call_record& call, stage_index stage, const node_varian
   return variant.light && trace && trace->bytes_in <= light_bytes;
 }
 
-/// Costs a few microseconds, so it needs neither the worker nor a lane. The time is that of the real clock: the round's stands still.
+/// Costs a few microseconds, so it needs neither the worker nor a lane. The time is that of the real clock: the round's
+/// stands still.
 void node_role::run_light(call_record& call, stage_index stage, node_variant& variant) {
   ++counters_.stages_light;
   functions::builtins::run_context context;
@@ -58,7 +60,8 @@ void node_role::count_moved_bytes(call_record& call, stage_index stage) {
     trace->bytes_moved = call.flow.bytes_read(stage, from_elsewhere);
 }
 
-void node_role::enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements, variant_id variant) {
+void node_role::enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements,
+                        variant_id variant) {
   if (!worker_)
     return call.flow.abort(stage, {errc::unavailable, "there is no worker process to run it", {}});
   call.items.reserve(call.items.size() + elements.size());
@@ -71,7 +74,8 @@ void node_role::enqueue(call_record& call, stage_index stage, const std::vector<
   }
 }
 
-// -- sequences -------------------------------------------------------------------------------------------------------------
+// -- sequences
+// -------------------------------------------------------------------------------------------------------------
 
 void node_role::launch_stateful(call_record& call, stage_index stage) {
   const auto function = call.flow.graph().stages[stage].function->id;

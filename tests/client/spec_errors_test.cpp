@@ -155,7 +155,12 @@ TEST(SpecErrors, Variants) {
   EXPECT_EQ(variant_error("{builtin: a, memory: lots}"),
             "f.yaml:7:26: spec.variants[0].memory: expected a size such as 65536, 64KiB or 512MiB, not 'lots'");
   EXPECT_EQ(variant_error("{builtin: a, parameters: {precision: f32}}"),
-            "f.yaml:7:42: spec.variants[0].parameters.precision: is set by the key `precision` or `resources` of the variant");
+            "f.yaml:7:42: spec.variants[0].parameters.precision: is set by the key `precision` of the variant");
+  EXPECT_EQ(variant_error("{model: models/x, resources: {d: ./x}}"), "f.yaml:7:34: spec.variants[0].resources: goes with kind: builtin");
+  EXPECT_EQ(variant_error("{builtin: a, parameters: {d: x}, resources: {d: ./x}}"),
+            "f.yaml:7:53: spec.variants[0].resources.d: is among the `parameters`, too");
+  EXPECT_EQ(error_of("apiVersion: squall/v1\nkind: Function\nmetadata: {name: f}\nspec: {variants: [{model: models/x}]}"),
+            "f.yaml:4:7: spec: the key 'outputs' is missing; a function of a model declares its ports");
   EXPECT_EQ(variant_error("{builtin: a}\n  - {builtin: b}"),
             "f.yaml:8:5: spec.variants[1]: there are two variants named 'default'; give each its own `name`");
 }

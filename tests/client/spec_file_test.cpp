@@ -63,11 +63,10 @@ spec:
     model: ./m.onnx
     precision: bf16
     parameters: {reduce.probs: argmax, factor: 0.5}
-    resources: {dictionary: ./dict.txt}
     batch: {max: 8, delay: 2ms}
     threads: 2
     memory: 100MiB
-  - {builtin: echo}
+  - {builtin: ctc-collapse, resources: {dictionary: ./dict.txt}}
   state: [{input: state, output: next}]
 )",
                                folder.path);
@@ -89,10 +88,10 @@ spec:
   EXPECT_EQ(v.target, documents[0].uploads[0].key);
   EXPECT_EQ(v.parameters, (std::map<std::string, std::string>{{"precision", "bf16"},
                                                               {"reduce.probs", "argmax"},
-                                                              {"factor", "0.5"},
-                                                              {"dictionary", documents[0].uploads[1].key}}));
+                                                              {"factor", "0.5"}}));
   EXPECT_EQ(spec.variants[1].name, "default");
-  EXPECT_EQ(spec.variants[1].target, "echo");
+  EXPECT_EQ(spec.variants[1].target, "ctc-collapse");
+  EXPECT_EQ(spec.variants[1].parameters, (std::map<std::string, std::string>{{"dictionary", documents[0].uploads[1].key}}));
   EXPECT_EQ(spec.state, (std::vector<functions::state_spec>{{"state", "next"}}));
 }
 
@@ -216,9 +215,7 @@ TEST(SpecFile, SeveralDocumentsAndJson) {
 apiVersion: squall/v1
 kind: Function
 metadata: {name: a}
-spec:
-  outputs: {y: {datatype: FP32, shape: [1]}}
-  variants: [{builtin: noop}]
+spec: {variants: [{builtin: noop}]}
 ---
 {"apiVersion": "squall/v1", "kind": "Dag", "metadata": {"name": "b"},
  "spec": {"stages": [{"name": "s", "function": "a"}], "outputs": {"y": "s.y"}}}

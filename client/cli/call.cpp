@@ -1,0 +1,110 @@
+#include "client/cli/inputs.hpp"
+#include "client/cli/parts.hpp"
+#include "client/cli/render.hpp"
+#include "client/units.hpp"
+#include "client/values.hpp"
+
+#include <fmt/format.h>
+
+namespace squall::client::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct call_flags {
+  std::string target;
+  std::vector<std::string> inputs;
+  std::string deadline;
+  std::uint32_t priority = 0;
+  std::uint64_t sequence = 0;
+  bool sequence_start = false;
+  bool sequence_end = false;
+};
+
+result<calls::call_options> options_of(const call_flags& flags) {
+  calls::call_options options;
+  if (!flags.deadline.empty()) {
+    SQUALL_ASSIGN(deadline, parse_duration(flags.deadline));
+    options.deadline = deadline;
+  }
+  options.priority = flags.priority;
+  options.sequence = {sequence_id{flags.sequence}, flags.sequence_start, flags.sequence_end};
+  return options;
+}
+
+/// {"call", "state", "message", "elapsed_ns", "outputs", "trace"}. The cluster's record of the call names stages and nodes; without it the trace has
+/// their numbers.
+std::string call_json(const call_result& ended, const result<std::string>& record) {
+  calls::json_writer out;
+  out.begin_object();
+  out("call", ended.id);
+  out("state", ended.outcome.code);
+  out("message", ended.outcome.message);
+  out("elapsed_ns", ended.outcome.elapsed);
+  out.key("outputs");
+  out.begin_object();
+  for (const functions::named_value& output : ended.outputs)
+    out(output.name.c_str(), output.value);
+  out.end_object();
+  out.key("trace");
+  const auto document = calls::json_document::parse(record.ok() ? *record : "{}");
+  const auto trace = document.ok() ? document->root().find("trace") : std::nullopt;
+  if (trace)
+    copy_json(*trace, out);
+  else
+    out.write(ended.outcome.trace);
+  out.end_object();
+  return out.take();
+}
+
+/// A text is shown whole, everything else in a line.
+std::string shown(const functions::value& value) {
+  const auto* tensor = value.as_tensor();
+  if (tensor && tensor->type == functions::datatype::bytes && tensor->shape == functions::shape{1})
+    if (const auto text = functions::first_text(value); text.ok() && text->size() <= 4096)
+      return std::string{*text};
+  return summary(value);
+}
+
+result<> call(session& session, cluster& to, const call_flags& flags) {
+  SQUALL_ASSIGN(format, session.format());
+  SQUALL_ASSIGN(options, options_of(flags));
+  SQUALL_ASSIGN(ports, ports_of(to, flags.target));
+  SQUALL_ASSIGN(inputs, read_inputs(ports, flags.inputs, session.context().in));
+  const auto begin = std::chrono::steady_clock::now();
+  const auto handle = to.call(flags.target, std::move(inputs), options);
+  while (!handle.wait_for(200ms))
+    session.progress(fmt::format("calling {} ({})", flags.target, format_duration(std::chrono::steady_clock::now() - begin)));
+  session.progress_done();
+  const call_result& ended = handle.get();
+  if (format == output_format::table) {
+    for (const functions::named_value& output : ended.outputs)
+      session.print(fmt::format("{}: {}\n", output.name, shown(output.value)));
+    if (ended.ok())
+      session.say(fmt::format("call {} took {}; its trace: squall describe call {}", to_string(ended.id),
+                              format_duration(ended.outcome.elapsed), to_string(ended.id)));
+  } else {
+    SQUALL_ASSIGN(text, rendered(format, call_json(ended, to.query("calls", to_string(ended.id))), yaml_of));
+    session.print(text);
+  }
+  return ended.status();
+}
+
+} // namespace
+
+void add_call_verb(CLI::App& app, const shared_session& session) {
+  const auto flags = std::make_shared<call_flags>();
+  auto* verb = app.add_subcommand("call", "call a DAG or a function");
+  verb->add_option("name", flags->target, "its name, or name@version")->required();
+  verb->add_option("-i,--input", flags->inputs, "NAME=VALUE: @FILE, - (standard input), a number, JSON, or text; repeat it for each input, and for each element of a list")
+      ->allow_extra_args(false);
+  add_option(verb, "--deadline", flags->deadline, "DEADLINE", "such as 80ms; default: the cluster's")->check(is_duration());
+  add_option(verb, "--priority", flags->priority, "PRIORITY", "higher first");
+  add_option(verb, "--sequence", flags->sequence, "SEQUENCE", "number of the stream of calls that it belongs to");
+  verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")->envname("SQUALL_SEQUENCE_START");
+  verb->add_flag("--sequence-end", flags->sequence_end, "the last of its stream")->envname("SQUALL_SEQUENCE_END");
+  verb->callback(session->run_connected([session, flags](cluster& c) { return call(*session, c, *flags); }));
+}
+
+} // namespace squall::client::cli
