@@ -126,13 +126,34 @@ class Examples(unittest.TestCase):
             out = self.cluster.json("call", "speech-gate", "--input", f"chunk={chunk}", "--sequence", "41", *marks)
             self.assertLess(out["outputs"]["speech"]["data"][0], 0.5)
 
-    def test_the_client_in_cpp(self):
+    def program(self, name, *arguments):
+        """Runs one of the C++ examples; returns its standard output."""
+        done = subprocess.run([BIN / name, *map(str, arguments)], capture_output=True, text=True, timeout=180,
+                              env=dict(self.cluster.env, SQUALL_CLUSTER=self.cluster.info["endpoint"]))  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_the_programs_in_cpp_read_lines(self):
         easy = self.easy(self.lines, 3)
         pictures = [self.lines / t["file"] for t in easy]
-        words = [BIN / "example-client", self.cluster.info["endpoint"], EXAMPLES / "read-line.yaml", "read-line", *pictures]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout, "".join(f"{p}: {t['text']}\n" for p, t in zip(pictures, easy, strict=True)))
+        for spec in ("read-line", "read-line-vote"):
+            with self.subTest(spec):
+                printed = self.program("example-read-lines", EXAMPLES / f"{spec}.yaml", spec, *pictures).splitlines()
+                for picture, truth in zip(pictures, easy, strict=True):
+                    self.assertTrue(any(line.startswith(f"{picture}: {truth['text']}  (") for line in printed), printed)
+
+    def test_the_programs_in_cpp_read_pages_and_files(self):
+        page = next(p for p in sorted(self.pages.iterdir()) if p.suffix in (".png", ".jpg"))
+        self.assertTrue(self.program("example-read-page", EXAMPLES / "document-reader.yaml", "document-reader-bf16", page).strip())
+        self.assertIn("png", self.program("example-file-types", EXAMPLES / "file-type.yaml", "file-type", *self.lines.glob("*.png")))
+        small = self.cluster.folder / "small.png"
+        self.program("example-thumbnail", page, small)
+        self.assertEqual(small.read_bytes()[:4], b"\x89PNG")
+
+    def test_the_program_in_cpp_listens(self):
+        audio = self.cluster.folder / "silence.f32"
+        audio.write_bytes(bytes(4 * 512 * 5))
+        self.assertTrue(self.program("example-speech", EXAMPLES / "speech-gate.yaml", "speech-gate", audio).strip())
 
     def test_the_demo_program(self):
         words = [BIN / "squall-demo", "--cluster", self.cluster.info["endpoint"], "--examples", EXAMPLES, "--items", "2",
