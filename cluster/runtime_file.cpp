@@ -3,7 +3,6 @@
 #include "calls/json.hpp"
 
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -14,6 +13,16 @@
 #include <unistd.h>
 
 namespace squall::cluster {
+
+bool process_lives(std::uint64_t pid) {
+  // A dead process whose parent has not asked for its status is still there for kill(): its state tells.
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
+  std::string text;
+  if (!std::getline(in, text))
+    return false;
+  const auto end_of_name = text.rfind(')');
+  return end_of_name != std::string::npos && end_of_name + 2 < text.size() && text[end_of_name + 2] != 'Z';
+}
 
 std::string runtime_path(const std::string& cluster) {
   const char* folder = std::getenv("XDG_RUNTIME_DIR");
@@ -44,7 +53,7 @@ result<runtime_file> read_runtime_file(const std::string& cluster) {
   std::stringstream text;
   text << in.rdbuf();
   SQUALL_ASSIGN(content, calls::from_json<runtime_file>(text.str()));
-  if (::kill(static_cast<pid_t>(content.pid), 0) != 0 && errno == ESRCH) {
+  if (!process_lives(content.pid)) {
     remove_runtime_file(cluster);
     return error{errc::not_found, "cluster '" + cluster + "' is gone: its process " + std::to_string(content.pid) + " has died", {}};
   }

@@ -26,6 +26,9 @@ struct runtime_file {
   }
 };
 
+/// Whether a process of this id runs (one that is dead but not yet waited for does not).
+[[nodiscard]] bool process_lives(std::uint64_t pid);
+
 [[nodiscard]] std::string runtime_path(const std::string& cluster);
 [[nodiscard]] result<> write_runtime_file(const std::string& cluster, const runtime_file& content);
 /// not_found when no such cluster runs (a file left by a dead one is removed).

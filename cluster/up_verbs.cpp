@@ -182,7 +182,7 @@ int down(const std::string& name) {
   }
   const auto pid = static_cast<pid_t>(running->pid);
   ::kill(pid, SIGTERM);
-  for (int waited_ms = 0; ::kill(pid, 0) == 0; waited_ms += 20) {
+  for (int waited_ms = 0; process_lives(running->pid); waited_ms += 20) {
     if (waited_ms == 15'000) {
       std::fprintf(stderr, "it does not stop: killing process %d\n", pid);
       ::kill(pid, SIGKILL);

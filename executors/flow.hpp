@@ -95,6 +95,8 @@ public:
   }
 
   [[nodiscard]] bool skipped(stage_index stage) const { return states_[stage].skipped; }
+  /// Which of a settled stage's outputs the consumers on a node read; ascending.
+  [[nodiscard]] std::vector<std::uint32_t> outputs_read_by(stage_index stage, node_id node) const;
   /// A settled stage's outputs for a node: those that no consumer there reads are absent.
   [[nodiscard]] std::vector<functions::value> outputs_for(stage_index stage, node_id node) const;
   /// The DAG's outputs, once finished().

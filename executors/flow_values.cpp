@@ -58,14 +58,20 @@ std::vector<value> flow::mapped_inputs_of(stage_index stage, std::uint32_t eleme
   return out;
 }
 
-std::vector<value> flow::outputs_for(stage_index stage, node_id node) const {
-  const auto& facts = graph_->stages[stage];
-  std::vector<value> out(spec(stage).output_count);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const auto& readers = facts.readers[i];
+std::vector<std::uint32_t> flow::outputs_read_by(stage_index stage, node_id node) const {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < spec(stage).output_count; ++i) {
+    const auto& readers = graph_->stages[stage].readers[i];
     if (std::any_of(readers.begin(), readers.end(), [&](auto reader) { return home(reader) == node; }))
-      out[i] = outputs_[facts.first_output + i];
+      out.push_back(i);
   }
+  return out;
+}
+
+std::vector<value> flow::outputs_for(stage_index stage, node_id node) const {
+  std::vector<value> out(spec(stage).output_count);
+  for (const auto i : outputs_read_by(stage, node))
+    out[i] = outputs_[graph_->stages[stage].first_output + i];
   return out;
 }
 

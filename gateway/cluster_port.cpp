@@ -49,8 +49,8 @@ result<> add_models(models& into, const std::string& json, bool dags) {
       continue; // a function under the name of a DAG is not called by that name
     versions& model = into[std::string{*name->as_string()}];
     model.dag = dags;
-    model.ports[static_cast<std::uint32_t>(*version->as_uint64())] = {ports_in(item, "inputs"),
-                                                                       ports_in(item, dags ? "output_ports" : "outputs")};
+    model.ports[static_cast<std::uint32_t>(*version->as_uint64())] = {
+        ports_in(item, "inputs"), ports_in(item, dags ? "output_ports" : "outputs")};
   }
   return {};
 }
@@ -62,8 +62,10 @@ result<model_metadata> find_model(const models& in, std::string_view name, std::
   const auto& ports = found->second.ports;
   const auto chosen = version == 0 ? std::prev(ports.end()) : ports.find(version);
   if (chosen == ports.end())
-    return {errc::not_found, "there is no version " + std::to_string(version) + " of model '" + std::string{name} + "'"};
-  model_metadata out{std::string{name}, chosen->first, {}, found->second.dag, chosen->second.first, chosen->second.second};
+    return {errc::not_found,
+            "there is no version " + std::to_string(version) + " of model '" + std::string{name} + "'"};
+  model_metadata out{std::string{name}, chosen->first,        {},
+                     found->second.dag, chosen->second.first, chosen->second.second};
   for (const auto& [number, unused] : ports)
     out.versions.push_back(number);
   return out;
@@ -79,8 +81,11 @@ result<std::vector<metric_sample>> samples_in(const std::string& json) {
       const auto field = item.find(key);
       return std::string{field ? field->as_string().value_or("") : ""};
     };
-    metric_sample sample{text("name"), text("help"),
-                         text("type") == "counter" ? metric_sample::kind::counter : metric_sample::kind::gauge, {}, 0};
+    metric_sample sample{text("name"),
+                         text("help"),
+                         text("type") == "counter" ? metric_sample::kind::counter : metric_sample::kind::gauge,
+                         {},
+                         0};
     if (const auto labels = item.find("labels"))
       for (std::size_t l = 0; l < labels->size(); ++l)
         sample.labels[std::string{labels->member(l).first}] = labels->member(l).second.as_string().value_or("");
@@ -93,7 +98,8 @@ result<std::vector<metric_sample>> samples_in(const std::string& json) {
 
 class cluster_port final : public serving_port {
 public:
-  cluster_port(client::options options, logger& log) : options_(std::move(options)), log_(log), connector_([this] { connect(); }) {}
+  cluster_port(client::options options, logger& log)
+      : options_(std::move(options)), log_(log), connector_([this] { connect(); }) {}
 
   ~cluster_port() override {
     {
@@ -104,8 +110,8 @@ public:
     connector_.join();
   }
 
-  void call(const std::string& model, std::uint32_t version, std::vector<functions::named_value> inputs, const calls::call_options& options,
-            std::function<void(infer_reply)> done) override {
+  void call(const std::string& model, std::uint32_t version, std::vector<functions::named_value> inputs,
+            const calls::call_options& options, std::function<void(infer_reply)> done) override {
     client::cluster* const to = cluster();
     if (to == nullptr) {
       infer_reply reply;
@@ -169,7 +175,9 @@ private:
     return cluster_.get();
   }
 
-  error not_connected() const { return {errc::unavailable, "the cluster at " + options_.endpoint + " has not answered yet", 1s}; }
+  error not_connected() const {
+    return {errc::unavailable, "the cluster at " + options_.endpoint + " has not answered yet", 1s};
+  }
 
   result<std::string> query(std::string_view kind) {
     client::cluster* const to = cluster();

@@ -2,8 +2,6 @@
 
 #include "gateway/routes.hpp"
 
-#include <utility> // Boost 1.74's awaitable.hpp lacks it
-
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -13,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility> // Boost 1.74's awaitable.hpp lacks it
 
 namespace squall::gateway {
 
@@ -24,11 +23,14 @@ namespace http = beast::http;
 using asio::ip::tcp;
 using boost::system::error_code;
 
-// -- addresses ----------------------------------------------------------------------------------------------------------
+// -- addresses
+// ----------------------------------------------------------------------------------------------------------
 
 result<tcp::endpoint> endpoint_of(const http_options& options) {
   const std::string& text = options.address;
-  const error wrong{errc::invalid_argument, "'" + text + "' is no address to listen at; write it like 127.0.0.1:8000 or [::1]:8000", {}};
+  const error wrong{errc::invalid_argument,
+                    "'" + text + "' is no address to listen at; write it like 127.0.0.1:8000 or [::1]:8000",
+                    {}};
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos)
     return wrong;
@@ -43,8 +45,9 @@ result<tcp::endpoint> endpoint_of(const http_options& options) {
   if (failed || parsed.ec != std::errc{} || parsed.ptr != end)
     return wrong;
   if (!ip.is_loopback() && !options.beyond_loopback)
-    return {errc::permission_denied, "HTTP has no keys, so it is not offered at " + text +
-                                         ", which other hosts can reach; listen at 127.0.0.1 and put a proxy before it, or allow it expressly"};
+    return {errc::permission_denied,
+            "HTTP has no keys, so it is not offered at " + text +
+                ", which other hosts can reach; listen at 127.0.0.1 and put a proxy before it, or allow it expressly"};
   return tcp::endpoint{ip, port};
 }
 
@@ -53,7 +56,8 @@ std::string text_of(const tcp::endpoint& at) {
   return (at.address().is_v6() ? "[" + ip + "]" : ip) + ":" + std::to_string(at.port());
 }
 
-// -- messages ---------------------------------------------------------------------------------------------------------------
+// -- messages
+// ---------------------------------------------------------------------------------------------------------------
 
 using request_parser = http::request_parser<http::string_body>;
 using beast_response = http::response<http::string_body>;
@@ -77,9 +81,13 @@ beast_response message_of(http_response response, const std::string& software, u
 /// What a client is told whose request cannot be read; nothing when the connection is just gone.
 std::optional<http_response> complaint(const error_code& why, const http_options& options) {
   if (why == http::error::body_limit)
-    return failure({errc::too_large, "the body is larger than the limit of " + std::to_string(options.max_body_bytes) + " bytes", {}});
+    return failure({errc::too_large,
+                    "the body is larger than the limit of " + std::to_string(options.max_body_bytes) + " bytes",
+                    {}});
   if (why == http::error::header_limit || why == http::error::buffer_overflow) {
-    auto out = failure({errc::too_large, "the header is larger than the limit of " + std::to_string(options.max_header_bytes) + " bytes", {}});
+    auto out = failure({errc::too_large,
+                        "the header is larger than the limit of " + std::to_string(options.max_header_bytes) + " bytes",
+                        {}});
     out.status = 431;
     return out;
   }
@@ -94,7 +102,8 @@ std::optional<http_response> complaint(const error_code& why, const http_options
   return std::nullopt;
 }
 
-// -- the server -----------------------------------------------------------------------------------------------------------
+// -- the server
+// -----------------------------------------------------------------------------------------------------------
 
 /// Adds to a number for as long as it lives.
 class lease {
@@ -109,11 +118,14 @@ private:
   const std::size_t amount_;
 };
 
-/// Shared with the callbacks of calls that run, which may come when the server is gone: the loop that they would wake must still be there.
+/// Shared with the callbacks of calls that run, which may come when the server is gone: the loop that they would wake
+/// must still be there.
 class core : public std::enable_shared_from_this<core> {
 public:
   core(http_options options, serving_port& port, logger& log)
-      : options_(std::move(options)), log_(log), acceptor_(loop_),
+      : options_(std::move(options)),
+        log_(log),
+        acceptor_(loop_),
         workers_(std::make_unique<asio::thread_pool>(std::max(1U, options_.workers))),
         routes_(port, options_.software, [this](std::function<void()> task) { work(std::move(task)); }) {}
 
@@ -182,10 +194,13 @@ private:
 
   /// What fits into the socket's buffer, without waiting.
   void turn_away(tcp::socket socket) {
-    const auto full = failure({errc::overloaded, "the limit of " + std::to_string(options_.max_connections) + " connections is reached", {}});
+    const auto full = failure(
+        {errc::overloaded, "the limit of " + std::to_string(options_.max_connections) + " connections is reached", {}});
     routes_.count(full.status);
-    const std::string text = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
-                             "Content-Length: " + std::to_string(full.body.size()) + "\r\n\r\n" + full.body;
+    const std::string text =
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
+        "Content-Length: " +
+        std::to_string(full.body.size()) + "\r\n\r\n" + full.body;
     error_code ignored;
     socket.non_blocking(true, ignored);
     socket.write_some(asio::buffer(text), ignored);
@@ -203,6 +218,9 @@ private:
     stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
   }
 
+  // Coroutines take what they need by reference to a variable of the caller: g++ 12 destroys temporaries in a co_await
+  // twice.
+
   /// One request and its response; false when the connection is to end.
   asio::awaitable<bool> serve_one(beast::tcp_stream& stream, beast::flat_buffer& buffer) {
     request_parser parser;
@@ -211,11 +229,16 @@ private:
     error_code failed;
     stream.expires_after(options_.idle_timeout);
     co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, failed));
-    if (failed)
-      co_return co_await end_with(stream, complaint(failed, options_));
+    if (failed) {
+      co_await end_with(stream, failed);
+      co_return false;
+    }
     const std::size_t body_bytes = parser.content_length().value_or(parser.chunked() ? options_.max_body_bytes : 0);
-    if (bodies_bytes_ + body_bytes > options_.max_bodies_bytes)
-      co_return co_await end_with(stream, failure({errc::overloaded, "the bodies of all requests are more than can be held; try again", {}}));
+    if (bodies_bytes_ + body_bytes > options_.max_bodies_bytes) {
+      http_response full =
+          failure({errc::overloaded, "the bodies of all requests are more than can be held; try again", {}});
+      co_return co_await send(stream, full, 11, false);
+    }
     const lease body{bodies_bytes_, body_bytes};
     stream.expires_after(options_.transfer_timeout);
     if (text_of(parser.get()[http::field::expect]) == "100-continue") {
@@ -224,22 +247,26 @@ private:
     }
     if (!failed)
       co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, failed));
-    if (failed)
-      co_return co_await end_with(stream, complaint(failed, options_));
+    if (failed) {
+      co_await end_with(stream, failed);
+      co_return false;
+    }
     const bool keep_alive = parser.get().keep_alive();
     const unsigned version = parser.get().version();
     stream.expires_never(); // a call takes as long as its deadline says
-    http_response response = co_await handled(parser.release());
-    co_return co_await send(stream, std::move(response), version, keep_alive);
+    http::request<http::string_body> message = parser.release();
+    http_response response = co_await handled(message);
+    co_return co_await send(stream, response, version, keep_alive);
   }
 
-  asio::awaitable<bool> end_with(beast::tcp_stream& stream, std::optional<http_response> last) {
+  asio::awaitable<void> end_with(beast::tcp_stream& stream, const error_code& why) {
+    std::optional<http_response> last = complaint(why, options_);
     if (last)
-      co_await send(stream, std::move(*last), 11, false);
-    co_return false;
+      co_await send(stream, *last, 11, false);
   }
 
-  asio::awaitable<bool> send(beast::tcp_stream& stream, http_response response, unsigned version, bool keep_alive) {
+  /// Takes the response's body; false when the connection is to end.
+  asio::awaitable<bool> send(beast::tcp_stream& stream, http_response& response, unsigned version, bool keep_alive) {
     routes_.count(response.status);
     const beast_response message = message_of(std::move(response), options_.software, version, keep_alive);
     error_code failed;
@@ -249,14 +276,15 @@ private:
   }
 
   /// The answer to a request: made by the workers and the cluster, awaited here.
-  asio::awaitable<http_response> handled(http::request<http::string_body> message) {
+  asio::awaitable<http_response> handled(http::request<http::string_body>& message) {
     http_request request{std::string{text_of(message.method_string())}, std::string{text_of(message.target())},
                          std::string{text_of(message["Inference-Header-Content-Length"])}, std::move(message.body())};
     return asio::async_initiate<const asio::use_awaitable_t<>&, void(http_response)>(
         [this](auto resume, http_request asked) {
           auto waiting = std::make_shared<decltype(resume)>(std::move(resume));
           auto done = [self = shared_from_this(), waiting](http_response response) mutable {
-            asio::post(self->loop_, [waiting, response = std::move(response)]() mutable { (*waiting)(std::move(response)); });
+            asio::post(self->loop_,
+                       [waiting, response = std::move(response)]() mutable { (*waiting)(std::move(response)); });
           };
           work([this, asked = std::move(asked), done = std::move(done)] { routes_.handle(asked, done); });
         },
@@ -265,7 +293,8 @@ private:
 
   const http_options options_;
   logger& log_;
-  // Only the loop's thread touches these two; connections that the loop still holds when it goes give their leases back.
+  // Only the loop's thread touches these two; connections that the loop still holds when it goes give their leases
+  // back.
   std::size_t connections_ = 0;
   std::size_t bodies_bytes_ = 0;
   asio::io_context loop_{1};
@@ -278,7 +307,9 @@ private:
 
 class beast_server final : public http_server {
 public:
-  beast_server(std::shared_ptr<core> what, std::string address) : core_(std::move(what)), address_(std::move(address)) { core_->run(); }
+  beast_server(std::shared_ptr<core> what, std::string address) : core_(std::move(what)), address_(std::move(address)) {
+    core_->run();
+  }
   ~beast_server() override { core_->stop(); }
   const std::string& address() const override { return address_; }
 

@@ -69,7 +69,8 @@ result<calls::call_options> read_options(const json_node& parameters) {
   calls::call_options out;
   if (const auto timeout = parameters.find("timeout")) {
     const auto us = timeout->as_int64();
-    constexpr std::int64_t longest = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::hours{24 * 365}).count();
+    constexpr std::int64_t longest =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::hours{24 * 365}).count();
     if (!us || *us < 0 || *us > longest)
       return bad_parameter("timeout", "a whole number of microseconds, of a year at most");
     out.deadline = std::chrono::microseconds{*us};
@@ -94,7 +95,8 @@ result<calls::call_options> read_options(const json_node& parameters) {
 /// A tensor for a list port is taken apart along its first dimension.
 result<functions::value> as_list(std::string_view input, const functions::tensor& t) {
   if (t.shape.empty())
-    return {errc::invalid_argument, "input '" + std::string{input} + "' is a list: its first dimension counts the elements"};
+    return {errc::invalid_argument,
+            "input '" + std::string{input} + "' is a list: its first dimension counts the elements"};
   const auto width = static_cast<std::size_t>(t.shape[0]);
   const functions::shape inner(t.shape.begin() + 1, t.shape.end());
   functions::value_list out;
@@ -139,7 +141,8 @@ result<> read_inputs(const json_node& root, const model_metadata& model, infer_r
   if (!inputs || inputs->type() != json_node::kind::array)
     return {errc::invalid_argument, "'inputs' must be an array of tensors"};
   if (inputs->size() > functions::max_ports)
-    return {errc::too_large, std::to_string(inputs->size()) + " inputs; the limit is " + std::to_string(functions::max_ports)};
+    return {errc::too_large,
+            std::to_string(inputs->size()) + " inputs; the limit is " + std::to_string(functions::max_ports)};
   for (std::size_t i = 0; i < inputs->size(); ++i) {
     SQUALL_ASSIGN(input, read_input(inputs->element(i), model));
     into.inputs.push_back(std::move(input));
@@ -202,7 +205,8 @@ functions::tensor stacked(const functions::value_list& list, const functions::po
 
 result<> write_output(json_out& out, const functions::named_value& output, const model_metadata& model) {
   const functions::value_list* list = output.value.as_list();
-  const functions::tensor t = list != nullptr ? stacked(*list, find_port(model.outputs, output.name)) : *output.value.as_tensor();
+  const functions::tensor t =
+      list != nullptr ? stacked(*list, find_port(model.outputs, output.name)) : *output.value.as_tensor();
   out.StartObject();
   out.Key("name");
   put(out, output.name);
@@ -226,7 +230,8 @@ std::vector<const functions::named_value*> wanted(const infer_request& request, 
   return out;
 }
 
-void write_parameters(json_out& out, const infer_reply& reply, const std::vector<const functions::named_value*>& outputs) {
+void write_parameters(json_out& out, const infer_reply& reply,
+                      const std::vector<const functions::named_value*>& outputs) {
   std::string absent;
   for (const functions::named_value* o : outputs) {
     if (o->value.absent())

@@ -15,21 +15,29 @@ namespace {
 
 int status_of(errc code) {
   switch (code) {
-  case errc::ok: return 200;
-  case errc::invalid_argument:
-  case errc::already_exists:
-  case errc::cancelled: return 400;
-  case errc::permission_denied: return 403;
-  case errc::not_found: return 404;
-  case errc::too_large: return 413;
-  case errc::unsupported: return 501;
-  case errc::overloaded:
-  case errc::deadline_exceeded:
-  case errc::unavailable: return 503;
-  case errc::data_loss:
-  case errc::corrupt:
-  case errc::failed:
-  case errc::internal: return 500;
+    case errc::ok:
+      return 200;
+    case errc::invalid_argument:
+    case errc::already_exists:
+    case errc::cancelled:
+      return 400;
+    case errc::permission_denied:
+      return 403;
+    case errc::not_found:
+      return 404;
+    case errc::too_large:
+      return 413;
+    case errc::unsupported:
+      return 501;
+    case errc::overloaded:
+    case errc::deadline_exceeded:
+    case errc::unavailable:
+      return 503;
+    case errc::data_loss:
+    case errc::corrupt:
+    case errc::failed:
+    case errc::internal:
+      return 500;
   }
   return 500;
 }
@@ -83,15 +91,18 @@ std::optional<std::uint32_t> version_in(std::string_view text) {
 error unknown_model(const std::string& name, std::uint32_t version) {
   if (version == 0)
     return {errc::not_found, "Request for unknown model: '" + name + "' is not found", {}};
-  return {errc::not_found, "Request for unknown model: '" + name + "' version " + std::to_string(version) + " is not found", {}};
+  return {errc::not_found,
+          "Request for unknown model: '" + name + "' version " + std::to_string(version) + " is not found",
+          {}};
 }
 
 /// Clients of other servers always send the length of the JSON; it says something only when more follows.
 result<> check_all_json(const http_request& request) {
   if (request.inference_header.empty() || request.inference_header == std::to_string(request.body.size()))
     return {};
-  return {errc::unsupported, "binary tensor data is not supported; send JSON alone (Inference-Header-Content-Length is " +
-                                 request.inference_header + ", the body has " + std::to_string(request.body.size()) + " bytes)"};
+  return {errc::unsupported,
+          "binary tensor data is not supported; send JSON alone (Inference-Header-Content-Length is " +
+              request.inference_header + ", the body has " + std::to_string(request.body.size()) + " bytes)"};
 }
 
 http_response answer(const infer_request& request, const model_metadata& model, const infer_reply& reply) {
@@ -191,7 +202,8 @@ http_response routes::server(std::string_view method) const {
   const std::size_t space = software_.find(' ');
   const std::string version = space == std::string::npos ? "" : software_.substr(space + 1);
   // "parameters" and "sequence" are the extensions that are whole; clients change what they do by this list.
-  return json(R"({"name":")" + software_.substr(0, space) + R"(","version":")" + version + R"(","extensions":["parameters","sequence"]})");
+  return json(R"({"name":")" + software_.substr(0, space) + R"(","version":")" + version +
+              R"(","extensions":["parameters","sequence"]})");
 }
 
 http_response routes::metrics(std::string_view method) {
@@ -200,10 +212,14 @@ http_response routes::metrics(std::string_view method) {
   auto samples = port_.metrics();
   // A scrape must show that the cluster cannot be reached, not fail.
   std::vector<metric_sample> all = samples.ok() ? std::move(samples).value() : std::vector<metric_sample>{};
-  all.push_back({"squall_up", "Whether the cluster answered", metric_sample::kind::gauge, {}, samples.ok() ? 1.0 : 0.0});
+  all.push_back(
+      {"squall_up", "Whether the cluster answered", metric_sample::kind::gauge, {}, samples.ok() ? 1.0 : 0.0});
   const std::lock_guard lock{mutex_};
   for (const auto& [status, times] : answered_)
-    all.push_back({"squall_http_requests_total", "Requests answered over HTTP", metric_sample::kind::counter, {{"status", std::to_string(status)}},
+    all.push_back({"squall_http_requests_total",
+                   "Requests answered over HTTP",
+                   metric_sample::kind::counter,
+                   {{"status", std::to_string(status)}},
                    static_cast<double>(times)});
   http_response out;
   out.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -221,7 +237,8 @@ void routes::model(const http_request& request, const model_path& path, std::fun
     return done(wrong_method("GET"));
   const auto found = port_.metadata(path.name, path.version);
   if (!found.ok())
-    return done(failure(found.error().code == errc::not_found ? unknown_model(path.name, path.version) : found.error()));
+    return done(
+        failure(found.error().code == errc::not_found ? unknown_model(path.name, path.version) : found.error()));
   if (path.action.empty())
     return done(json(write_metadata(*found)));
   const auto ready = port_.ready();
@@ -233,7 +250,8 @@ void routes::model(const http_request& request, const model_path& path, std::fun
 void routes::infer(const http_request& request, const model_path& path, std::function<void(http_response)> done) {
   auto found = port_.metadata(path.name, path.version);
   if (!found.ok())
-    return done(failure(found.error().code == errc::not_found ? unknown_model(path.name, path.version) : found.error()));
+    return done(
+        failure(found.error().code == errc::not_found ? unknown_model(path.name, path.version) : found.error()));
   if (const auto all_json = check_all_json(request); !all_json.ok())
     return done(failure(all_json.error()));
   auto read = read_infer(request.body, *found);
@@ -241,9 +259,8 @@ void routes::infer(const http_request& request, const model_path& path, std::fun
     return done(failure(read.error()));
   auto inputs = std::exchange(read->inputs, {});
   const calls::call_options options = read->options;
-  const auto finish = [request = std::move(*read), model = std::move(*found), done = std::move(done)](const infer_reply& reply) {
-    done(answer(request, model, reply));
-  };
+  const auto finish = [request = std::move(*read), model = std::move(*found),
+                       done = std::move(done)](const infer_reply& reply) { done(answer(request, model, reply)); };
   port_.call(path.name, path.version, std::move(inputs), options, [later = later_, finish](infer_reply reply) {
     later([finish, reply = std::move(reply)] { finish(reply); });
   });

@@ -14,8 +14,8 @@
 namespace squall::gateway {
 
 struct http_request {
-  std::string method;  ///< upper case
-  std::string target;  ///< as it came: path, percent-encoded, and perhaps a query
+  std::string method;           ///< upper case
+  std::string target;           ///< as it came: path, percent-encoded, and perhaps a query
   std::string inference_header; ///< Inference-Header-Content-Length, empty without
   std::string body;
 };
@@ -24,7 +24,7 @@ struct http_response {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::string allow;              ///< with 405
+  std::string allow;               ///< with 405
   std::uint32_t retry_after_s = 0; ///< with 503
 };
 
@@ -37,8 +37,8 @@ public:
   /// Runs a task on a thread that may be busy for a while.
   using executor = std::function<void(std::function<void()>)>;
 
-  /// `port` must outlive it. `software` ("squall 0.1.0") is what GET /v2 says. `later` takes the making of large answers from the thread that
-  /// brought the result of a call; when it drops a task, so is the request.
+  /// `port` must outlive it. `software` ("squall 0.1.0") is what GET /v2 says. `later` takes the making of large
+  /// answers from the thread that brought the result of a call; when it drops a task, so is the request.
   routes(serving_port& port, std::string software, executor later)
       : port_(port), software_(std::move(software)), later_(std::move(later)) {}
 
@@ -63,7 +63,8 @@ private:
   std::map<int, std::uint64_t> answered_; // by status
 };
 
-/// Splits a path (without its query) at '/' and decodes the parts; invalid_argument for a broken escape. "/v2/" has the parts "v2".
+/// Splits a path (without its query) at '/' and decodes the parts; invalid_argument for a broken escape. "/v2/" has the
+/// parts "v2".
 [[nodiscard]] result<std::vector<std::string>> split_path(std::string_view target);
 
 } // namespace squall::gateway

@@ -17,9 +17,9 @@ namespace squall::gateway {
 /// A DAG or a function as the Open Inference Protocol sees it.
 struct model_metadata {
   std::string name;
-  std::uint32_t version = 0;               ///< the one that the ports are of
-  std::vector<std::uint32_t> versions;     ///< all, ascending
-  bool dag = true;                         ///< else a single function
+  std::uint32_t version = 0;           ///< the one that the ports are of
+  std::vector<std::uint32_t> versions; ///< all, ascending
+  bool dag = true;                     ///< else a single function
   std::vector<functions::port> inputs;
   std::vector<functions::port> outputs;
 };
@@ -39,7 +39,8 @@ public:
   virtual void call(const std::string& model, std::uint32_t version, std::vector<functions::named_value> inputs,
                     const calls::call_options& options, std::function<void(infer_reply)> done) = 0;
 
-  /// version 0: the latest. not_found: no such model, or no such version of it. May wait for the cluster, as the two below.
+  /// version 0: the latest. not_found: no such model, or no such version of it. May wait for the cluster, as the two
+  /// below.
   [[nodiscard]] virtual result<model_metadata> metadata(std::string_view model, std::uint32_t version) = 0;
 
   /// Ok when calls can be served now; the error says why not.

@@ -480,7 +480,19 @@ struct call_finished {
 
 // -- node and node -------------------------------------------------------------------------------------------------------
 
-/// A stage has ended or was skipped; to each node that is home of one of its consumers (the exit included).
+/// A node that is to be told by the receiver.
+struct settled_relay {
+  node_id node;
+  std::vector<std::uint32_t> outputs; ///< those that its consumers read; the others are absent for it
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("outputs", s.outputs);
+  }
+};
+
+/// A stage has ended or was skipped; to each node that is home of one of its consumers (the exit included). Large values go to another host once:
+/// to one node there, which tells the others.
 struct settled {
   SQUALL_MESSAGE(settled, node);
   call_context context;
@@ -489,6 +501,7 @@ struct settled {
   std::vector<functions::value> outputs;   ///< all absent when skipped; those that no consumer on the node reads are absent
   std::vector<calls::stage_trace> trace;   ///< of this stage and of those before it
   std::vector<node_id> holders;
+  std::vector<settled_relay> relay;        ///< nodes of the receiver's host that it tells
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("context", s.context);
@@ -497,6 +510,7 @@ struct settled {
     v("outputs", s.outputs);
     v("trace", s.trace);
     v("holders", s.holders);
+    v("relay", s.relay);
   }
 };
 

@@ -22,7 +22,7 @@ result<> node_role::check_context(const wire::call_context& context, const flow_
 call_record* node_role::find_or_open(const actors::incoming& from, wire::call_context& context) {
   if (auto* const known = find_call(context.call))
     return known;
-  if (ended_.contains(context.call)) {
+  if (is_late(context.call)) {
     ++counters_.late_messages;
     return nullptr;
   }
@@ -57,32 +57,18 @@ void node_role::on_start(const actors::incoming& from, wire::start_call message)
   drive(*call);
 }
 
-void node_role::on_settled(const actors::incoming& from, wire::settled message) {
-  auto* const call = find_or_open(from, message.context);
-  if (!call)
-    return;
-  keep(call->context.call, message.outputs);
-  call->flow.pass_time(call->age(now()));
-  call->flow.add_trace(message.trace);
-  for (const auto node : message.holders)
-    call->hold(node);
-  if (const auto taken = call->flow.settle(message.stage, message.skipped, std::move(message.outputs)); !taken.ok())
-    return bad_message(from, taken.error());
-  drive(*call);
-}
-
 void node_role::drive(call_record& call) {
   auto& flow = call.flow;
   std::size_t light_left = light_stages_per_round;
   for (bool more = true; more;) {
-    for (const auto& d : flow.take_departures())
-      send_settled(call, d);
+    if (const auto departures = flow.take_departures(); !departures.empty())
+      send_departures(call, departures);
     if (flow.failure())
       return fail_call(call, *flow.failure());
     if (flow.finished())
       return finish_call(call);
     if (flow.over())
-      return end_call(call);
+      return end_call(call, ending::here);
     if (call.deadline <= now())
       return expire_call(call);
     const auto ready = flow.take_ready();
@@ -98,19 +84,6 @@ void node_role::drive(call_record& call) {
 void node_role::note_own_blocks(call_record& call) {
   if (blocks_.holds(call.context.call))
     call.hold(membership_.self());
-}
-
-void node_role::send_settled(call_record& call, const flow::departure& departure) {
-  note_own_blocks(call);
-  wire::settled message;
-  message.outputs = call.flow.outputs_for(departure.stage, departure.node);
-  message.stage = departure.stage;
-  message.skipped = call.flow.skipped(departure.stage);
-  message.trace = call.flow.news_for(departure.node);
-  message.holders = call.holders;
-  const auto sent = send_with_context(call, departure.node, message);
-  if (!sent.ok())
-    call.flow.abort(departure.stage, sent.error());
 }
 
 // -- ends
@@ -225,14 +198,14 @@ void node_role::expire_call(call_record& call) {
 }
 
 /// Forgets the call's work; its blocks have their own end.
-void node_role::end_call(call_record& call) {
+void node_role::end_call(call_record& call, ending how) {
   const auto id = call.context.call;
   const auto sequence = call.context.sequence;
   withdraw(id, call.items);
   const auto turns = std::move(call.turns);
   if (blocks_.holds(id))
     blocks_.expire_at(id, call.deadline == never ? never : call.deadline + block_backstop);
-  ended_.add(id);
+  (how == ending::here ? over_ : ended_).add(id);
   calls_.erase(id); // `call` is gone
   for (const auto function : turns)
     next_in_sequence(sequence.id, function);

@@ -22,9 +22,9 @@ std::unique_ptr<node_variant> make_variant(std::shared_ptr<const registered_func
     return v; // the load says so
   if (auto resources = builtins::resources_of(*builtin, spec.parameters); resources.ok())
     v->resources = std::move(*resources);
-  const bool stateless = v->function->spec.state.empty();
-  if (!builtin->light || builtin->foreign_bytes || !v->resources.empty() || !stateless)
-    return v;
+  v->may_be_light = builtin->light && !builtin->foreign_bytes && v->function->spec.state.empty();
+  if (!v->may_be_light || !v->resources.empty())
+    return v; // one with files becomes light when they are here
   if (auto made = builtins::make_instance(*builtin, spec.parameters, {}); made.ok())
     v->light = std::move(*made);
   return v;

@@ -17,6 +17,7 @@ struct node_variant {
   std::shared_ptr<const functions::registered_function> function;
   std::size_t index = 0;                                    ///< in the function's variants
   std::vector<functions::builtins::resource_key> resources; ///< to be fetched before a load
+  bool may_be_light = false;                                ///< a light, stateless builtin that reads no foreign bytes
   std::unique_ptr<functions::builtins::instance> light; ///< set: small runs happen right here, in the node's own thread
 
   [[nodiscard]] const functions::variant_spec& spec() const { return function->spec.variants[index]; }

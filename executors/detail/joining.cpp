@@ -93,6 +93,7 @@ void node_role::drop_everything() {
   parked_.clear();
   sequences_.clear();
   ended_.clear();
+  over_.clear();
   release_when_idle_.clear();
   blocks_.release_all();
 }
@@ -124,6 +125,10 @@ void node_role::send_beat() {
   drop_parked();
   blocks_.release_expired(now());
   compact_timers();
+  if (next_sweep_ <= now()) {
+    next_sweep_ = now() + sweep_interval;
+    disk_->run([] { wire::sweep_dead_arenas(); });
+  }
   wire::node_beat beat;
   beat.node = membership_.self();
   beat.queued = queue_->queued();

@@ -1,5 +1,8 @@
 #include "executors/detail/service.hpp"
 
+#include <fstream>
+#include <iterator>
+
 /// How a variant becomes resident: its files come from the store to the disk, then the worker loads them.
 namespace squall::executors {
 
@@ -49,10 +52,48 @@ void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const st
 }
 
 void node_role::send_load(variant_id variant, const loading& l) {
-  if (!worker_ || !worker_ready_)
-    return load_failed(variant, {errc::unavailable, "the model host is not running", {}});
+  if (!worker_)
+    return load_failed(variant, {errc::unavailable, "there is no worker process", {}});
+  if (!worker_ready_)
+    return; // it is being started again: on_ready() sends it
   if (const auto sent = worker_->load(l.request); !sent.ok())
     load_failed(variant, sent.error());
+}
+
+void node_role::send_waiting_loads() {
+  std::vector<variant_id> waiting;
+  for (const auto& [variant, l] : loading_)
+    if (l.files_missing == 0)
+      waiting.push_back(variant);
+  for (const auto variant : waiting)
+    if (const auto found = loading_.find(variant); found != loading_.end())
+      send_load(variant, found->second);
+}
+
+/// A light builtin with files runs here, too, as soon as the thread that may wait has read them.
+void node_role::make_light(variant_id id, std::map<std::string, std::string> files) {
+  const auto* const variant = catalogue_.variant(id);
+  if (!variant || !variant->may_be_light || files.empty())
+    return;
+  disk_->run([this, id, spec = variant->spec(), function = variant->function, files = std::move(files), &post = *post_,
+              alive = alive_] {
+    functions::builtins::resource_map contents;
+    for (const auto& [parameter, path] : files) {
+      std::ifstream file{path, std::ios::binary};
+      contents[parameter] = shared_bytes::take(std::string{std::istreambuf_iterator<char>{file}, {}});
+      if (!file)
+        return;
+    }
+    auto made = functions::builtins::make_instance(*functions::builtins::find(spec.target), spec.parameters, contents);
+    if (!made.ok())
+      return; // the worker has said why
+    auto instance = std::make_shared<std::unique_ptr<functions::builtins::instance>>(std::move(*made));
+    post.later([this, id, function, instance, alive] {
+      auto* const now_known = *alive ? catalogue_.variant(id) : nullptr;
+      if (now_known && now_known->function == function)
+        now_known->light = std::move(*instance);
+    });
+  });
 }
 
 void node_role::load_failed(variant_id id, const error& why) {

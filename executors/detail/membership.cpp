@@ -103,11 +103,18 @@ void membership::on_peer_lost(actors::peer_id lost) {
       log_.warn("node", "lost the controller; saying hello until it is back");
     joined_ = false;
     next_ = left_ ? never : post_->now() + beat_interval;
+    if (!options_.controller_endpoint.empty()) {
+      post_->close(controller_);
+      controller_ = {}; // the next hello connects anew
+    }
     return;
   }
-  for (auto& [id, p] : peers_)
-    if (p.connection == lost)
-      p.connection = {};
+  for (auto& [id, p] : peers_) {
+    if (p.connection != lost)
+      continue;
+    post_->close(lost);
+    p.connection = {};
+  }
 }
 
 void membership::on_alarm() {

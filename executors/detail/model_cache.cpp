@@ -58,8 +58,8 @@ result<> write_file(const std::string& path, std::span<const std::byte> bytes) {
 
 } // namespace
 
-model_cache::model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, logger& log)
-    : folder_(std::move(folder)), max_bytes_(max_bytes), post_(post), log_(log) {
+model_cache::model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, background& disk, logger& log)
+    : folder_(std::move(folder)), max_bytes_(max_bytes), post_(post), disk_(disk), log_(log) {
   scan();
 }
 
@@ -123,10 +123,9 @@ void model_cache::on_bytes(const std::string& key, const std::string& name, resu
   if (!bytes.ok())
     return finish(key, std::move(bytes).error());
   make_room(bytes->size());
-  disk_.run([this, key, name, bytes = std::move(*bytes), alive = alive_] {
-    // The members that are used here do not change; `this` outlives the thread.
-    auto written = write_file(path(name), bytes.span());
-    post_.later([this, key, name, size = bytes.size(), written, alive] {
+  disk_.run([this, key, name, to = path(name), bytes = std::move(*bytes), &post = post_, alive = alive_] {
+    auto written = write_file(to, bytes.span());
+    post.later([this, key, name, size = bytes.size(), written, alive] {
       if (*alive)
         on_written(key, name, size, written);
     });

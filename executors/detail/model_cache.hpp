@@ -33,9 +33,9 @@ class model_cache {
 public:
   using fetched = std::function<void(result<std::string>)>; ///< the path
 
-  /// Makes the folder and learns what is in it. The role calls this and fetch() in its own context; `post` outlives the
-  /// cache.
-  model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, logger& log);
+  /// Makes the folder and learns what is in it. The role calls this and fetch() in its own context; `post` and `disk`
+  /// outlive the cache.
+  model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, background& disk, logger& log);
   ~model_cache();
 
   /// The file of the current version of `key`. Fails as not_found, as unavailable (store or disk), or as too_large for
@@ -62,13 +62,13 @@ private:
   std::string folder_;
   std::uint64_t max_bytes_;
   actors::post& post_;
+  background& disk_;
   logger& log_;
   std::map<std::string, file> files_; ///< by name
   std::uint64_t used_bytes_ = 0;
   std::uint64_t clock_ = 0;
   std::map<std::string, waiting> fetches_;                     ///< by key
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< callbacks that come after the end do nothing
-  background disk_;
 };
 
 } // namespace squall::executors

@@ -35,7 +35,8 @@ node_role::~node_role() = default;
 void node_role::start(actors::post& out) {
   post_ = &out;
   const round_guard r{*this};
-  models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, log_);
+  disk_ = std::make_unique<background>();
+  models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
   auto started = parts_.start_worker(options_.worker, out, *parts_.arenas, *this, log_);
@@ -51,6 +52,8 @@ void node_role::stop() {
   drop_everything();
   event_log_.reset();
   worker_.reset();
+  *alive_ = false;
+  disk_.reset();
   models_.reset();
 }
 
@@ -214,6 +217,7 @@ void node_role::on_ready(const wire::worker::ready& message) {
               {{"runtime", message.runtime}, {"error", message.message}});
   blocks_.set_worker_arena(message.arena);
   worker_ready_ = true;
+  send_waiting_loads();
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
     feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
 }
@@ -222,11 +226,12 @@ void node_role::on_loaded(const wire::worker::loaded& message) {
   const round_guard r{*this};
   const auto found = loading_.find(message.variant);
   if (found == loading_.end())
-    return; // of those that need no load: a failure shows when they run
+    return; // given up meanwhile
   if (message.code != errc::ok)
     return load_failed(message.variant, {message.code, message.message, {}});
   load_times_[message.variant] = {found->second.began, now()};
   const auto load_time = now() - found->second.began;
+  make_light(message.variant, std::move(found->second.request.resources));
   loading_.erase(found);
   resident_[message.variant] = message.memory_bytes;
   ++counters_.loads;

@@ -60,6 +60,7 @@ public:
   static constexpr duration park_patience = std::chrono::seconds{2};
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
+  static constexpr duration sweep_interval = std::chrono::seconds{10};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -80,6 +81,7 @@ public:
   [[nodiscard]] std::size_t items_here() const { return items_.size(); }
   [[nodiscard]] std::size_t sequences_here() const { return sequences_.size(); }
   [[nodiscard]] std::size_t calls_with_blocks() const { return blocks_.calls(); }
+  [[nodiscard]] std::uint64_t cached_bytes() const { return models_->used_bytes(); }
 
 private:
   struct loading {
@@ -146,28 +148,34 @@ private:
 
   // -- calls (calls.cpp)
   void on_start(const actors::incoming& from, wire::start_call message);
-  void on_settled(const actors::incoming& from, wire::settled message);
   [[nodiscard]] call_record* find_call(call_id id);
+  [[nodiscard]] bool is_late(call_id id) { return over_.contains(id) || ended_.contains(id); }
   /// Null: the message is late, waits for its DAG, or was refused; nothing is left to do about it.
   [[nodiscard]] call_record* find_or_open(const actors::incoming& from, wire::call_context& context);
   [[nodiscard]] result<> check_context(const wire::call_context& context, const flow_graph& graph) const;
   void refuse_call(call_id call, const error& why);
   /// Carries the flow's decisions out until none is left. The call may have ended after it.
   void drive(call_record& call);
-  void send_settled(call_record& call, const flow::departure& departure);
   void note_own_blocks(call_record& call);
   void finish_call(call_record& call);
   void fail_call(call_record& call, const error& why);
   void expire_call(call_record& call);
   [[nodiscard]] wire::call_finished finished_message(call_record& call);
   void send_finished(const wire::call_finished& message, std::uint64_t client_host);
-  void end_call(call_record& call);
+  enum class ending { for_good, here };
+  void end_call(call_record& call, ending how = ending::for_good);
   void drop_call(const wire::drop_call& message);
   void drop_unfinished_elsewhere(call_record& call);
   void set_timer(call_record& call);
   void run_timers();
   void compact_timers();
   void continue_put_off();
+
+  // -- stages that have settled (settling.cpp)
+  void on_settled(const actors::incoming& from, wire::settled message);
+  void send_departures(call_record& call, std::span<const flow::departure> departures);
+  void send_settled(call_record& call, stage_index stage, std::span<const node_id> nodes);
+  void forward(const wire::settled& message, const wire::call_context& context);
 
   // -- running stages (stages.cpp)
   /// `light_left`: light stages that may still run in this go.
@@ -221,7 +229,9 @@ private:
   void file_fetched(variant_id variant, std::uint64_t attempt, const std::string& parameter,
                     const result<std::string>& path);
   void send_load(variant_id variant, const loading& l);
+  void send_waiting_loads();
   void load_failed(variant_id variant, const error& why);
+  void make_light(variant_id variant, std::map<std::string, std::string> files);
   void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
                         const error* why);
 
@@ -249,7 +259,8 @@ private:
   catalogue catalogue_;
   block_ledger blocks_;
   sequence_table sequences_;
-  recent_calls ended_{65'536};
+  recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
+  recent_calls over_{65'536};  ///< the flow has nothing more to decide here; shares of their maps may still come
   node_counters counters_;
 
   std::unordered_map<call_id, std::unique_ptr<call_record>> calls_;
@@ -275,10 +286,12 @@ private:
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
   std::unique_ptr<object_source> store_;
+  std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
 
-  time_point next_sweep_;
-  int depth_ = 0; ///< of rounds: a callback may come inside a handler
+  time_point next_sweep_; ///< of shared memory whose owner died
+  int depth_ = 0;         ///< of rounds: a callback may come inside a handler
 };
 
 template <class Message>

@@ -57,7 +57,8 @@ std::optional<std::uint8_t> truth(const calls::json_node& node) {
 /// Appends the elements of (nested) data to the tensor's bytes.
 class element_reader {
 public:
-  element_reader(std::string_view input, datatype type, const functions::shape& shape) : input_(input), type_(type), shape_(shape) {}
+  element_reader(std::string_view input, datatype type, const functions::shape& shape)
+      : input_(input), type_(type), shape_(shape) {}
 
   result<std::vector<std::byte>> read(const calls::json_node& data, std::size_t count) {
     if (data.type() != calls::json_node::kind::array)
@@ -73,8 +74,8 @@ public:
 
 private:
   error wrong_count(std::size_t found) const {
-    return bad_input(input_, "'data' has " + std::to_string(found) + " elements; shape " + functions::to_string(shape_) + " has " +
-                                 std::to_string(count_));
+    return bad_input(input_, "'data' has " + std::to_string(found) + " elements; shape " +
+                                 functions::to_string(shape_) + " has " + std::to_string(count_));
   }
 
   result<> read_nested(const calls::json_node& data, std::size_t dimension) {
@@ -90,22 +91,36 @@ private:
 
   result<> read_flat(const calls::json_node& data) {
     switch (type_) {
-    case datatype::boolean: return read_all(data, truth);
-    case datatype::uint8: return read_all(data, whole_number<std::uint8_t>);
-    case datatype::uint16: return read_all(data, whole_number<std::uint16_t>);
-    case datatype::uint32: return read_all(data, whole_number<std::uint32_t>);
-    case datatype::uint64: return read_all(data, whole_number<std::uint64_t>);
-    case datatype::int8: return read_all(data, whole_number<std::int8_t>);
-    case datatype::int16: return read_all(data, whole_number<std::int16_t>);
-    case datatype::int32: return read_all(data, whole_number<std::int32_t>);
-    case datatype::int64: return read_all(data, whole_number<std::int64_t>);
-    case datatype::fp32: return read_all(data, real_number<float>);
-    case datatype::fp64: return read_all(data, real_number<double>);
-    case datatype::bytes: return read_texts(data);
-    case datatype::fp16:
-    case datatype::bf16: break;
+      case datatype::boolean:
+        return read_all(data, truth);
+      case datatype::uint8:
+        return read_all(data, whole_number<std::uint8_t>);
+      case datatype::uint16:
+        return read_all(data, whole_number<std::uint16_t>);
+      case datatype::uint32:
+        return read_all(data, whole_number<std::uint32_t>);
+      case datatype::uint64:
+        return read_all(data, whole_number<std::uint64_t>);
+      case datatype::int8:
+        return read_all(data, whole_number<std::int8_t>);
+      case datatype::int16:
+        return read_all(data, whole_number<std::int16_t>);
+      case datatype::int32:
+        return read_all(data, whole_number<std::int32_t>);
+      case datatype::int64:
+        return read_all(data, whole_number<std::int64_t>);
+      case datatype::fp32:
+        return read_all(data, real_number<float>);
+      case datatype::fp64:
+        return read_all(data, real_number<double>);
+      case datatype::bytes:
+        return read_texts(data);
+      case datatype::fp16:
+      case datatype::bf16:
+        break;
     }
-    return bad_input(input_, std::string{functions::to_string(type_)} + " has no form in JSON; send FP32", errc::unsupported);
+    return bad_input(input_, std::string{functions::to_string(type_)} + " has no form in JSON; send FP32",
+                     errc::unsupported);
   }
 
   template <class Convert>
@@ -132,7 +147,8 @@ private:
   }
 
   error wrong_element(std::size_t index) const {
-    return bad_input(input_, "element " + std::to_string(index) + " of 'data' is not a " + std::string{functions::to_string(type_)});
+    return bad_input(
+        input_, "element " + std::to_string(index) + " of 'data' is not a " + std::string{functions::to_string(type_)});
   }
 
   void append(const void* data, std::size_t size) {
@@ -168,7 +184,8 @@ result<> check_place(std::string_view input, const calls::json_node& node) {
     return {};
   for (const char* other : {"binary_data_size", "shared_memory_region"}) {
     if (parameters->find(other))
-      return bad_input(input, "'" + std::string{other} + "' is not supported; send the elements as 'data'", errc::unsupported);
+      return bad_input(input, "'" + std::string{other} + "' is not supported; send the elements as 'data'",
+                       errc::unsupported);
   }
   return {};
 }
@@ -203,30 +220,43 @@ result<> put_texts(json_out& out, std::string_view output, const functions::tens
   SQUALL_ASSIGN(elements, functions::bytes_elements(t));
   for (const std::string_view element : elements) {
     if (!put(out, element))
-      return {errc::unsupported, "output '" + std::string{output} + "' holds bytes that are not UTF-8, which JSON cannot carry"};
+      return {errc::unsupported,
+              "output '" + std::string{output} + "' holds bytes that are not UTF-8, which JSON cannot carry"};
   }
   return {};
 }
 
 result<> put_data(json_out& out, std::string_view output, const functions::tensor& t) {
   switch (t.type) {
-  case datatype::boolean:
-    for (const std::byte b : t.data.span())
-      out.Bool(b != std::byte{0});
-    return {};
-  case datatype::uint8: return put_elements<std::uint8_t>(out, t), result<>{};
-  case datatype::uint16: return put_elements<std::uint16_t>(out, t), result<>{};
-  case datatype::uint32: return put_elements<std::uint32_t>(out, t), result<>{};
-  case datatype::uint64: return put_elements<std::uint64_t>(out, t), result<>{};
-  case datatype::int8: return put_elements<std::int8_t>(out, t), result<>{};
-  case datatype::int16: return put_elements<std::int16_t>(out, t), result<>{};
-  case datatype::int32: return put_elements<std::int32_t>(out, t), result<>{};
-  case datatype::int64: return put_elements<std::int64_t>(out, t), result<>{};
-  case datatype::fp32: return put_elements<float>(out, t), result<>{};
-  case datatype::fp64: return put_elements<double>(out, t), result<>{};
-  case datatype::bytes: return put_texts(out, output, t);
-  case datatype::fp16:
-  case datatype::bf16: break;
+    case datatype::boolean:
+      for (const std::byte b : t.data.span())
+        out.Bool(b != std::byte{0});
+      return {};
+    case datatype::uint8:
+      return put_elements<std::uint8_t>(out, t), result<>{};
+    case datatype::uint16:
+      return put_elements<std::uint16_t>(out, t), result<>{};
+    case datatype::uint32:
+      return put_elements<std::uint32_t>(out, t), result<>{};
+    case datatype::uint64:
+      return put_elements<std::uint64_t>(out, t), result<>{};
+    case datatype::int8:
+      return put_elements<std::int8_t>(out, t), result<>{};
+    case datatype::int16:
+      return put_elements<std::int16_t>(out, t), result<>{};
+    case datatype::int32:
+      return put_elements<std::int32_t>(out, t), result<>{};
+    case datatype::int64:
+      return put_elements<std::int64_t>(out, t), result<>{};
+    case datatype::fp32:
+      return put_elements<float>(out, t), result<>{};
+    case datatype::fp64:
+      return put_elements<double>(out, t), result<>{};
+    case datatype::bytes:
+      return put_texts(out, output, t);
+    case datatype::fp16:
+    case datatype::bf16:
+      break;
   }
   return {errc::unsupported, "output '" + std::string{output} + "' is " + std::string{functions::to_string(t.type)} +
                                  ", which has no form in JSON; leave it out of 'outputs'"};

@@ -190,11 +190,12 @@ class Keys(unittest.TestCase):
         cluster.run("keys", "new", keys, cluster=False)
         cluster.run("keys", "new", keys, status=1, cluster=False)
         cluster.file.write_text(cluster.file.read_text() + f"  keys: {keys}\n")
+        cluster.env["SQUALL_KEYS"] = str(keys)
         with cluster:
             cluster.apply(SLEEP)
-            out = json.loads(cluster.run("call", "echo", "--input", "x=[7]", "-o", "json", "--keys", keys))
+            out = cluster.json("call", "echo", "--input", "x=[7]")
             self.assertEqual(out["outputs"]["x"]["data"], [7])
-            done = subprocess.run(cluster.command("call", "echo", "--input", "x=[7]", "--timeout", "2s"), env=dict(cluster.env, SQUALL_KEYS=""),
+            done = subprocess.run(cluster.command("call", "echo", "--input", "x=[7]", "--timeout", "2s"), env={k: v for k, v in cluster.env.items() if k != "SQUALL_KEYS"},
                                   capture_output=True, timeout=30)
             self.assertEqual(done.returncode, 1)
 

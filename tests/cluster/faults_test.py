@@ -106,10 +106,10 @@ class Replacing(unittest.TestCase):
         with Cluster(nodes=2) as cluster:
             cluster.apply(SLEEP)
             load = cluster.start("bench", "chain3", "--input", "x=[1]", "--rate", "200", "--duration", "3", "-o", "json")
-            for batch in (2, 4, 1):
+            for mebibytes in (2, 4, 1):
                 cluster.folder.joinpath("f.yaml").write_text(
                     "apiVersion: squall/v1\nkind: Function\nmetadata: {name: echo}\n"
-                    f"spec: {{variants: [{{kind: builtin, builtin: noop, batch: {{max: {batch}}}}}]}}\n")
+                    f"spec: {{variants: [{{kind: builtin, builtin: noop, memory: {mebibytes}MiB}}]}}\n")
                 cluster.run("apply", "--replace", "-f", cluster.folder / "f.yaml")
             out, err = load.communicate(timeout=60)
             self.assertEqual(load.returncode, 0, err)

@@ -97,12 +97,13 @@ spec:
         data = os.urandom(2 << 20)
         path = self.cluster.folder / "value.bin"
         path.write_bytes(data)
-        moved = 0
+        moved, nodes = 0, set()
         for _ in range(4):
             out = self.cluster.json("call", "chain3", "--input", f"x=@{path}")
             self.assertEqual(bytes(out["outputs"]["x"]["data"]), data)
-            self.assertEqual({stage["node"] for stage in out["trace"]}, {"here", "there"}, "rr uses both hosts")
+            nodes |= {stage["node"] for stage in out["trace"]}
             moved += sum(stage["bytes_moved"] for stage in out["trace"])
+        self.assertEqual(nodes, {"here", "there"}, "rr uses both hosts")
         self.assertGreaterEqual(moved, len(data))
 
     def test_a_load_crosses_without_errors(self):

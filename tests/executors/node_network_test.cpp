@@ -126,6 +126,33 @@ TEST_F(NodeNetwork, ToAnotherHostLargeValuesTravelInline) {
   expect_memory_free();
 }
 
+TEST_F(NodeNetwork, ToSeveralNodesOfAnotherHostBytesGoOnce) {
+  const auto dag = add_dag(dag_of(
+      {port_of("i")},
+      {ft::stage_of("big", "big", {{"a", ft::from("$i")}}), ft::stage_of("s1", "size", {{"p", ft::from("big.p")}}),
+       ft::stage_of("s2", "size", {{"p", ft::from("big.p")}}), ft::stage_of("s3", "size", {{"p", ft::from("big.p")}})},
+      {{"n1", ft::from("s1.x")}, {"n2", ft::from("s2.x")}, {"n3", ft::from("s3.x")}}));
+  for (int i = 0; i < 4; ++i)
+    add_machine();
+  join_all();
+  // As the first sees it, the others are on another host; they see each other, and themselves, on one.
+  auto seen_by_first = welcome_for(0);
+  for (std::size_t i = 1; i < 4; ++i)
+    seen_by_first.peers[i].host = 77;
+  give(0, wire::peers{seen_by_first.peers});
+  start(0, context_of(1, dag, {{"s1", 2}, {"s2", 3}, {"s3", 4}}, 2), {number(1)});
+  settle();
+  auto f = finished(1);
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->outputs, (std::vector{number(200'000), number(200'000), number(200'000)}));
+  EXPECT_EQ(f->outcome.trace.size(), 4U);
+  EXPECT_EQ(role(0).counters().bytes_to_hosts, 200'000U);
+  EXPECT_EQ(machines_[2]->arena->used_bytes() + machines_[3]->arena->used_bytes(), 0U)
+      << "they read the first one's copy";
+  release(*std::move(f));
+  expect_memory_free();
+}
+
 TEST_F(NodeNetwork, AMapIsScatteredAndGatheredInOrder) {
   const auto dag = add_dag(mapped());
   for (int i = 0; i < 3; ++i)

@@ -134,7 +134,7 @@ TEST_F(NodeJoining, AForgottenFunctionIsUnloadedWhenNothingUsesItAnyMore) {
   worker(0).finish_load();
   EXPECT_EQ(worker(0).batches.size(), 1U);
   give(0, wire::forget_dag{dag});
-  give(0, wire::forget_function{functions_[9].id});
+  give(0, wire::forget_function{function_named("model").id});
   pass(2s);
   EXPECT_TRUE(worker(0).unloaded.empty()) << "a call still uses it";
   settle();
@@ -619,6 +619,48 @@ TEST_F(NodeModels, AWorkerThatDiesIsLoadedAnew) {
   worker(0).finish_load();
   settle();
   EXPECT_TRUE(finished(2));
+}
+
+TEST_F(NodeModels, ALightBuiltinWithFilesRunsHereOnceTheyAreHere) {
+  auto& label = add_function("name-of", {{"index", functions::datatype::int32, {1}, false, false}},
+                             {{"label", functions::datatype::bytes, {1}, false, false}});
+  label.variants[0].target = "label";
+  label.variants[0].parameters = {{"labels", "lists/names"}};
+  const auto dag = add_dag_of("name-of");
+  auto& m = add_machine();
+  give(0, welcome_for(0));
+  worker(0).become_ready();
+  m.store->objects["lists/names"] = {"cat\ndog\n", 1};
+  give(0, wire::preload{variant_of("name-of")});
+  const value second{functions::tensor_of(functions::datatype::int32, {1}, std::vector<std::int32_t>{1})};
+  std::optional<wire::call_finished> f;
+  for (std::uint64_t c = 1; c < 2000 && role(0).counters().stages_light == 0; ++c) {
+    std::this_thread::sleep_for(1ms);
+    settle();
+    start(0, context_of(c, dag), {second});
+    settle();
+    f = finished(c);
+  }
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->outputs, std::vector{functions::scalar_value("dog")});
+}
+
+TEST_F(NodeModels, ALoadWaitsForAWorkerThatIsBeingStarted) {
+  const auto dag = add_dag_of("model");
+  auto& m = add_machine();
+  give(0, welcome_for(0));
+  m.store->objects["models/m"] = {"weights", 1};
+  start(0, context_of(1, dag), {number(1)});
+  for (int i = 0; i < 2000 && role(0).cached_bytes() == 0; ++i) {
+    settle();
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_TRUE(worker(0).loads.empty());
+  worker(0).become_ready();
+  ASSERT_EQ(worker(0).loads.size(), 1U);
+  worker(0).finish_load();
+  settle();
+  EXPECT_EQ(finished(1)->outcome.code, errc::ok);
 }
 
 // -- sequences

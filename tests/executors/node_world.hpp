@@ -47,6 +47,7 @@ public:
     up = false;
     batches.clear();
     loads.clear();
+    easy_loads.clear();
     known.clear();
     arenas_->forget(memory->id());
     memory.reset();
@@ -57,8 +58,7 @@ public:
     if (!up)
       return {errc::unavailable, "it is not up"};
     known[request.variant] = request;
-    if (request.spec.kind == functions::variant_kind::onnx)
-      loads.push_back(request);
+    (request.spec.kind == functions::variant_kind::onnx ? loads : easy_loads).push_back(request);
     return {};
   }
   result<> unload(variant_id variant) override {
@@ -92,8 +92,16 @@ public:
     loads.erase(loads.begin());
     listener_.on_loaded(message);
   }
-  /// Ends the first batch; false when there is none.
+  /// Ends the first load of a builtin, or else the first batch; false when there is none.
   bool step() {
+    if (!easy_loads.empty()) {
+      wire::worker::loaded message;
+      message.variant = easy_loads.front().variant;
+      message.memory_bytes = 1;
+      easy_loads.erase(easy_loads.begin());
+      listener_.on_loaded(message);
+      return true;
+    }
     if (batches.empty())
       return false;
     const auto batch = std::move(batches.front());
@@ -113,8 +121,9 @@ public:
   bool refuses = false;
   std::shared_ptr<wire::arena> memory;
   std::map<variant_id, wire::worker::load> known;
-  std::map<variant_id, std::string> names; ///< of functions, by variant
-  std::vector<wire::worker::load> loads;
+  std::map<variant_id, std::string> names;    ///< of functions, by variant
+  std::vector<wire::worker::load> loads;      ///< of models: the test ends them
+  std::vector<wire::worker::load> easy_loads; ///< of builtins
   std::vector<wire::worker::run> batches;
   std::vector<variant_id> unloaded;
   std::vector<batch_id> cancelled;
@@ -313,8 +322,7 @@ protected:
     // Machines of one test share this process, but each has the view of a process of its own.
     auto& m = *machines_.emplace_back(std::make_unique<machine>("n" + std::to_string(machines_.size() + 1),
                                                                 wire::arena_map::create(), lanes, folder_));
-    for (auto& other : machines_)
-      m.post.time = other->post.time;
+    m.post.time = machines_.front()->post.time;
     m.role->start(m.post);
     m.worker->names = names();
     m.controller_connection = m.post.connections.front().peer;
@@ -325,6 +333,14 @@ protected:
     for (const auto& f : functions_)
       out[f.variants[0]] = f.spec.name;
     return out;
+  }
+
+  functions::registered_function& function_named(const std::string& name) {
+    for (auto& f : functions_)
+      if (f.spec.name == name)
+        return f;
+    SQUALL_CHECK(false, name);
+    return functions_.front();
   }
 
   wire::node_welcome welcome_for(std::size_t index) {
@@ -341,14 +357,18 @@ protected:
                          machines_[i]->host});
     return w;
   }
-  /// Welcomes every machine with every function and DAG, and its worker is ready.
+  /// Welcomes every machine with every function and DAG; its worker is ready and has the builtins loaded.
   void join_all() {
     for (std::size_t i = 0; i < machines_.size(); ++i) {
       give(i, welcome_for(i));
       if (!machines_[i]->worker->up)
         machines_[i]->worker->become_ready();
+      for (const auto& f : functions_)
+        if (f.spec.variants[0].kind == functions::variant_kind::builtin)
+          give(i, wire::preload{f.variants[0]});
     }
     settle();
+    residencies_.clear();
   }
 
   dag_id add_dag(const functions::dag_spec& spec) {
