@@ -1,5 +1,6 @@
 #include "controller/catalogue.hpp"
 
+#include "base/nearest.hpp"
 #include "functions/builtin/builtin.hpp"
 
 #include <algorithm>
@@ -26,22 +27,6 @@ auto find_version(Map& map, std::string_view name, std::uint32_t version) {
 
 std::string label(std::string_view name, std::uint32_t version) {
   return "'" + std::string{name} + "' version " + std::to_string(version);
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j)
-    row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 bool uses(const functions::dag& dag, function_id function) {
@@ -90,16 +75,10 @@ std::vector<const callable*> catalogue::callables() const {
 }
 
 std::string catalogue::nearest(std::string_view name) const {
-  std::string best;
-  std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (const callable* c : callables()) {
-    const std::size_t distance = edit_distance(name, c->dag->spec.name);
-    if (distance < best_distance) {
-      best_distance = distance;
-      best = c->dag->spec.name;
-    }
-  }
-  return best;
+  std::vector<std::string_view> names;
+  for (const callable* c : callables())
+    names.push_back(c->dag->spec.name);
+  return std::string{squall::nearest(name, names)};
 }
 
 result<functions::function_spec> catalogue::check(functions::function_spec given, bool replace) const {

@@ -191,7 +191,8 @@ void controller_service::carry_out(calls::placing::command& command) {
   else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
     for (const node_id node : abandoned->nodes)
       send_to_node(node, wire::drop_call{abandoned->id});
-    end_without_result(abandoned->id, abandoned->code, std::move(abandoned->message), duration{0});
+    // The scheduler knows nodes by number only.
+    end_without_result(abandoned->id, abandoned->code, lost_node_.value_or(std::move(abandoned->message)), duration{0});
   } else if (auto* wanted = std::get_if<placing::preload>(&command))
     send_to_node(wanted->node, wire::preload{wanted->variant});
   else if (auto* refused_policy = std::get_if<placing::policy_refused>(&command))

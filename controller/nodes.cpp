@@ -96,9 +96,11 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   if (it == nodes_.end())
     return;
   log_.warn("controller", "node lost", {{"node", it->second.info.name}, {"id", to_string(id)}, {"why", why}});
+  lost_node_ = "node '" + it->second.info.name + "', which had work of the call, was lost: " + why;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
   step(calls::placing::node_lost{id});
+  lost_node_.reset();
   announce_peers();
 }
 

@@ -1,21 +1,20 @@
+#include "bench/direct/passes.hpp"
 #include "bench/direct/pipelines.hpp"
 #include "calls/json.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <thread>
 
 /// squall-direct: the demo's pipelines in one process, without Squall: the reference of its table.
 namespace {
 
 using namespace squall;
 using namespace squall::bench;
-using steady = std::chrono::steady_clock;
 
 struct arguments {
   std::string pipeline;
@@ -27,70 +26,7 @@ struct arguments {
   std::size_t items = 0;
 };
 
-struct work_item {
-  truth_item truth;
-  functions::value data;
-};
-
-/// What one pass over the items gave, in their order.
-struct pass_result {
-  std::vector<reading> readings;
-  std::vector<double> latencies_ms;
-  std::vector<std::map<std::string, duration>> model_times;
-  double seconds = 0;
-};
-
 double milliseconds(duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
-
-result<std::vector<work_item>> read_items(const arguments& given) {
-  SQUALL_ASSIGN(truth, read_truth(given.data));
-  if (given.items > 0 && given.items < truth.size())
-    truth.resize(given.items);
-  std::vector<work_item> items;
-  for (auto& item : truth) {
-    std::ifstream file(item.file, std::ios::binary);
-    const std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    if (!file)
-      return {errc::not_found, item.file.string() + " cannot be read"};
-    items.push_back({std::move(item), functions::scalar_value(std::string_view(content))});
-  }
-  return items;
-}
-
-/// Every item once; each thread takes whole items, the next one that nobody has.
-result<pass_result> run_pass(const pipeline& what, const toolbox& tools, const std::vector<work_item>& items,
-                             std::uint32_t threads) {
-  pass_result pass;
-  pass.readings.resize(items.size());
-  pass.latencies_ms.resize(items.size());
-  pass.model_times.resize(items.size());
-  std::atomic<std::size_t> next{0};
-  std::vector<result<>> outcomes(threads);
-  const auto work = [&](std::uint32_t lane) {
-    for (std::size_t i = next++; i < items.size(); i = next++) {
-      item_run run(tools, lane);
-      const auto start = steady::now();
-      auto read = what.run(run, items[i].data);
-      pass.latencies_ms[i] = milliseconds(steady::now() - start);
-      pass.model_times[i] = run.model_times();
-      if (!read.ok()) {
-        outcomes[lane] = error{read.error().code, items[i].truth.file.string() + ": " + read.error().message, {}};
-        return;
-      }
-      pass.readings[i] = std::move(*read);
-    }
-  };
-  const auto start = steady::now();
-  std::vector<std::thread> lanes;
-  for (std::uint32_t lane = 0; lane < threads; ++lane)
-    lanes.emplace_back(work, lane);
-  for (auto& lane : lanes)
-    lane.join();
-  pass.seconds = std::chrono::duration<double>(steady::now() - start).count();
-  for (const auto& outcome : outcomes)
-    SQUALL_TRY(outcome);
-  return pass;
-}
 
 /// The value below which this share lies (nearest rank).
 double quantile(std::vector<double> numbers, double share) {
@@ -199,7 +135,7 @@ result<> run(arguments given) {
       return {errc::not_found, given.trusted.string() + " cannot be read"};
   }
   SQUALL_ASSIGN(rows, rows_of(given.pipeline, given.options));
-  SQUALL_ASSIGN(items, read_items(given));
+  SQUALL_ASSIGN(items, read_items(given.data, given.items));
   for (auto& what : rows)
     SQUALL_TRY(measure(given, what, items));
   return {};

@@ -78,8 +78,7 @@ result<std::vector<functions::port>> ports_of(cluster& from, std::string_view ta
   const auto body = from.query("dags", name);
   if (!body.ok() && body.error().code == errc::not_found) {
     const auto names = callable_names(from);
-    return {errc::not_found,
-            unknown_name("DAG or function", name, std::vector<std::string_view>{names.begin(), names.end()})};
+    return {errc::not_found, unknown_name("name", name, std::vector<std::string_view>{names.begin(), names.end()})};
   }
   if (!body.ok())
     return body.error();

@@ -130,6 +130,7 @@ private:
   std::map<dag_id, std::uint32_t> running_of_dag_;
   std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
   std::set<function_id> removed_functions_; ///< the same
+  std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
   time_point next_sweep_;
   time_point started_;

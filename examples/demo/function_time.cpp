@@ -50,7 +50,7 @@ duration function_time(const functions::dag_spec& dag, std::span<const calls::st
     ended[i] += own[i];
     longest = std::max(longest, ended[i]);
   }
-  return std::max(longest, total / lanes);
+  return std::max(longest, total / static_cast<std::int64_t>(lanes));
 }
 
 } // namespace squall::demo

@@ -215,7 +215,7 @@ TEST_F(CliTest, AnUnknownNameSuggestsTheNearest) {
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.err, "squall: unknown dag 'raed'; did you mean 'read'? dags: read (not_found)\n");
   EXPECT_EQ(run({"call", "eco"}).err,
-            "squall: unknown DAG or function 'eco'; did you mean 'echo'? DAG or functions: read, echo (not_found)\n");
+            "squall: unknown name 'eco'; did you mean 'echo'? names: read, echo (not_found)\n");
 }
 
 TEST_F(CliTest, ACallPrintsItsOutputs) {

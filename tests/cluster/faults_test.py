@@ -61,7 +61,7 @@ class Faults(unittest.TestCase):
         call = self.nap()
         self.node_of_running_work()
         self.cluster.kill('"roles":"controller"')
-        self.ends(call, "controller")
+        self.ends(call, "the server is gone")
         wait_until(lambda: answers(self.cluster), "the new controller to have the catalogue and the nodes", 30)
 
     def test_a_killed_store(self):
