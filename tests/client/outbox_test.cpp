@@ -62,8 +62,9 @@ TEST(Outbox, ManyProducersKeepEachItsOrderAndNothingIsLost) {
     if (!box.prepare_sleep())
       continue;
     pollfd polled{box.fd(), POLLIN, 0};
-    if (taken < std::size_t{producers} * each)
+    if (taken < std::size_t{producers} * each) {
       EXPECT_EQ(::poll(&polled, 1, 10'000), 1) << "a wake-up was lost";
+    }
     box.woken();
   }
   for (auto& thread : threads)
