@@ -41,7 +41,8 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
   for (const std::string_view candidate : candidates) {
     if (candidate.size() > longest_compared)
       continue;
-    if (const std::size_t distance = edit_distance(name, candidate); distance < best_distance) {
+    if (const std::size_t distance = edit_distance(name, candidate);
+        distance < best_distance && distance < std::max(name.size(), candidate.size())) {
       best_distance = distance;
       best = candidate;
     }

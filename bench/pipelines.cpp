@@ -47,7 +47,7 @@ class served {
 public:
   served(client::cluster& cluster, const demo::experiment& what, const fs::path& folder) : cluster_(cluster), dag_(what.dag) {
     demo::catalogue known;
-    (void)or_fail(demo::apply(cluster, source_folder / "examples" / what.spec_file, known));
+    or_fail(demo::apply(cluster, source_folder / "examples" / what.spec_file, known));
     for (auto& sample : or_fail(demo::read_samples(folder, 0)))
       inputs_.push_back(std::move(sample.inputs));
     for (std::uint32_t i = 0; i < lanes; ++i) // every lane has seen every width
@@ -71,7 +71,7 @@ public:
   direct(const demo::experiment& what, const fs::path& folder) : tools_(model_folder, lanes), items_(or_fail(read_items(folder, 0))) {
     auto rows = or_fail(rows_of(what.pipeline, {what.precision, ""}));
     pipeline_ = std::move(rows.front().pipeline);
-    (void)or_fail(pipeline_->prepare(tools_));
+    or_fail(pipeline_->prepare(tools_));
     per_second();
   }
 

@@ -14,7 +14,8 @@
 #include <type_traits>
 #include <vector>
 
-/// The compact binary form of plain structs: the event log, snapshots of the cores, and what the store keeps. Not the wire's.
+/// The compact binary form of plain structs: the event log, snapshots of the cores, and what the store keeps. Not the
+/// wire's.
 ///
 /// unsigned numbers, enums, ids        varint (LEB128)
 /// signed numbers, durations, times    zigzag varint
@@ -24,7 +25,8 @@
 /// vectors, maps                       varint count, elements (maps: key, value)
 /// structs                             their fields in order
 ///
-/// Writing the same value always gives the same bytes. Reading takes any bytes: it gives a value or an error that says at which offset.
+/// Writing the same value always gives the same bytes. Reading takes any bytes: it gives a value or an error that says
+/// at which offset.
 namespace squall::calls {
 
 /// Appends values to a buffer. Is also a visitor of `fields()`.
@@ -129,8 +131,9 @@ private:
   std::vector<std::byte> out_;
 };
 
-/// Reads values back. After the first failure it reads nothing more and leaves what it is given as it was made; ask `ok()` or
-/// `finish()` at the end. Allocates no more than a small multiple of the bytes it was given, whatever they say.
+/// Reads values back. After the first failure it reads nothing more and leaves what it is given as it was made; ask
+/// `ok()` or `finish()` at the end. Allocates no more than a small multiple of the bytes it was given, whatever they
+/// say.
 class binary_reader {
 public:
   static constexpr int max_depth = 64; ///< of structs inside structs (conditions and lists nest)
@@ -221,7 +224,8 @@ public:
   [[nodiscard]] std::size_t offset() const { return at_; }
   [[nodiscard]] std::size_t left() const { return data_.size() - at_; }
 
-  /// `errc::corrupt` with the offset and what is wrong there, if something was. `what` names the thing read, `base` is where it begins in its file.
+  /// `errc::corrupt` with the offset and what is wrong there, if something was. `what` names the thing read, `base` is
+  /// where it begins in its file.
   [[nodiscard]] result<> status(std::string_view what, std::size_t base = 0) const {
     if (ok_)
       return {};

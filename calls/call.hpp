@@ -14,7 +14,7 @@ namespace squall::calls {
 
 /// A call belongs to a stream of calls that share state.
 struct sequence {
-  sequence_id id; ///< zero: the call belongs to none
+  sequence_id id;     ///< zero: the call belongs to none
   bool start = false; ///< fresh state
   bool end = false;   ///< the state is dropped after this call
 
@@ -45,9 +45,9 @@ struct call_options {
 /// Where the work of one stage goes.
 struct placement {
   variant_id variant;
-  node_id home;              ///< gathers the stage's inputs and decides whether it runs
-  /// Of a map that is shared: element i goes to spread[i % spread.size()]. The home comes first; a node stands there as often as it has lanes to
-  /// give. Empty: all elements run at home.
+  node_id home; ///< gathers the stage's inputs and decides whether it runs
+  /// Of a map that is shared: element i goes to spread[i % spread.size()]. The home comes first; a node stands there as
+  /// often as it has lanes to give. Empty: all elements run at home.
   std::vector<node_id> spread;
 
   friend bool operator==(const placement&, const placement&) = default;
@@ -72,24 +72,25 @@ struct plan {
   }
 };
 
-/// What one stage of one call did. Times are durations; `begin` counts from the call's arrival at the node that ran it first,
-/// with the time spent before it got there added as each message carries the age of its call.
+/// What one stage of one call did. Times are durations; `begin` counts from the call's arrival at the node that ran it
+/// first, with the time spent before it got there added as each message carries the age of its call.
 struct stage_trace {
   stage_index stage = 0;
   node_id node;
-  lane_id lane;           ///< of the last element that ended
+  lane_id lane; ///< of the last element that ended
   bool skipped = false;
-  bool failed = false;    ///< of a stage that may fail
+  bool failed = false;     ///< of a stage that may fail
   std::uint32_t width = 1; ///< elements of a map
   std::uint32_t batch = 1; ///< largest batch that it ran in
-  duration begin{0};      ///< age of the call when the stage was ready
-  duration queued{0};     ///< summed over elements, as the three below
-  duration loading{0};    ///< part of `queued` spent waiting for a load
-  duration executed{0};   ///< share of the batches' time in the function itself
+  duration begin{0};       ///< age of the call when the stage was ready
+  duration queued{0};      ///< summed over elements, as the three below
+  duration loading{0};     ///< part of `queued` spent waiting for a load
+  duration executed{0};    ///< share of the batches' time in the function itself
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t bytes_moved = 0; ///< of `bytes_in`, those that came from another host
-  bool late = false;             ///< a join of some went on without it; its own figures are here only if it ended before the call did
+  bool late =
+      false; ///< a join of some went on without it; its own figures are here only if it ended before the call did
 
   friend bool operator==(const stage_trace&, const stage_trace&) = default;
   template <class S, class V>

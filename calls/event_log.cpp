@@ -20,13 +20,16 @@ std::uint64_t checksum(std::span<const std::byte> payload) { return XXH3_64bits(
 
 std::string_view to_string(log_core core) {
   switch (core) {
-    case log_core::scheduler: return "scheduler";
-    case log_core::node_queue: return "node_queue";
+    case log_core::scheduler:
+      return "scheduler";
+    case log_core::node_queue:
+      return "node_queue";
   }
   return "unknown";
 }
 
-// -- writing ------------------------------------------------------------------------------------------------------------------
+// -- writing
+// ------------------------------------------------------------------------------------------------------------------
 
 void log_encoder::begin(const log_header& header) {
   SQUALL_CHECK(pending_.size() == 0 && sealed_.size() == 0, pending_.size(), sealed_.size());
@@ -76,7 +79,8 @@ void log_encoder::seal(std::span<const std::byte> payload) {
   segment_size_ += log_record_header_size + payload.size();
 }
 
-// -- reading ------------------------------------------------------------------------------------------------------------------
+// -- reading
+// ------------------------------------------------------------------------------------------------------------------
 
 result<log_records> log_records::open(std::span<const std::byte> segment) {
   if (segment.size() < log_header_size)
@@ -87,8 +91,8 @@ result<log_records> log_records::open(std::span<const std::byte> segment) {
   binary_reader in{segment.subspan(magic.size())};
   const std::uint64_t version = in.fixed(2);
   if (version != log_version)
-    return {errc::unsupported, "event log: is of format version " + std::to_string(version) + ", this program reads version " +
-                                   std::to_string(log_version)};
+    return {errc::unsupported, "event log: is of format version " + std::to_string(version) +
+                                   ", this program reads version " + std::to_string(log_version)};
   log_header header;
   header.core = static_cast<log_core>(in.byte());
   header.node.value = in.fixed(8);
@@ -106,8 +110,9 @@ result<std::optional<log_records::record>> log_records::next() {
   const std::uint64_t length = in.fixed(4);
   const std::uint64_t sum = in.fixed(8);
   if (in.ok() && (length == 0 || length > log_record_max))
-    return {errc::corrupt, "event log: at byte " + std::to_string(at_) + " it holds a record of " + std::to_string(length) +
-                               " bytes; 1 to " + std::to_string(log_record_max) + " are possible"};
+    return {errc::corrupt, "event log: at byte " + std::to_string(at_) + " it holds a record of " +
+                               std::to_string(length) + " bytes; 1 to " + std::to_string(log_record_max) +
+                               " are possible"};
   const auto payload = in.raw(length);
   if (!in.ok()) {
     truncated_ = true;
@@ -115,7 +120,8 @@ result<std::optional<log_records::record>> log_records::next() {
     return std::optional<record>{};
   }
   if (checksum(payload) != sum)
-    return {errc::corrupt, "event log: at byte " + std::to_string(at_) + " it holds a record whose checksum does not match"};
+    return {errc::corrupt,
+            "event log: at byte " + std::to_string(at_) + " it holds a record whose checksum does not match"};
   const record out{payload, at_ + log_record_header_size};
   at_ = out.offset + length;
   return std::optional{out};

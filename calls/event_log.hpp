@@ -10,7 +10,8 @@
 #include <variant>
 #include <vector>
 
-/// The codec of docs/event-log.md: bytes in, bytes out, no files. The controller and the executors write logs of it, `squall replay` reads them.
+/// The codec of docs/event-log.md: bytes in, bytes out, no files. The controller and the executors write logs of it,
+/// `squall replay` reads them.
 namespace squall::calls {
 
 enum class log_core : std::uint8_t { scheduler = 1, node_queue = 2 };
@@ -19,8 +20,8 @@ enum class log_core : std::uint8_t { scheduler = 1, node_queue = 2 };
 /// How a segment begins.
 struct log_header {
   log_core core = log_core::scheduler;
-  node_id node;                ///< zero for the scheduler
-  std::int64_t opened_ns = 0;  ///< wall clock since 1970, for people only
+  node_id node;               ///< zero for the scheduler
+  std::int64_t opened_ns = 0; ///< wall clock since 1970, for people only
 
   friend bool operator==(const log_header&, const log_header&) = default;
 };
@@ -29,7 +30,8 @@ inline constexpr std::uint16_t log_version = 1;
 inline constexpr std::size_t log_header_size = 25;
 inline constexpr std::size_t log_record_header_size = 12;
 inline constexpr std::size_t log_record_max = std::size_t{64} << 20;
-inline constexpr std::size_t log_facts_target = std::size_t{64} << 10; ///< facts gather into one record up to about here
+inline constexpr std::size_t log_facts_target = std::size_t{64}
+                                                << 10; ///< facts gather into one record up to about here
 
 /// The digest of the commands that one fact caused; of no commands it is that of an empty run.
 template <class Command>
@@ -44,17 +46,20 @@ template <class Command>
   return hash.value();
 }
 
-/// Builds the bytes of one segment after the other. Not thread-safe. The first record after begin() must be a snapshot (checked).
+/// Builds the bytes of one segment after the other. Not thread-safe. The first record after begin() must be a snapshot
+/// (checked).
 class log_encoder {
 public:
-  /// Begins a segment. Facts that were not flushed before belong to the old segment: flush() and take() first (checked).
+  /// Begins a segment. Facts that were not flushed before belong to the old segment: flush() and take() first
+  /// (checked).
   void begin(const log_header& header);
 
-  /// Seals the facts so far and adds a snapshot: at the beginning of a segment, and after a gap. False, and nothing is written, if it is
-  /// larger than a record may be.
+  /// Seals the facts so far and adds a snapshot: at the beginning of a segment, and after a gap. False, and nothing is
+  /// written, if it is larger than a record may be.
   [[nodiscard]] bool snapshot(time_point core_time, std::span<const std::byte> saved);
 
-  /// Adds a fact with the digest of its commands; `Event` is the core's event variant. Seals a record when enough have gathered.
+  /// Adds a fact with the digest of its commands; `Event` is the core's event variant. Seals a record when enough have
+  /// gathered.
   template <class Event>
   void fact(time_point at, std::uint64_t commands, const Event& event) {
     begin_fact(at, commands);
@@ -65,7 +70,7 @@ public:
 
   /// Seals the facts that have gathered, if any. The driver calls it 10 ms after the first of them.
   void flush();
-  [[nodiscard]] bool gathering() const { return pending_.size() > 0; } ///< whether flush() would write something
+  [[nodiscard]] bool gathering() const { return pending_.size() > 0; }     ///< whether flush() would write something
   [[nodiscard]] std::size_t segment_size() const { return segment_size_; } ///< bytes of this segment that are sealed
 
   /// Sealed bytes since the last call, to be appended to the segment's file.
@@ -109,7 +114,8 @@ public:
     std::span<const std::byte> payload; ///< checked against its checksum, not empty
     std::size_t offset = 0;             ///< of the payload
   };
-  /// The next record; none at the end. A record that is cut off by the end is the trace of a crash and ends the log too: see truncated().
+  /// The next record; none at the end. A record that is cut off by the end is the trace of a crash and ends the log
+  /// too: see truncated().
   [[nodiscard]] result<std::optional<record>> next();
   [[nodiscard]] bool truncated() const { return truncated_; }
 
@@ -146,8 +152,9 @@ public:
       if (kind == 1)
         return read_snapshot();
       if (kind != 2 || !begun_)
-        return {errc::corrupt, "event log: at byte " + std::to_string(base_) + " it holds " +
-                                   (kind == 2 ? "facts before the first snapshot" : "a record of kind " + std::to_string(kind))};
+        return {errc::corrupt,
+                "event log: at byte " + std::to_string(base_) + " it holds " +
+                    (kind == 2 ? "facts before the first snapshot" : "a record of kind " + std::to_string(kind))};
     }
     return read_fact();
   }

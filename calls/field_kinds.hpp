@@ -9,7 +9,8 @@
 #include <variant>
 #include <vector>
 
-/// What kind of field a visitor of `fields()` is looking at. Shared by every codec, so that they agree on what a field can be.
+/// What kind of field a visitor of `fields()` is looking at. Shared by every codec, so that they agree on what a field
+/// can be.
 namespace squall::calls {
 
 namespace detail {

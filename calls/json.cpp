@@ -2,17 +2,18 @@
 
 #include "calls/detail/base64.hpp"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
-#include <set>
-
 #include <rapidjson/document.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/stringbuffer.h>
 
-// -- names of enums ---------------------------------------------------------------------------------------------------------
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+// -- names of enums
+// ---------------------------------------------------------------------------------------------------------
 
 namespace squall {
 
@@ -69,7 +70,8 @@ std::optional<join_rule::kind> enum_from_string(std::string_view name, std::type
 
 namespace squall::calls {
 
-// -- writing ----------------------------------------------------------------------------------------------------------------
+// -- writing
+// ----------------------------------------------------------------------------------------------------------------
 
 /// RapidJSON's two writers share no base; the pretty one with an indent of 0 would still break lines.
 struct json_writer::state {
@@ -125,7 +127,8 @@ void json_writer::number(double n) {
     return string(std::isnan(n) ? "NaN" : n > 0 ? "Infinity" : "-Infinity");
   std::array<char, 32> text;
   const auto end = std::to_chars(text.data(), text.data() + text.size(), n).ptr;
-  state_->with([&](auto& w) { w.RawValue(text.data(), static_cast<std::size_t>(end - text.data()), rapidjson::kNumberType); });
+  state_->with(
+      [&](auto& w) { w.RawValue(text.data(), static_cast<std::size_t>(end - text.data()), rapidjson::kNumberType); });
 }
 void json_writer::string(std::string_view s) {
   if (!detail::is_utf8(s))
@@ -148,7 +151,8 @@ std::string json_writer::take() {
   return out;
 }
 
-// -- documents --------------------------------------------------------------------------------------------------------------
+// -- documents
+// --------------------------------------------------------------------------------------------------------------
 
 struct json_document::state {
   rapidjson::Document document;
@@ -209,13 +213,19 @@ json_node json_document::root() const {
 
 json_node::kind json_node::type() const {
   switch (node_of(value_).GetType()) {
-    case rapidjson::kNullType: return kind::null;
+    case rapidjson::kNullType:
+      return kind::null;
     case rapidjson::kFalseType:
-    case rapidjson::kTrueType: return kind::boolean;
-    case rapidjson::kObjectType: return kind::object;
-    case rapidjson::kArrayType: return kind::array;
-    case rapidjson::kStringType: return kind::string;
-    case rapidjson::kNumberType: return kind::number;
+    case rapidjson::kTrueType:
+      return kind::boolean;
+    case rapidjson::kObjectType:
+      return kind::object;
+    case rapidjson::kArrayType:
+      return kind::array;
+    case rapidjson::kStringType:
+      return kind::string;
+    case rapidjson::kNumberType:
+      return kind::number;
   }
   return kind::null;
 }
@@ -269,7 +279,8 @@ std::optional<json_node> json_node::find(std::string_view name) const {
   return std::nullopt;
 }
 
-// -- reading ----------------------------------------------------------------------------------------------------------------
+// -- reading
+// ----------------------------------------------------------------------------------------------------------------
 
 void json_reader::fail(std::string_view why) {
   if (failed_)
@@ -279,7 +290,8 @@ void json_reader::fail(std::string_view why) {
 }
 
 void json_reader::expected(std::string_view what) {
-  static constexpr std::array<std::string_view, 6> kinds{"null", "a boolean", "a number", "a string", "an array", "an object"};
+  static constexpr std::array<std::string_view, 6> kinds{"null",     "a boolean", "a number",
+                                                         "a string", "an array",  "an object"};
   fail("expected " + std::string{what} + ", found " + std::string{kinds[static_cast<std::size_t>(node_.type())]});
 }
 

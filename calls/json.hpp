@@ -16,21 +16,24 @@
 
 /// JSON of plain structs, for tools and people: what `-o json` prints, specs as JSON, replay's reports.
 ///
-/// A struct is an object with its fields under the names that it lists. Numbers are numbers; durations and times are nanoseconds (a time of
-/// `never` is null); ids are strings of decimal digits, as 64 bits do not fit into every reader's numbers (numbers are read too). Enums print as
-/// names. Optionals without a value are null. A std::variant of structs is {"name of the struct": {...}}; of plain things it is the thing.
-/// A std::map with string keys is an object, any other map an array of [key, value]. Bytes are {"b64": "..."}.
+/// A struct is an object with its fields under the names that it lists. Numbers are numbers; durations and times are
+/// nanoseconds (a time of `never` is null); ids are strings of decimal digits, as 64 bits do not fit into every
+/// reader's numbers (numbers are read too). Enums print as names. Optionals without a value are null. A std::variant of
+/// structs is {"name of the struct": {...}}; of plain things it is the thing. A std::map with string keys is an object,
+/// any other map an array of [key, value]. Bytes are {"b64": "..."}.
 ///
-/// functions::value: null (absent), an array (list), or {"datatype": "FP32", "shape": [2], "data": [1, 2.5]} with the elements in row-major order;
-/// elements of BYTES are strings, or {"b64": "..."} where they are not UTF-8; NaN and infinities are "NaN", "Infinity", "-Infinity".
+/// functions::value: null (absent), an array (list), or {"datatype": "FP32", "shape": [2], "data": [1, 2.5]} with the
+/// elements in row-major order; elements of BYTES are strings, or {"b64": "..."} where they are not UTF-8; NaN and
+/// infinities are "NaN", "Infinity", "-Infinity".
 namespace squall::calls {
 
 enum class json_style : std::uint8_t { compact, pretty };
 
-// -- names of enums -------------------------------------------------------------------------------------------------------
+// -- names of enums
+// -------------------------------------------------------------------------------------------------------
 
-/// An enum has names when `to_string(e)` and `enum_from_string(name, std::type_identity<E>{})` can be found; others print as numbers.
-/// Another folder adds the second function beside its enum, in the enum's namespace.
+/// An enum has names when `to_string(e)` and `enum_from_string(name, std::type_identity<E>{})` can be found; others
+/// print as numbers. Another folder adds the second function beside its enum, in the enum's namespace.
 template <class E>
 concept named_enum = std::is_enum_v<E> && requires(E e, std::string_view name) {
   { to_string(e) } -> std::convertible_to<std::string_view>;
@@ -48,15 +51,18 @@ namespace squall::functions {
 [[nodiscard]] std::optional<variant_kind> enum_from_string(std::string_view name, std::type_identity<variant_kind>);
 [[nodiscard]] std::optional<resource_type> enum_from_string(std::string_view name, std::type_identity<resource_type>);
 [[nodiscard]] std::string_view to_string(binding::source from);
-[[nodiscard]] std::optional<binding::source> enum_from_string(std::string_view name, std::type_identity<binding::source>);
+[[nodiscard]] std::optional<binding::source> enum_from_string(std::string_view name,
+                                                              std::type_identity<binding::source>);
 [[nodiscard]] std::optional<predicate::op> enum_from_string(std::string_view name, std::type_identity<predicate::op>);
 [[nodiscard]] std::string_view to_string(join_rule::kind rule);
-[[nodiscard]] std::optional<join_rule::kind> enum_from_string(std::string_view name, std::type_identity<join_rule::kind>);
+[[nodiscard]] std::optional<join_rule::kind> enum_from_string(std::string_view name,
+                                                              std::type_identity<join_rule::kind>);
 } // namespace squall::functions
 
 namespace squall::calls {
 
-// -- writing --------------------------------------------------------------------------------------------------------------
+// -- writing
+// --------------------------------------------------------------------------------------------------------------
 
 /// Writes JSON piece by piece; is also a visitor of `fields()`. The caller keeps objects and arrays balanced.
 class json_writer {
@@ -75,7 +81,7 @@ public:
   void boolean(bool b);
   void number(std::int64_t n);
   void number(std::uint64_t n);
-  void number(double n); ///< the shortest text that reads back as the same double
+  void number(double n);           ///< the shortest text that reads back as the same double
   void string(std::string_view s); ///< {"b64": ...} if it is not UTF-8
   void base64(std::string_view bytes);
   void value(const functions::value& v);
@@ -188,7 +194,8 @@ template <class T>
   return out.take();
 }
 
-// -- reading --------------------------------------------------------------------------------------------------------------
+// -- reading
+// --------------------------------------------------------------------------------------------------------------
 
 /// One node of parsed JSON. A view: valid while its document lives.
 class json_node {
@@ -203,7 +210,8 @@ public:
   [[nodiscard]] std::optional<std::string_view> as_string() const;
   [[nodiscard]] std::size_t size() const;                   ///< of an array or object; else 0
   [[nodiscard]] json_node element(std::size_t index) const; ///< of an array
-  [[nodiscard]] std::pair<std::string_view, json_node> member(std::size_t index) const; ///< of an object, in the order of the text
+  [[nodiscard]] std::pair<std::string_view, json_node> member(
+      std::size_t index) const; ///< of an object, in the order of the text
   [[nodiscard]] std::optional<json_node> find(std::string_view name) const;
 
 private:
@@ -227,8 +235,9 @@ private:
   std::unique_ptr<state> state_;
 };
 
-/// Fills plain structs from JSON; is also a visitor of `fields()`. Keys that are missing leave the field as it is; unknown and repeated keys and
-/// wrong types are errors that name the path, for example "stages[2].inputs[0].port". Stops at the first error.
+/// Fills plain structs from JSON; is also a visitor of `fields()`. Keys that are missing leave the field as it is;
+/// unknown and repeated keys and wrong types are errors that name the path, for example "stages[2].inputs[0].port".
+/// Stops at the first error.
 class json_reader {
 public:
   explicit json_reader(json_node root) : node_(root) {}
@@ -450,7 +459,8 @@ private:
   std::string why_;
 };
 
-/// Reads a T from JSON text; the error names the path of the offending key, or line and column where the text is not JSON.
+/// Reads a T from JSON text; the error names the path of the offending key, or line and column where the text is not
+/// JSON.
 template <class T>
 [[nodiscard]] result<T> from_json(std::string_view text) {
   SQUALL_ASSIGN(document, json_document::parse(text));

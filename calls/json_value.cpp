@@ -1,7 +1,6 @@
 // The JSON of functions::value: see json.hpp.
-#include "calls/json.hpp"
-
 #include "calls/detail/base64.hpp"
+#include "calls/json.hpp"
 
 #include <array>
 #include <bit>
@@ -72,20 +71,34 @@ T element_at(const functions::tensor& t, std::size_t index) {
 
 void write_element(json_writer& out, const functions::tensor& t, std::size_t i) {
   switch (t.type) {
-    case datatype::boolean: return out.boolean(element_at<std::uint8_t>(t, i) != 0);
-    case datatype::uint8: return out.number(std::uint64_t{element_at<std::uint8_t>(t, i)});
-    case datatype::uint16: return out.number(std::uint64_t{element_at<std::uint16_t>(t, i)});
-    case datatype::uint32: return out.number(std::uint64_t{element_at<std::uint32_t>(t, i)});
-    case datatype::uint64: return out.number(element_at<std::uint64_t>(t, i));
-    case datatype::int8: return out.number(std::int64_t{element_at<std::int8_t>(t, i)});
-    case datatype::int16: return out.number(std::int64_t{element_at<std::int16_t>(t, i)});
-    case datatype::int32: return out.number(std::int64_t{element_at<std::int32_t>(t, i)});
-    case datatype::int64: return out.number(element_at<std::int64_t>(t, i));
-    case datatype::fp16: return out.number(widen(half_to_float(element_at<std::uint16_t>(t, i))));
-    case datatype::bf16: return out.number(widen(bf16_to_float(element_at<std::uint16_t>(t, i))));
-    case datatype::fp32: return out.number(widen(element_at<float>(t, i)));
-    case datatype::fp64: return out.number(element_at<double>(t, i));
-    case datatype::bytes: return;
+    case datatype::boolean:
+      return out.boolean(element_at<std::uint8_t>(t, i) != 0);
+    case datatype::uint8:
+      return out.number(std::uint64_t{element_at<std::uint8_t>(t, i)});
+    case datatype::uint16:
+      return out.number(std::uint64_t{element_at<std::uint16_t>(t, i)});
+    case datatype::uint32:
+      return out.number(std::uint64_t{element_at<std::uint32_t>(t, i)});
+    case datatype::uint64:
+      return out.number(element_at<std::uint64_t>(t, i));
+    case datatype::int8:
+      return out.number(std::int64_t{element_at<std::int8_t>(t, i)});
+    case datatype::int16:
+      return out.number(std::int64_t{element_at<std::int16_t>(t, i)});
+    case datatype::int32:
+      return out.number(std::int64_t{element_at<std::int32_t>(t, i)});
+    case datatype::int64:
+      return out.number(element_at<std::int64_t>(t, i));
+    case datatype::fp16:
+      return out.number(widen(half_to_float(element_at<std::uint16_t>(t, i))));
+    case datatype::bf16:
+      return out.number(widen(bf16_to_float(element_at<std::uint16_t>(t, i))));
+    case datatype::fp32:
+      return out.number(widen(element_at<float>(t, i)));
+    case datatype::fp64:
+      return out.number(element_at<double>(t, i));
+    case datatype::bytes:
+      return;
   }
 }
 
@@ -132,20 +145,34 @@ public:
 private:
   bool append(json_node node) {
     switch (type_) {
-      case datatype::boolean: return append_boolean(node);
-      case datatype::uint8: return append_unsigned<std::uint8_t>(node);
-      case datatype::uint16: return append_unsigned<std::uint16_t>(node);
-      case datatype::uint32: return append_unsigned<std::uint32_t>(node);
-      case datatype::uint64: return append_unsigned<std::uint64_t>(node);
-      case datatype::int8: return append_signed<std::int8_t>(node);
-      case datatype::int16: return append_signed<std::int16_t>(node);
-      case datatype::int32: return append_signed<std::int32_t>(node);
-      case datatype::int64: return append_signed<std::int64_t>(node);
-      case datatype::fp16: return append_float(node, [](double n) { return float_to_half(static_cast<float>(n)); });
-      case datatype::bf16: return append_float(node, [](double n) { return float_to_bf16(static_cast<float>(n)); });
-      case datatype::fp32: return append_float(node, [](double n) { return static_cast<float>(n); });
-      case datatype::fp64: return append_float(node, [](double n) { return n; });
-      case datatype::bytes: return append_bytes(node);
+      case datatype::boolean:
+        return append_boolean(node);
+      case datatype::uint8:
+        return append_unsigned<std::uint8_t>(node);
+      case datatype::uint16:
+        return append_unsigned<std::uint16_t>(node);
+      case datatype::uint32:
+        return append_unsigned<std::uint32_t>(node);
+      case datatype::uint64:
+        return append_unsigned<std::uint64_t>(node);
+      case datatype::int8:
+        return append_signed<std::int8_t>(node);
+      case datatype::int16:
+        return append_signed<std::int16_t>(node);
+      case datatype::int32:
+        return append_signed<std::int32_t>(node);
+      case datatype::int64:
+        return append_signed<std::int64_t>(node);
+      case datatype::fp16:
+        return append_float(node, [](double n) { return float_to_half(static_cast<float>(n)); });
+      case datatype::bf16:
+        return append_float(node, [](double n) { return float_to_bf16(static_cast<float>(n)); });
+      case datatype::fp32:
+        return append_float(node, [](double n) { return static_cast<float>(n); });
+      case datatype::fp64:
+        return append_float(node, [](double n) { return n; });
+      case datatype::bytes:
+        return append_bytes(node);
     }
     return false;
   }
@@ -234,8 +261,8 @@ void json_reader::read_value(functions::value& v) {
   if (!wanted.ok())
     return fail(wanted.error().message);
   if (*wanted != sink.count())
-    return fail("its shape " + functions::to_string(t.shape) + " has " + std::to_string(*wanted) + " elements, its data " +
-                std::to_string(sink.count()));
+    return fail("its shape " + functions::to_string(t.shape) + " has " + std::to_string(*wanted) +
+                " elements, its data " + std::to_string(sink.count()));
   t.data = shared_bytes::take(sink.take());
   v.data = std::move(t);
 }

@@ -5,11 +5,13 @@
 
 #include <variant>
 
-/// Facts and commands of the scheduler (one a cluster). Facts go in through step(), commands come out of take_commands();
-/// a command never waits, its outcome comes back as a fact. The order of alternatives is part of the event log's format.
+/// Facts and commands of the scheduler (one a cluster). Facts go in through step(), commands come out of
+/// take_commands(); a command never waits, its outcome comes back as a fact. The order of alternatives is part of the
+/// event log's format.
 namespace squall::calls::placing {
 
-// -- facts ---------------------------------------------------------------------------------------------------------------
+// -- facts
+// ---------------------------------------------------------------------------------------------------------------
 
 struct variant_info {
   variant_id id;
@@ -77,7 +79,9 @@ struct dag_removed {
   dag_id id;
   friend bool operator==(const dag_removed&, const dag_removed&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 struct lane_info {
@@ -109,7 +113,9 @@ struct node_lost {
   node_id id;
   friend bool operator==(const node_lost&, const node_lost&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 /// A variant became resident on a node, or is no longer.
@@ -178,7 +184,9 @@ struct cancel_requested {
   call_id id;
   friend bool operator==(const cancel_requested&, const cancel_requested&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 /// An operator chose another policy by name. Bookings and calls in flight stay.
@@ -186,7 +194,9 @@ struct policy_set {
   std::string name;
   friend bool operator==(const policy_set&, const policy_set&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("name", s.name); }
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+  }
 };
 
 /// Nothing happened, but next_deadline() has come.
@@ -196,10 +206,11 @@ struct tick {
   static void fields(S&, V&) {}
 };
 
-using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed, call_arrived,
-                           call_ended, cancel_requested, policy_set, tick>;
+using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
+                           call_arrived, call_ended, cancel_requested, policy_set, tick>;
 
-// -- commands --------------------------------------------------------------------------------------------------------------
+// -- commands
+// --------------------------------------------------------------------------------------------------------------
 
 struct admit {
   call_id id;

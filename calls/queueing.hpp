@@ -8,7 +8,8 @@
 /// Facts and commands of a node's queue (one a node). The order of alternatives is part of the event log's format.
 namespace squall::calls::queueing {
 
-// -- facts ---------------------------------------------------------------------------------------------------------------
+// -- facts
+// ---------------------------------------------------------------------------------------------------------------
 
 struct variant_known {
   variant_id id;
@@ -34,7 +35,9 @@ struct variant_forgotten {
   variant_id id;
   friend bool operator==(const variant_forgotten&, const variant_forgotten&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 struct lane_opened {
@@ -48,12 +51,15 @@ struct lane_opened {
   }
 };
 
-/// The lane's process died: its batch, if any, is lost (the queue drops its items as failed), and the lane is gone until it opens again.
+/// The lane's process died: its batch, if any, is lost (the queue drops its items as failed), and the lane is gone
+/// until it opens again.
 struct lane_closed {
   lane_id id;
   friend bool operator==(const lane_closed&, const lane_closed&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 /// An element of work whose inputs are here. Ids ascend in order of arrival.
@@ -115,12 +121,15 @@ struct load_failed {
   }
 };
 
-/// The process that held the resident variants of a resource died: nothing is resident there any more. Its lanes close and open by facts of their own.
+/// The process that held the resident variants of a resource died: nothing is resident there any more. Its lanes close
+/// and open by facts of their own.
 struct residents_lost {
   functions::resource_type resource = functions::resource_type::cpu;
   friend bool operator==(const residents_lost&, const residents_lost&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("resource", s.resource); }
+  static void fields(S& s, V& v) {
+    v("resource", s.resource);
+  }
 };
 
 /// Queued items of the call are forgotten (no drop command); a running batch goes on.
@@ -128,7 +137,9 @@ struct call_withdrawn {
   call_id id;
   friend bool operator==(const call_withdrawn&, const call_withdrawn&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("id", s.id); }
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
 };
 
 /// The scheduler wants the variant resident.
@@ -136,7 +147,9 @@ struct preload_wanted {
   variant_id variant;
   friend bool operator==(const preload_wanted&, const preload_wanted&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("variant", s.variant); }
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+  }
 };
 
 struct tick {
@@ -145,10 +158,11 @@ struct tick {
   static void fields(S&, V&) {}
 };
 
-using event = std::variant<variant_known, variant_forgotten, lane_opened, lane_closed, arrived, batch_ended, loaded, load_failed,
-                           residents_lost, call_withdrawn, preload_wanted, tick>;
+using event = std::variant<variant_known, variant_forgotten, lane_opened, lane_closed, arrived, batch_ended, loaded,
+                           load_failed, residents_lost, call_withdrawn, preload_wanted, tick>;
 
-// -- commands --------------------------------------------------------------------------------------------------------------
+// -- commands
+// --------------------------------------------------------------------------------------------------------------
 
 struct run {
   batch_id id;
@@ -169,14 +183,18 @@ struct load {
   variant_id variant;
   friend bool operator==(const load&, const load&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("variant", s.variant); }
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+  }
 };
 
 struct evict {
   variant_id variant;
   friend bool operator==(const evict&, const evict&) = default;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("variant", s.variant); }
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+  }
 };
 
 /// The item will not run.

@@ -25,7 +25,6 @@ flow::flow(std::shared_ptr<const flow_graph> graph, const calls::plan& plan, nod
 }
 
 // -- facts
-// ---------------------------------------------------------------------------------------------------------------
 
 result<> flow::start(std::vector<value> inputs) {
   if (started_)
@@ -120,7 +119,6 @@ std::optional<duration> flow::next_wait() const {
 }
 
 // -- judging
-// -------------------------------------------------------------------------------------------------------------
 
 /// Judges what may have become decidable, and what that makes decidable. Not recursive: a chain of skipped stages may
 /// be long.
@@ -228,7 +226,6 @@ result<> flow::check_inputs(stage_index stage) const {
 }
 
 // -- running
-// -------------------------------------------------------------------------------------------------------------
 
 result<std::optional<std::size_t>> flow::width_of(stage_index stage) const {
   std::optional<std::size_t> width;

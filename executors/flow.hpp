@@ -28,7 +28,6 @@ public:
   flow(std::shared_ptr<const flow_graph> graph, const calls::plan& plan, node_id self, duration wait_cap);
 
   // -- facts. Repeated ones are ignored; an error says that the message was not for this call and changes nothing
-  // --------------------
 
   /// The inputs of the DAG (start_call). Those that nothing here reads may be absent.
   result<> start(std::vector<functions::value> inputs);
@@ -50,7 +49,6 @@ public:
   void add_trace(const std::vector<calls::stage_trace>& trace);
 
   // -- decisions
-  // ---------------------------------------------------------------------------------------------------------------------
 
   struct ready_stage {
     stage_index stage = 0;
@@ -76,7 +74,6 @@ public:
   [[nodiscard]] std::optional<duration> next_wait() const;
 
   // -- values and figures
-  // ------------------------------------------------------------------------------------------------------------
 
   /// What a ready stage runs on: a value per input port of its function; ports of state are absent.
   [[nodiscard]] std::vector<functions::value> inputs_of(stage_index stage, std::uint32_t element) const;

@@ -84,7 +84,6 @@ std::vector<value> flow::outputs() const {
 }
 
 // -- figures
-// -------------------------------------------------------------------------------------------------------------
 
 calls::stage_trace* flow::open_trace(stage_index stage) {
   for (auto& r : running_)

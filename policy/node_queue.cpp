@@ -21,7 +21,8 @@ bool has_lane(std::vector<lane_state>& lanes, lane_id id) {
 
 } // namespace
 
-// -- the face -----------------------------------------------------------------------------------------------------------------
+// -- the face
+// -----------------------------------------------------------------------------------------------------------------
 
 node_queue::node_queue(const node_queue_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
   state_->config = config;
@@ -57,7 +58,8 @@ bool node_queue::resident(variant_id variant) const {
   return v != nullptr && v->where == residency::resident;
 }
 
-// -- variants -----------------------------------------------------------------------------------------------------------------
+// -- variants
+// -----------------------------------------------------------------------------------------------------------------
 
 void node_queue::state::on(const queueing::variant_known& fact) {
   slot_index slot = variants.find_slot(fact.id);
@@ -100,7 +102,8 @@ void node_queue::state::forget_if_idle(slot_index slot) {
   variants.erase(slot);
 }
 
-// -- lanes --------------------------------------------------------------------------------------------------------------------
+// -- lanes
+// --------------------------------------------------------------------------------------------------------------------
 
 void node_queue::state::on(const queueing::lane_opened& fact) {
   if (has_lane(cpu.lanes, fact.id) || has_lane(gpu.lanes, fact.id))
@@ -125,7 +128,8 @@ void node_queue::state::on(const queueing::lane_closed& fact) {
   r.lanes.erase(lane);
 }
 
-// -- items and batches --------------------------------------------------------------------------------------------------------
+// -- items and batches
+// --------------------------------------------------------------------------------------------------------
 
 void node_queue::state::drop(item_id item, errc code, std::string message, duration retry_after) {
   commands.emplace_back(queueing::drop{item, code, std::move(message), retry_after});
@@ -133,15 +137,18 @@ void node_queue::state::drop(item_id item, errc code, std::string message, durat
 
 result<> node_queue::state::check_arrival(const queueing::arrived& fact, const queued_variant* variant) const {
   if (!(last_item < fact.id))
-    return {errc::invalid_argument, "item " + to_string(fact.id) + " came after item " + to_string(last_item) + "; ids ascend"};
+    return {errc::invalid_argument,
+            "item " + to_string(fact.id) + " came after item " + to_string(last_item) + "; ids ascend"};
   const std::string name = "variant " + to_string(fact.variant);
   if (variant == nullptr || variant->forgotten)
     return {errc::not_found, name + " is not known on this node"};
   if (fact.latest_start < now)
     return {errc::deadline_exceeded, "its latest start had passed when it arrived"};
   if (items.size() >= config.max_queued)
-    return error{errc::overloaded, std::to_string(items.size()) + " items wait on the node; the limit is " + std::to_string(config.max_queued),
-                 drain_time(item_gap_ns, config.max_queued)};
+    return error{
+        errc::overloaded,
+        std::to_string(items.size()) + " items wait on the node; the limit is " + std::to_string(config.max_queued),
+        drain_time(item_gap_ns, config.max_queued)};
   if (variant->order.size() >= config.max_queued_per_variant)
     return error{errc::overloaded,
                  std::to_string(variant->order.size()) + " items of " + name + " wait on the node; the limit is " +
@@ -150,8 +157,9 @@ result<> node_queue::state::check_arrival(const queueing::arrived& fact, const q
   if (variant->where == residency::absent && now < variant->failed_until)
     return error{variant->failure.code, variant->failure.message, variant->failed_until - now};
   if (too_large(*variant))
-    return {errc::too_large, name + " takes " + std::to_string(variant->info.memory_bytes) + " bytes of memory, the node has " +
-                                 std::to_string(config.memory_bytes) + " for resident variants"};
+    return {errc::too_large, name + " takes " + std::to_string(variant->info.memory_bytes) +
+                                 " bytes of memory, the node has " + std::to_string(config.memory_bytes) +
+                                 " for resident variants"};
   return {};
 }
 
@@ -172,7 +180,8 @@ void node_queue::state::on(const queueing::batch_ended& fact) {
     return;
   const running_batch& batch = running.at(slot);
   if (queued_variant* v = variants.find(batch.variant); v != nullptr && fact.code == errc::ok && !batch.items.empty())
-    v->item_cost_ns = averaged(v->item_cost_ns, std::max<std::int64_t>(1, fact.executed.count() / std::ssize(batch.items)));
+    v->item_cost_ns =
+        averaged(v->item_cost_ns, std::max<std::int64_t>(1, fact.executed.count() / std::ssize(batch.items)));
   end_batch(slot);
 }
 
@@ -180,7 +189,7 @@ void node_queue::state::end_batch(slot_index slot) {
   running_batch& batch = running.at(slot);
   for (resource_state* r : {&cpu, &gpu}) {
     const auto lane = find_lane(r->lanes, batch.lane);
-    if (lane != r->lanes.end() && lane->id == batch.lane) {
+    if (lane != r->lanes.end() && lane->batch == running.id_of(slot)) {
       lane->batch = {};
       ++r->idle;
     }

@@ -40,7 +40,8 @@ constexpr auto of_variant = [](item_state& i) -> item_links& { return i.of_varia
 
 } // namespace
 
-// -- the queue ----------------------------------------------------------------------------------------------------------------
+// -- the queue
+// ----------------------------------------------------------------------------------------------------------------
 
 priority_class& node_queue::state::priority_of(resource_type r, std::uint32_t priority) {
   auto& classes = resource(r).classes;
@@ -51,8 +52,8 @@ priority_class& node_queue::state::priority_of(resource_type r, std::uint32_t pr
   return *classes.insert(at, {priority, 0, 0});
 }
 
-/// Start-time fair queueing (Goyal, Vin and Cheng 1996), one flow per stage of a call, all of equal weight: an item's turn is the virtual
-/// time at its arrival or the end of its flow's item before it, whichever is later.
+/// Start-time fair queueing (Goyal, Vin and Cheng 1996), one flow per stage of a call, all of equal weight: an item's
+/// turn is the virtual time at its arrival or the end of its flow's item before it, whichever is later.
 std::int64_t node_queue::state::next_turn(const queueing::arrived& fact, const queued_variant& variant) {
   slot_index call = queued_calls.find_slot(fact.call);
   if (call == no_slot)
@@ -101,8 +102,9 @@ void node_queue::state::index_item(slot_index slot, slot_index variant) {
 
 void node_queue::state::activate(slot_index variant) {
   auto& active = resource(variants.at(variant).info.resource).active;
-  const auto at = std::lower_bound(active.begin(), active.end(), variant,
-                                   [this](slot_index a, slot_index b) { return variants.id_of(a) < variants.id_of(b); });
+  const auto at = std::lower_bound(active.begin(), active.end(), variant, [this](slot_index a, slot_index b) {
+    return variants.id_of(a) < variants.id_of(b);
+  });
   active.insert(at, variant);
 }
 
@@ -121,7 +123,8 @@ void node_queue::state::unindex_item(slot_index slot, slot_index variant) {
   v.lone -= item.lone ? 1 : 0;
   if (v.order.empty()) {
     r.active.erase(std::find(r.active.begin(), r.active.end(), variant));
-    if (const auto w = std::lower_bound(wanting.begin(), wanting.end(), item.variant); w != wanting.end() && *w == item.variant)
+    if (const auto w = std::lower_bound(wanting.begin(), wanting.end(), item.variant);
+        w != wanting.end() && *w == item.variant)
       wanting.erase(w);
   }
   const slot_index call = queued_calls.find_slot(item.call);
@@ -137,10 +140,11 @@ void node_queue::state::unindex_item(slot_index slot, slot_index variant) {
   items.erase(slot);
 }
 
-// -- waiting for company ------------------------------------------------------------------------------------------------------
+// -- waiting for company
+// ------------------------------------------------------------------------------------------------------
 
-/// Only arrivals that find an item of the variant queued or running tell of company: one client that calls again and again after each
-/// answer would else look like a stream and wait for itself.
+/// Only arrivals that find an item of the variant queued or running tell of company: one client that calls again and
+/// again after each answer would else look like a stream and wait for itself.
 void node_queue::state::note_arrival(queued_variant& v) const {
   v.crowded = !v.order.empty() || v.running > 0;
   v.gap_ns = v.crowded ? averaged(v.gap_ns, (now - v.last_arrival).count()) : 0;
@@ -164,7 +168,9 @@ void node_queue::state::set_hold(slot_index variant) {
 }
 
 /// At the moment itself only a tick ends the wait: other facts of the same moment may bring company.
-bool node_queue::state::held(const queued_variant& v) const { return v.waits && (now < v.hold || (now == v.hold && !ticking)); }
+bool node_queue::state::held(const queued_variant& v) const {
+  return v.waits && (now < v.hold || (now == v.hold && !ticking));
+}
 
 void node_queue::state::disarm(slot_index variant) {
   if (variants.at(variant).armed)
@@ -172,7 +178,8 @@ void node_queue::state::disarm(slot_index variant) {
   variants.at(variant).armed = false;
 }
 
-// -- starting batches ---------------------------------------------------------------------------------------------------------
+// -- starting batches
+// ---------------------------------------------------------------------------------------------------------
 
 void node_queue::state::dispatch() {
   dispatch(cpu);
@@ -188,8 +195,8 @@ void node_queue::state::dispatch(resource_state& on) {
   }
 }
 
-/// The variant whose first item comes first among those that may start now. Those that wait for company get a timer: only while a lane is idle
-/// does it matter when they stop waiting.
+/// The variant whose first item comes first among those that may start now. Those that wait for company get a timer:
+/// only while a lane is idle does it matter when they stop waiting.
 slot_index node_queue::state::best_variant(const resource_state& on) {
   slot_index best = no_slot;
   for (const slot_index slot : on.active) {

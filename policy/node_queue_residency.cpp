@@ -40,8 +40,9 @@ void node_queue::state::retry_wanting() {
   }
 }
 
-/// Whether a resident variant with items makes room for items that come before its own. One that was just loaded is kept for as long as its load
-/// took, so that two variants that do not fit together spend at most half of the time loading.
+/// Whether a resident variant with items makes room for items that come before its own. One that was just loaded is
+/// kept for as long as its load took, so that two variants that do not fit together spend at most half of the time
+/// loading.
 bool node_queue::state::yields(const queued_variant& v, const order_key& head) const {
   return now >= v.kept_until && head < v.order.top().key;
 }
@@ -134,7 +135,8 @@ void node_queue::state::on(const queueing::loaded& fact) {
     evict(slot);
     drop_all(slot, errc::too_large,
              "variant " + to_string(fact.variant) + " took " + std::to_string(fact.memory_bytes) +
-                 " bytes of memory when it was loaded, the node has " + std::to_string(config.memory_bytes) + " for resident variants",
+                 " bytes of memory when it was loaded, the node has " + std::to_string(config.memory_bytes) +
+                 " for resident variants",
              duration{0});
   } else {
     // It may be larger than declared. Where all others are busy the bound is exceeded until the next load makes room.

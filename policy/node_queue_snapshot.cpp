@@ -1,8 +1,6 @@
 #include "policy/detail/node_queue_state.hpp"
 #include "policy/detail/snapshot.hpp"
 
-#include <algorithm>
-
 namespace squall::policy {
 
 using namespace detail;
@@ -11,8 +9,12 @@ namespace {
 
 constexpr std::uint32_t snapshot_version = 1;
 
-bool lanes_ascend(const resource_state& r) {
-  return std::is_sorted(r.lanes.begin(), r.lanes.end(), [](const lane_state& a, const lane_state& b) { return !(b.id < a.id) && a.id != b.id; });
+template <class T, class Key>
+bool ascends(const std::vector<T>& v, Key key) {
+  for (std::size_t i = 1; i < v.size(); ++i)
+    if (!(key(v[i - 1]) < key(v[i])))
+      return false;
+  return true;
 }
 
 error damaged(std::string what) { return {errc::corrupt, "node queue snapshot: " + std::move(what), {}}; }
@@ -44,8 +46,8 @@ result<> node_queue::state::load(std::span<const std::byte> snapshot) {
   in.read(version);
   SQUALL_TRY(in.status("node queue snapshot"));
   if (version != snapshot_version)
-    return {errc::unsupported, "node queue snapshot: is of version " + std::to_string(version) + ", this program reads version " +
-                                   std::to_string(snapshot_version)};
+    return {errc::unsupported, "node queue snapshot: is of version " + std::to_string(version) +
+                                   ", this program reads version " + std::to_string(snapshot_version)};
   in.read(config);
   in.read(seed);
   in.read(now);
@@ -67,15 +69,23 @@ result<> node_queue::state::load(std::span<const std::byte> snapshot) {
 
 /// Checks what the code relies on, and fills in what the snapshot leaves out because it follows from the rest.
 result<> node_queue::state::rebuild() {
+  std::size_t busy = 0;
   for (resource_state* r : {&cpu, &gpu}) {
-    if (!lanes_ascend(*r))
-      return damaged("its lanes do not ascend");
+    if (!ascends(r->lanes, [](const lane_state& l) { return l.id; }) ||
+        !ascends(r->classes, [](const priority_class& c) { return c.priority; }))
+      return damaged("its lanes or priorities do not ascend");
     for (const lane_state& lane : r->lanes) {
-      if (lane.batch && running.find(lane.batch) == nullptr)
-        return damaged("lane " + to_string(lane.id) + " runs a batch that does not exist");
+      const running_batch* batch = running.find(lane.batch);
+      if (lane.batch && (batch == nullptr || batch->lane != lane.id))
+        return damaged("lane " + to_string(lane.id) + " runs a batch that does not run there");
+      busy += lane.batch ? 1 : 0;
       r->idle += lane.batch ? 0 : 1;
     }
   }
+  const auto last_of = [](const auto& ids) { return ids.empty() ? std::uint64_t{0} : ids.back().value; };
+  if (busy != running.size() || last_of(running.sorted_ids()) > batches ||
+      last_of(items.sorted_ids()) > last_item.value)
+    return damaged("its counters do not fit its batches and items");
   for (const variant_id id : variants.sorted_ids()) {
     const slot_index slot = variants.find_slot(id);
     const queued_variant& v = variants.at(slot);
@@ -95,6 +105,8 @@ result<> node_queue::state::rebuild() {
       return damaged("item " + to_string(id) + " has no variant or no call");
     index_item(slot, variant);
   }
+  if (!ascends(wanting, [](variant_id id) { return id; }))
+    return damaged("what is to be loaded does not ascend");
   for (const variant_id id : wanting)
     if (const queued_variant* v = variants.find(id); v == nullptr || v->order.empty())
       return damaged("variant " + to_string(id) + " is to be loaded without need");

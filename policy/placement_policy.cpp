@@ -34,8 +34,9 @@ class balance final : public placement_policy {
 public:
   std::string_view name() const override { return "balance"; }
   std::size_t choose(const placement_request& request, std::span<const node_candidate> candidates) override {
-    return least(request, candidates,
-                 [](const node_candidate& c) { return std::tuple{c.load, !c.resident, c.idle ? c.freed : 0, c.node}; });
+    return least(request, candidates, [](const node_candidate& c) {
+      return std::tuple{c.load, !c.resident, c.idle ? c.freed : 0, c.node};
+    });
   }
   void save(calls::binary_writer&) const override {}
   void restore(calls::binary_reader&) override {}
@@ -71,7 +72,8 @@ constexpr std::array<known_policy, 3> table{{{"balance", make<balance>}, {"fifo"
 } // namespace
 
 std::unique_ptr<placement_policy> make_placement_policy(std::string_view name, std::uint64_t seed) {
-  const auto* const found = std::find_if(table.begin(), table.end(), [&](const known_policy& p) { return p.name == name; });
+  const auto* const found =
+      std::find_if(table.begin(), table.end(), [&](const known_policy& p) { return p.name == name; });
   return found == table.end() ? nullptr : found->make(seed);
 }
 

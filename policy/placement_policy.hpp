@@ -17,10 +17,11 @@ namespace squall::policy {
 /// A node that could run a stage, as a policy sees it.
 struct node_candidate {
   node_id node;
-  duration load{0};         ///< expected work outstanding there for the stage's resource, per lane
-  bool resident = false;    ///< the stage's variant is resident
-  std::uint64_t freed = 0;  ///< grows with each time that a node's last work ended; 0: it never had any. Least = free longest
-  bool idle = true;         ///< it has no outstanding work for the resource
+  duration load{0};      ///< expected work outstanding there for the stage's resource, per lane
+  bool resident = false; ///< the stage's variant is resident
+  std::uint64_t freed =
+      0;            ///< grows with each time that a node's last work ended; 0: it never had any. Least = free longest
+  bool idle = true; ///< it has no outstanding work for the resource
 };
 
 /// A stage that needs a node.
@@ -32,14 +33,16 @@ struct placement_request {
   duration move_cost{0};           ///< what moving values to another node is taken to cost
 };
 
-/// The named rule that decides which node runs a stage. Its state is part of the scheduler's snapshot. A policy sees candidates in ascending
-/// order of their ids, never none, and ends every comparison in the id. `docs/policies.md` says what each one does.
+/// The named rule that decides which node runs a stage. Its state is part of the scheduler's snapshot. A policy sees
+/// candidates in ascending order of their ids, never none, and ends every comparison in the id. `docs/policies.md` says
+/// what each one does.
 class placement_policy {
 public:
   virtual ~placement_policy() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// The index of the chosen candidate.
-  [[nodiscard]] virtual std::size_t choose(const placement_request& request, std::span<const node_candidate> candidates) = 0;
+  [[nodiscard]] virtual std::size_t choose(const placement_request& request,
+                                           std::span<const node_candidate> candidates) = 0;
   virtual void save(calls::binary_writer& out) const = 0;
   virtual void restore(calls::binary_reader& in) = 0;
 };

@@ -8,7 +8,8 @@ namespace squall::policy {
 
 using namespace detail;
 
-// -- the face -----------------------------------------------------------------------------------------------------------------
+// -- the face
+// -----------------------------------------------------------------------------------------------------------------
 
 scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
   state_->config = config;
@@ -40,7 +41,8 @@ time_point scheduler::now() const { return state_->now; }
 const std::string& scheduler::policy_name() const { return state_->policy_name; }
 std::size_t scheduler::calls_in_flight() const { return state_->in_flight.size(); }
 
-// -- the catalogue ------------------------------------------------------------------------------------------------------------
+// -- the catalogue
+// ------------------------------------------------------------------------------------------------------------
 
 void scheduler::state::on(const placing::function_registered& fact) {
   slot_index slot = functions.find_slot(fact.id);
@@ -73,7 +75,8 @@ bool dag_state::derive() {
   }
   for (stage_state& s : stages)
     s.alone = at_depth[s.depth] == 1;
-  std::stable_sort(order.begin(), order.end(), [this](stage_index a, stage_index b) { return stages[a].depth < stages[b].depth; });
+  std::stable_sort(order.begin(), order.end(),
+                   [this](stage_index a, stage_index b) { return stages[a].depth < stages[b].depth; });
   return true;
 }
 
@@ -113,7 +116,8 @@ void scheduler::state::use_policy(std::string_view name) {
   std::string known;
   for (const std::string& n : placement_policy_names())
     known += (known.empty() ? "" : ", ") + n;
-  commands.emplace_back(placing::policy_refused{std::string{name}, "no policy is called '" + std::string{name} + "'; known: " + known});
+  commands.emplace_back(
+      placing::policy_refused{std::string{name}, "no policy is called '" + std::string{name} + "'; known: " + known});
   if (!policy) { // the configuration names none that is known
     policy = make_placement_policy("fifo", seed);
     policy_name = "fifo";
@@ -125,17 +129,20 @@ void scheduler::state::on(const placing::policy_set& fact) {
     use_policy(fact.name);
 }
 
-// -- nodes --------------------------------------------------------------------------------------------------------------------
+// -- nodes
+// --------------------------------------------------------------------------------------------------------------------
 
 node_state* scheduler::state::find_node(node_id id) {
-  const auto at = std::lower_bound(nodes.begin(), nodes.end(), id, [](const node_state& n, node_id i) { return n.id < i; });
+  const auto at =
+      std::lower_bound(nodes.begin(), nodes.end(), id, [](const node_state& n, node_id i) { return n.id < i; });
   return at != nodes.end() && at->id == id ? &*at : nullptr;
 }
 
 void scheduler::state::on(const placing::node_joined& fact) {
   node_state* node = find_node(fact.id);
   if (node == nullptr) {
-    const auto at = std::lower_bound(nodes.begin(), nodes.end(), fact.id, [](const node_state& n, node_id i) { return n.id < i; });
+    const auto at =
+        std::lower_bound(nodes.begin(), nodes.end(), fact.id, [](const node_state& n, node_id i) { return n.id < i; });
     node = &*nodes.insert(at, node_state{});
     node->id = fact.id;
   }
@@ -163,7 +170,8 @@ void scheduler::state::on(const placing::node_lost& fact) {
   }
   std::sort(hit.begin(), hit.end());
   for (const auto& [order, id] : hit)
-    abandon(in_flight.find_slot(id), errc::unavailable, "node " + to_string(fact.id) + ", which had work of the call, was lost");
+    abandon(in_flight.find_slot(id), errc::unavailable,
+            "node " + to_string(fact.id) + ", which had work of the call, was lost");
 }
 
 void scheduler::state::on(const placing::residency_changed& fact) {
@@ -182,7 +190,8 @@ void scheduler::state::on(const placing::residency_changed& fact) {
   }
 }
 
-// -- calls --------------------------------------------------------------------------------------------------------------------
+// -- calls
+// --------------------------------------------------------------------------------------------------------------------
 
 error scheduler::state::overloaded(std::string what, std::uint64_t limit) const {
   return {errc::overloaded, std::move(what) + "; the limit is " + std::to_string(limit), drain_time(end_gap_ns, limit)};
@@ -199,12 +208,15 @@ result<> scheduler::state::check_arrival(const placing::call_arrived& fact, cons
     return overloaded(std::to_string(in_flight.size()) + " calls are in flight", config.max_calls);
   const client_state* client = clients.find(fact.client);
   if (client != nullptr && client->calls >= config.max_calls_per_client)
-    return overloaded("the client has " + std::to_string(client->calls) + " calls in flight", config.max_calls_per_client);
+    return overloaded("the client has " + std::to_string(client->calls) + " calls in flight",
+                      config.max_calls_per_client);
   return {};
 }
 
 void scheduler::state::on(const placing::call_arrived& fact) {
-  const auto refuse = [&](const error& e) { commands.emplace_back(placing::refuse{fact.id, e.code, e.message, e.retry_after}); };
+  const auto refuse = [&](const error& e) {
+    commands.emplace_back(placing::refuse{fact.id, e.code, e.message, e.retry_after});
+  };
   dag_state* dag = dags.find(fact.dag);
   if (const auto fine = check_arrival(fact, dag); !fine.ok())
     return refuse(fine.error());
@@ -215,7 +227,8 @@ void scheduler::state::on(const placing::call_arrived& fact) {
       return refuse(found.error());
     sequence = *found;
   }
-  const auto placed = place(fact.id, static_cast<bool>(fact.sequence.id), *dag, sequence != nullptr ? sequence->node : node_id{});
+  const auto placed =
+      place(fact.id, static_cast<bool>(fact.sequence.id), *dag, sequence != nullptr ? sequence->node : node_id{});
   if (!placed.ok())
     return refuse(placed.error());
   if (fact.sequence.id)
@@ -251,7 +264,8 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   duration finish{0};
   for (const duration d : draft.finish)
     finish = std::max(finish, d);
-  commands.emplace_back(placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}});
+  commands.emplace_back(
+      placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}});
 }
 
 void scheduler::state::on(const placing::call_ended& fact) {
@@ -330,9 +344,10 @@ void scheduler::state::abandon(slot_index slot, errc code, std::string message) 
 
 void scheduler::state::expire() {
   for (slot_index slot = call_timers.due(now); slot != no_slot; slot = call_timers.due(now))
-    abandon(slot, errc::deadline_exceeded, "the deadline passed and no node had answered " +
-                                               std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(config.deadline_grace).count()) +
-                                               " ms later");
+    abandon(slot, errc::deadline_exceeded,
+            "the deadline passed and no node had answered " +
+                std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(config.deadline_grace).count()) +
+                " ms later");
   expire_sequences();
 }
 

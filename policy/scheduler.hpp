@@ -13,12 +13,14 @@ namespace squall::policy {
 
 /// What the scheduler is told once. Part of every snapshot.
 struct scheduler_config {
-  std::string policy = "fifo";                 ///< name of a placement policy (placement_policy.hpp)
-  std::uint32_t max_calls = 100'000;           ///< admitted and not ended; more are refused as overloaded
-  std::uint32_t max_calls_per_client = 20'000; ///< the same for one client
+  std::string policy = "fifo";                          ///< name of a placement policy (placement_policy.hpp)
+  std::uint32_t max_calls = 100'000;                    ///< admitted and not ended; more are refused as overloaded
+  std::uint32_t max_calls_per_client = 20'000;          ///< the same for one client
   duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended
-  duration deadline_grace = std::chrono::milliseconds{200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
-  duration move_cost = std::chrono::milliseconds{1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
+  duration deadline_grace = std::chrono::milliseconds{
+      200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
+  duration move_cost = std::chrono::milliseconds{
+      1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
 
   friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
   template <class S, class V>
@@ -50,7 +52,8 @@ public:
   /// When to step with `tick` if nothing else comes first.
   [[nodiscard]] std::optional<time_point> next_deadline() const;
 
-  /// The whole state as bytes; restore() of them gives a scheduler that behaves the same. Format: the binary codec of `calls`.
+  /// The whole state as bytes; restore() of them gives a scheduler that behaves the same. Format: the binary codec of
+  /// `calls`.
   [[nodiscard]] std::vector<std::byte> save() const;
   [[nodiscard]] static result<std::unique_ptr<scheduler>> restore(std::span<const std::byte> snapshot);
 

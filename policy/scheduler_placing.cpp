@@ -39,7 +39,8 @@ result<> scheduler::state::place(call_id call, bool stateful, const dag_state& d
   for (node_state& n : nodes)
     n.own = {};
   for (const stage_index index : dag.order) {
-    // Stages at one depth may run at the same time, so they are in each other's way; those before them are done by then.
+    // Stages at one depth may run at the same time, so they are in each other's way; those before them are done by
+    // then.
     if (dag.stages[index].depth != depth) {
       depth = dag.stages[index].depth;
       for (node_state& n : nodes)
@@ -86,8 +87,8 @@ void scheduler::state::set_near(const stage_state& stage, placement_request& req
   if (stage.info.producers.empty())
     return;
   const node_id home = draft.plan.stages[stage.info.producers.back()].home;
-  const auto at =
-      std::lower_bound(candidates.begin(), candidates.end(), home, [](const node_candidate& c, node_id id) { return c.node < id; });
+  const auto at = std::lower_bound(candidates.begin(), candidates.end(), home,
+                                   [](const node_candidate& c, node_id id) { return c.node < id; });
   if (at != candidates.end() && at->node == home)
     request.near = static_cast<std::size_t>(at - candidates.begin());
 }
@@ -132,7 +133,10 @@ error scheduler::state::no_lane(const stage_state& stage, stage_index index, con
   if (!known)
     return {errc::not_found, "no variant of the function of " + where + " is registered", {}};
   if (only != nullptr)
-    return {errc::unavailable, "node " + to_string(only->id) + ", which holds the state of the sequence, has no " + wanted + " lane for " + where, {}};
+    return {errc::unavailable,
+            "node " + to_string(only->id) + ", which holds the state of the sequence, has no " + wanted + " lane for " +
+                where,
+            {}};
   return {errc::unavailable, "no node has a " + wanted + " lane, which " + where + " needs", {}};
 }
 
@@ -157,9 +161,10 @@ void scheduler::state::find_candidates(variant_id variant, resource_type resourc
   }
 }
 
-/// Gives the elements of a map that is wider than its home to free lanes elsewhere: in rounds, home first, then the others by load, each node
-/// once a round while it has free lanes, until there are as many turns as elements.
-void scheduler::state::spread(const stage_state& stage, const variant_choice& choice, std::size_t home, calls::placement& out) {
+/// Gives the elements of a map that is wider than its home to free lanes elsewhere: in rounds, home first, then the
+/// others by load, each node once a round while it has free lanes, until there are as many turns as elements.
+void scheduler::state::spread(const stage_state& stage, const variant_choice& choice, std::size_t home,
+                              calls::placement& out) {
   const auto width = static_cast<std::size_t>(expected_width(stage));
   const node_share& own = nodes[candidate_nodes[home]].share(choice.resource);
   if (width <= own.lanes)
@@ -180,7 +185,8 @@ void scheduler::state::spread(const stage_state& stage, const variant_choice& ch
   }
   if (others.empty())
     return;
-  std::sort(others.begin(), others.end(), [](const giver& a, const giver& b) { return std::tie(a.load, a.node) < std::tie(b.load, b.node); });
+  std::sort(others.begin(), others.end(),
+            [](const giver& a, const giver& b) { return std::tie(a.load, a.node) < std::tie(b.load, b.node); });
   others.insert(others.begin(), {duration{0}, out.home, own.lanes});
   const std::size_t turns = std::min(width, max_spread);
   for (std::size_t round = 0; out.spread.size() < turns; ++round) {
@@ -193,7 +199,8 @@ void scheduler::state::spread(const stage_state& stage, const variant_choice& ch
   }
 }
 
-void scheduler::state::estimate(const stage_state& stage, stage_index index, const variant_choice& choice, const calls::placement& where) {
+void scheduler::state::estimate(const stage_state& stage, stage_index index, const variant_choice& choice,
+                                const calls::placement& where) {
   draft.known = draft.known && choice.known;
   duration ready{0};
   for (const stage_index producer : stage.info.producers)
@@ -204,7 +211,8 @@ void scheduler::state::estimate(const stage_state& stage, stage_index index, con
   draft.finish[index] = ready + choice.expected * rounds;
 }
 
-void scheduler::state::charge_stage(const stage_state& stage, const variant_choice& choice, const calls::placement& where) {
+void scheduler::state::charge_stage(const stage_state& stage, const variant_choice& choice,
+                                    const calls::placement& where) {
   const std::int64_t chance_q10 = stage.info.conditional ? stage.ran_q10 : 1024;
   const duration work = choice.expected * expected_width(stage) * chance_q10 / 1024;
   const auto add = [&](node_id id, duration part) {

@@ -11,7 +11,8 @@ result<sequence_state*> scheduler::state::find_sequence(const placing::call_arri
   if (slot == no_slot) {
     if (fact.sequence.start)
       return nullptr;
-    return {errc::data_loss, "state of " + name + " is not held: it never started, has ended or timed out; begin again with start"};
+    return {errc::data_loss,
+            "state of " + name + " is not held: it never started, has ended or timed out; begin again with start"};
   }
   sequence_state& sequence = sequences.at(slot);
   if (sequence.lost) {
@@ -20,10 +21,12 @@ result<sequence_state*> scheduler::state::find_sequence(const placing::call_arri
     sequences.erase(slot);
     if (fact.sequence.start)
       return nullptr;
-    return {errc::data_loss, "state of " + name + " is gone: node " + to_string(node) + ", which held it, was lost; begin again with start"};
+    return {errc::data_loss, "state of " + name + " is gone: node " + to_string(node) +
+                                 ", which held it, was lost; begin again with start"};
   }
   if (sequence.ending && !fact.sequence.start)
-    return {errc::data_loss, "state of " + name + " is not held: call " + to_string(sequence.ending) + " ends it; begin again with start"};
+    return {errc::data_loss, "state of " + name + " is not held: call " + to_string(sequence.ending) +
+                                 " ends it; begin again with start"};
   return &sequence;
 }
 

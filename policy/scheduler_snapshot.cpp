@@ -36,8 +36,8 @@ result<> scheduler::state::load(std::span<const std::byte> snapshot) {
   in.read(version);
   SQUALL_TRY(in.status("scheduler snapshot"));
   if (version != snapshot_version)
-    return {errc::unsupported, "scheduler snapshot: is of version " + std::to_string(version) + ", this program reads version " +
-                                   std::to_string(snapshot_version)};
+    return {errc::unsupported, "scheduler snapshot: is of version " + std::to_string(version) +
+                                   ", this program reads version " + std::to_string(snapshot_version)};
   in.read(config);
   in.read(seed);
   in.read(now);

@@ -10,13 +10,16 @@
 
 namespace squall::sim {
 
-/// Virtual time: what is to happen, in order. What is planned for the same moment happens in the order in which it was planned.
+/// Virtual time: what is to happen, in order. What is planned for the same moment happens in the order in which it was
+/// planned.
 class agenda {
 public:
   [[nodiscard]] time_point now() const { return now_; }
 
   /// Plans something for `t`, or for now if that has passed.
-  void at(time_point t, std::function<void()> what) { planned_.emplace(std::pair{std::max(t, now_), ++count_}, std::move(what)); }
+  void at(time_point t, std::function<void()> what) {
+    planned_.emplace(std::pair{std::max(t, now_), ++count_}, std::move(what));
+  }
   void after(duration d, std::function<void()> what) { at(now_ + d, std::move(what)); }
 
   /// Lets the next thing happen; false when nothing is planned.

@@ -7,7 +7,8 @@ namespace squall::sim {
 namespace placing = calls::placing;
 namespace queueing = calls::queueing;
 
-// -- a node's queue -----------------------------------------------------------------------------------------------------------
+// -- a node's queue
+// -----------------------------------------------------------------------------------------------------------
 
 void queue_check::step(time_point now, const queueing::event& fact, const std::vector<queueing::command>& commands) {
   now_ = now;
@@ -147,14 +148,16 @@ void queue_check::check_work_conservation() {
     const variant& v = variants_[i.fact.variant];
     if (!v.resident || !idle.contains(v.info.resource))
       continue;
-    const bool may_wait = v.info.max_batch > 1 && !i.fact.lone && now_ <= i.arrived + v.info.max_delay && v.info.max_delay.count() > 0;
+    const bool may_wait =
+        v.info.max_batch > 1 && !i.fact.lone && now_ <= i.arrived + v.info.max_delay && v.info.max_delay.count() > 0;
     if (!may_wait)
-      wrong("item " + to_string(id) + " of variant " + to_string(i.fact.variant) + ", here for " + std::to_string((now_ - i.arrived).count()) +
-            " ns, waits while a lane is idle");
+      wrong("item " + to_string(id) + " of variant " + to_string(i.fact.variant) + ", here for " +
+            std::to_string((now_ - i.arrived).count()) + " ns, waits while a lane is idle");
   }
 }
 
-// -- the scheduler ------------------------------------------------------------------------------------------------------------
+// -- the scheduler
+// ------------------------------------------------------------------------------------------------------------
 
 void scheduler_check::check_plan(const placing::admit& c) {
   const auto lives = [&](node_id n) { return nodes_.contains(n); };

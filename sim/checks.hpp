@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-/// Observers that know what the cores promise and nothing of how they keep it. They see each fact and the commands that it caused.
+/// Observers that know what the cores promise and nothing of how they keep it. They see each fact and the commands that
+/// it caused.
 namespace squall::sim {
 
 /// Broken promises, in words, the first few.
@@ -28,8 +29,9 @@ private:
   std::vector<std::string> texts_;
 };
 
-/// Of one node's queue: no item runs twice or is forgotten, none starts after its latest start, a lane runs one batch, batches are of one variant
-/// and within its limit, only what is resident runs, memory stays within its bound, and no lane idles while something could run on it.
+/// Of one node's queue: no item runs twice or is forgotten, none starts after its latest start, a lane runs one batch,
+/// batches are of one variant and within its limit, only what is resident runs, memory stays within its bound, and no
+/// lane idles while something could run on it.
 class queue_check {
 public:
   queue_check(std::uint64_t memory_bytes, violations& out) : memory_bytes_(memory_bytes), out_(out) {}
@@ -89,7 +91,8 @@ private:
   std::map<batch_id, batch> running_;
 };
 
-/// Of the scheduler: each call that arrives is admitted or refused, once; each admitted call ends, once; plans name nodes that live.
+/// Of the scheduler: each call that arrives is admitted or refused, once; each admitted call ends, once; plans name
+/// nodes that live.
 class scheduler_check {
 public:
   explicit scheduler_check(violations& out) : out_(out) {}

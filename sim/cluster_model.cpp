@@ -19,11 +19,11 @@ struct flow {
   placing::call_arrived fact;
   calls::plan plan;
   std::vector<stage_physics> physics;
-  std::vector<std::size_t> waits;   ///< per stage, producers that have not settled
-  std::vector<std::uint32_t> left;  ///< per stage, elements that have not ended
-  std::vector<duration> executed;   ///< per stage
-  std::size_t unsettled = 0;        ///< stages
-  bool over = false;                ///< ended, failed or abandoned
+  std::vector<std::size_t> waits;  ///< per stage, producers that have not settled
+  std::vector<std::uint32_t> left; ///< per stage, elements that have not ended
+  std::vector<duration> executed;  ///< per stage
+  std::size_t unsettled = 0;       ///< stages
+  bool over = false;               ///< ended, failed or abandoned
 };
 
 struct node {
@@ -73,7 +73,8 @@ struct cluster_model::state {
     SQUALL_CHECK(of.snapshot(when.now(), c.save()));
   }
 
-  // -- the scheduler's driver -------------------------------------------------------------------------------------------------
+  // -- the scheduler's driver
+  // -------------------------------------------------------------------------------------------------
 
   void step(const placing::event& fact) {
     core.step(when.now(), fact);
@@ -140,7 +141,8 @@ struct cluster_model::state {
       net.deliver(controller, n.value, [this, n, id] { step(n, queueing::call_withdrawn{id}); });
   }
 
-  // -- what nodes do with calls -----------------------------------------------------------------------------------------------
+  // -- what nodes do with calls
+  // -----------------------------------------------------------------------------------------------
 
   flow* live_flow(call_id id) {
     const auto at = flows.find(id);
@@ -173,7 +175,8 @@ struct cluster_model::state {
     const item_id item{++n.last_item};
     n.items[item] = {id, s};
     ++report.items;
-    step(to, queueing::arrived{item, id, s, f->plan.stages[s].variant, f->fact.priority, f->fact.deadline, lone && s % 2 == 1});
+    step(to, queueing::arrived{item, id, s, f->plan.stages[s].variant, f->fact.priority, f->fact.deadline,
+                               lone && s % 2 == 1});
   }
 
   void element_ended(node_id on, call_id id, stage_index s, duration share) {
@@ -207,7 +210,8 @@ struct cluster_model::state {
     const flow& f = flows.at(id);
     for (stage_index s = 0; s < f.dag.stages.size(); ++s)
       if (code == errc::ok)
-        fact.stages.push_back({s, f.dag.stages[s].map || f.physics[s].width == 0 ? f.physics[s].width : 1, f.executed[s]});
+        fact.stages.push_back(
+            {s, f.dag.stages[s].map || f.physics[s].width == 0 ? f.physics[s].width : 1, f.executed[s]});
     net.send(from.value, controller, [this, fact] {
       flow* live = live_flow(fact.id);
       if (live == nullptr)
@@ -229,7 +233,8 @@ struct cluster_model::state {
     });
   }
 
-  // -- a node's driver --------------------------------------------------------------------------------------------------------
+  // -- a node's driver
+  // --------------------------------------------------------------------------------------------------------
 
   void step(node_id id, const queueing::event& fact) {
     node& n = nodes.at(id);
@@ -248,7 +253,8 @@ struct cluster_model::state {
   }
 
   const modelled_variant& variant(variant_id id) const {
-    return *std::find_if(config.variants.begin(), config.variants.end(), [&](const modelled_variant& v) { return v.info.id == id; });
+    return *std::find_if(config.variants.begin(), config.variants.end(),
+                         [&](const modelled_variant& v) { return v.info.id == id; });
   }
 
   void carry_out(node& n, const queueing::run& c) {
@@ -281,11 +287,15 @@ struct cluster_model::state {
       if (fails)
         return step(id, queueing::load_failed{info.id, errc::failed, "the model does not load"});
       step(id, queueing::loaded{info.id, info.memory_bytes});
-      net.deliver(id.value, controller, [this, id, v = info.id] { step(placing::event{placing::residency_changed{id, v, true}}); });
+      net.deliver(id.value, controller, [this, id, v = info.id] {
+        step(placing::event{placing::residency_changed{id, v, true}});
+      });
     });
   }
   void carry_out(node& n, const queueing::evict& c) {
-    net.deliver(n.id.value, controller, [this, id = n.id, v = c.variant] { step(placing::event{placing::residency_changed{id, v, false}}); });
+    net.deliver(n.id.value, controller, [this, id = n.id, v = c.variant] {
+      step(placing::event{placing::residency_changed{id, v, false}});
+    });
   }
   void carry_out(node& n, const queueing::drop& c) {
     const auto [call, s] = n.items.at(c.item);
@@ -293,7 +303,8 @@ struct cluster_model::state {
       end_call(call, n.id, c.code);
   }
 
-  // -- joining and dying ------------------------------------------------------------------------------------------------------
+  // -- joining and dying
+  // ------------------------------------------------------------------------------------------------------
 
   void join(const modelled_node& model) {
     const node_id id{nodes.size() + 1};
@@ -334,7 +345,8 @@ struct cluster_model::state {
   }
 };
 
-cluster_model::cluster_model(const cluster_model_config& config, std::uint64_t seed) : state_(std::make_unique<state>(config, seed)) {
+cluster_model::cluster_model(const cluster_model_config& config, std::uint64_t seed)
+    : state_(std::make_unique<state>(config, seed)) {
   for (const auto& f : config.functions)
     state_->step(placing::event{f});
   for (const auto& d : config.dags)
@@ -350,7 +362,8 @@ void cluster_model::submit(const modelled_call& call) {
   state_->when.at(call.at, [s = state_.get(), call] {
     auto fact = call.fact;
     fact.deadline = fact.deadline == never ? never : call.at + fact.deadline.time_since_epoch();
-    const auto dag = std::find_if(s->config.dags.begin(), s->config.dags.end(), [&](const auto& d) { return d.id == fact.dag; });
+    const auto dag =
+        std::find_if(s->config.dags.begin(), s->config.dags.end(), [&](const auto& d) { return d.id == fact.dag; });
     SQUALL_CHECK(dag != s->config.dags.end(), fact.dag.value);
     s->physics[fact.id] = call.stages;
     s->arrived[fact.id] = call.at;

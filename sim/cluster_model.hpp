@@ -17,7 +17,8 @@
 
 namespace squall::sim {
 
-/// How a variant behaves: a batch of b takes execution * (1 + (b - 1) * beta), a load takes `load` and fails now and then.
+/// How a variant behaves: a batch of b takes execution * (1 + (b - 1) * beta), a load takes `load` and fails now and
+/// then.
 struct modelled_variant {
   calls::queueing::variant_known info;
   duration execution = std::chrono::milliseconds{1};
@@ -59,7 +60,7 @@ struct cluster_report {
   std::uint64_t admitted = 0;
   std::uint64_t refused = 0;
   std::uint64_t ended_ok = 0;
-  std::uint64_t failed = 0;    ///< ended with an error of their nodes
+  std::uint64_t failed = 0; ///< ended with an error of their nodes
   std::uint64_t abandoned = 0;
   std::uint64_t batches = 0;
   std::uint64_t items = 0;
@@ -67,11 +68,12 @@ struct cluster_report {
   std::map<call_id, duration> latency; ///< of calls that ended well, from arrival at the controller
 };
 
-/// A modelled cluster: one scheduler, a node_queue on each node, what a node does between them, and a network, under virtual time. The unit
-/// workloads of the tests run on it; workload files and reports are a matter of whoever fills it. Every step of either core is checked.
+/// A modelled cluster: one scheduler, a node_queue on each node, what a node does between them, and a network, under
+/// virtual time. The unit workloads of the tests run on it; workload files and reports are a matter of whoever fills
+/// it. Every step of either core is checked.
 ///
-/// What nodes do: the home of a stage waits for its producers, sends its elements to the nodes that share them, and tells its consumers; the
-/// exit reports the end of the call. A dropped item fails its call.
+/// What nodes do: the home of a stage waits for its producers, sends its elements to the nodes that share them, and
+/// tells its consumers; the exit reports the end of the call. A dropped item fails its call.
 class cluster_model {
 public:
   cluster_model(const cluster_model_config& config, std::uint64_t seed);
@@ -88,7 +90,8 @@ public:
   /// The lane's process dies and comes back after `down`; with `model_host` so do all residents of the resource.
   void kill_lane(time_point at, node_id node, lane_id lane, duration down, bool model_host);
 
-  /// Called after each step of a core, for tests that look at it more closely. `nullptr` for the core that did not step.
+  /// Called after each step of a core, for tests that look at it more closely. `nullptr` for the core that did not
+  /// step.
   using observer = std::function<void(const policy::scheduler*, const policy::node_queue*, node_id)>;
   void observe(observer o);
 

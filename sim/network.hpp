@@ -11,11 +11,12 @@ namespace squall::sim {
 
 struct network_model {
   duration delay{0};
-  duration jitter{0};            ///< up to so much more, uniform
+  duration jitter{0}; ///< up to so much more, uniform
   std::uint32_t lost_permille = 0;
 };
 
-/// Carries messages between places (node ids; 0 is the controller). Messages of one link keep their order; each may be lost.
+/// Carries messages between places (node ids; 0 is the controller). Messages of one link keep their order; each may be
+/// lost.
 class network {
 public:
   network(agenda& when, const network_model& model, std::uint64_t seed) : agenda_(when), model_(model), random_(seed) {}
@@ -29,7 +30,8 @@ public:
   void deliver(std::uint64_t from, std::uint64_t to, std::function<void()> arrive) {
     duration wait{0};
     if (from != to)
-      wait = model_.delay + duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(model_.jitter.count()) + 1))};
+      wait = model_.delay +
+             duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(model_.jitter.count()) + 1))};
     time_point& last = last_[{from, to}];
     last = std::max(last, agenda_.now() + wait);
     agenda_.at(last, std::move(arrive));

@@ -36,8 +36,9 @@ struct replay_report {
   std::uint64_t segments = 0;
   std::uint64_t facts = 0;
   std::uint64_t snapshots = 0;
-  std::uint64_t gaps = 0; ///< snapshots that are not the state that the facts before them lead to: facts were left out there
-  bool truncated = false; ///< the last segment ends in the middle of a record (a crash)
+  std::uint64_t gaps =
+      0; ///< snapshots that are not the state that the facts before them lead to: facts were left out there
+  bool truncated = false;                      ///< the last segment ends in the middle of a record (a crash)
   std::optional<replay_difference> difference; ///< the first; the replay stops there
 
   template <class S, class V>
@@ -51,8 +52,8 @@ struct replay_report {
   }
 };
 
-/// Feeds a recorded event log (docs/event-log.md) to a core of today's code and compares the digests of the commands. Either core: the first
-/// segment's header says which. Pure: the caller reads the files, one segment at a time.
+/// Feeds a recorded event log (docs/event-log.md) to a core of today's code and compares the digests of the commands.
+/// Either core: the first segment's header says which. Pure: the caller reads the files, one segment at a time.
 class replayer {
 public:
   replayer();
@@ -60,7 +61,8 @@ public:
   replayer(const replayer&) = delete;
   replayer& operator=(const replayer&) = delete;
 
-  /// The next segment, in order. An error: the bytes are damaged, or of another version or core; `at byte` is in this segment.
+  /// The next segment, in order. An error: the bytes are damaged, or of another version or core; `at byte` is in this
+  /// segment.
   [[nodiscard]] result<> feed(std::span<const std::byte> segment);
   [[nodiscard]] const replay_report& report() const;
   /// Whether more segments would change the report.

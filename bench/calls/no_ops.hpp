@@ -15,7 +15,7 @@ namespace squall::bench {
 [[noreturn]] void fail(const error& e);
 
 template <class T>
-[[nodiscard]] T or_fail(result<T> r) {
+T or_fail(result<T> r) {
   if (!r)
     fail(r.error());
   return std::move(r).value();

@@ -32,8 +32,10 @@ utf8_form form_of(std::uint8_t lead) {
   if (lead < 0xe0)
     return {2, 0x80, 0xbf};
   if (lead < 0xf0)
-    return {3, static_cast<std::uint8_t>(lead == 0xe0 ? 0xa0 : 0x80), static_cast<std::uint8_t>(lead == 0xed ? 0x9f : 0xbf)};
-  return {4, static_cast<std::uint8_t>(lead == 0xf0 ? 0x90 : 0x80), static_cast<std::uint8_t>(lead == 0xf4 ? 0x8f : 0xbf)};
+    return {3, static_cast<std::uint8_t>(lead == 0xe0 ? 0xa0 : 0x80),
+            static_cast<std::uint8_t>(lead == 0xed ? 0x9f : 0xbf)};
+  return {4, static_cast<std::uint8_t>(lead == 0xf0 ? 0x90 : 0x80),
+          static_cast<std::uint8_t>(lead == 0xf4 ? 0x8f : 0xbf)};
 }
 
 } // namespace

@@ -87,7 +87,6 @@ void node_role::note_own_blocks(call_record& call) {
 }
 
 // -- ends
-// ------------------------------------------------------------------------------------------------------------------
 
 wire::call_finished node_role::finished_message(call_record& call) {
   note_own_blocks(call);
@@ -224,7 +223,6 @@ void node_role::drop_call(const wire::drop_call& message) {
 }
 
 // -- time
-// ------------------------------------------------------------------------------------------------------------------
 
 /// For the deadline, and for the waits of joins.
 void node_role::set_timer(call_record& call) {

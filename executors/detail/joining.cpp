@@ -163,7 +163,6 @@ void node_role::send_beat() {
 }
 
 // -- messages that came before their DAG
-// ------------------------------------------------------------------------------------
 
 /// The controller tells nodes of a DAG in its own time; another node may be faster. Such a message waits a little.
 void node_role::park(const wire::call_context& context, const actors::incoming& message) {

@@ -113,7 +113,6 @@ void node_role::set_alarm() {
 }
 
 // -- messages
-// ------------------------------------------------------------------------------------------------------------
 
 template <class Message, class Handler>
 void node_role::decode_and(actors::incoming& message, const Handler& handler) {
@@ -208,7 +207,6 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
 }
 
 // -- the worker's events
-// ---------------------------------------------------------------------------------------------------
 
 void node_role::on_ready(const wire::worker::ready& message) {
   const round_guard r{*this};

@@ -75,7 +75,6 @@ void node_role::enqueue(call_record& call, stage_index stage, const std::vector<
 }
 
 // -- sequences
-// -------------------------------------------------------------------------------------------------------------
 
 void node_role::launch_stateful(call_record& call, stage_index stage) {
   const auto function = call.flow.graph().stages[stage].function->id;

@@ -12,8 +12,8 @@ namespace squall::policy::detail {
 /// Where each slot stands in the heap that holds it; shared by heaps of which at most one holds a slot.
 using heap_positions = std::vector<std::uint32_t>;
 
-/// A binary heap of slots with their keys, least first; a slot can be taken out or moved from anywhere in logarithmic time. Keys are unique
-/// (they end in an id), so the order in which slots come out does not depend on how they went in.
+/// A binary heap of slots with their keys, least first; a slot can be taken out or moved from anywhere in logarithmic
+/// time. Keys are unique (they end in an id), so the order in which slots come out does not depend on how they went in.
 template <class Key>
 class indexed_heap {
 public:

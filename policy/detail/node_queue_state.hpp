@@ -92,25 +92,25 @@ enum class residency : std::uint8_t {
 struct queued_variant {
   queueing::variant_known info;
   residency where = residency::absent;
-  bool forgotten = false;           ///< to be erased when its last batch or load ends
-  std::uint32_t running = 0;        ///< batches
+  bool forgotten = false;    ///< to be erased when its last batch or load ends
+  std::uint32_t running = 0; ///< batches
   time_point last_used{};
   time_point load_began{};
-  time_point kept_until{};          ///< with items queued it is not evicted before
-  time_point failed_until{};        ///< after a failed load, items are dropped with `failure` until then
+  time_point kept_until{};   ///< with items queued it is not evicted before
+  time_point failed_until{}; ///< after a failed load, items are dropped with `failure` until then
   calls::queueing::load_failed failure;
-  std::int64_t item_cost_ns = 0;    ///< learned execution time of one item, never 0
+  std::int64_t item_cost_ns = 0; ///< learned execution time of one item, never 0
   time_point last_arrival{};
-  bool crowded = false;             ///< at the last arrival an item was queued or running already
-  std::int64_t gap_ns = 0;          ///< running average of the time between such arrivals; 0 = none yet
-  bool waits = false;               ///< its queued items may wait for company, until `hold`
-  bool armed = false;               ///< there is a timer for that
+  bool crowded = false;    ///< at the last arrival an item was queued or running already
+  std::int64_t gap_ns = 0; ///< running average of the time between such arrivals; 0 = none yet
+  bool waits = false;      ///< its queued items may wait for company, until `hold`
+  bool armed = false;      ///< there is a timer for that
   time_point hold{};
 
   // Follows from the items.
   indexed_heap<order_key> order;
   item_list items;
-  std::uint32_t lone = 0;           ///< queued items that wait for no company
+  std::uint32_t lone = 0; ///< queued items that wait for no company
 
   void recycle() { *this = {}; }
   template <class S, class V>
@@ -174,10 +174,10 @@ struct priority_class {
 
 /// What one resource of the node has.
 struct resource_state {
-  std::vector<lane_state> lanes;        ///< ascending
-  std::vector<priority_class> classes;  ///< ascending
-  std::vector<slot_index> active;       ///< variants with queued items, ascending by id; follows from the items
-  std::uint32_t idle = 0;               ///< lanes; follows from the lanes
+  std::vector<lane_state> lanes;       ///< ascending
+  std::vector<priority_class> classes; ///< ascending
+  std::vector<slot_index> active;      ///< variants with queued items, ascending by id; follows from the items
+  std::uint32_t idle = 0;              ///< lanes; follows from the lanes
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("lanes", s.lanes);
@@ -206,13 +206,14 @@ struct node_queue::state {
   detail::slot_map<batch_id, detail::running_batch> running;
   detail::heap_positions order_positions;
   detail::timer_heap latest_starts;
-  detail::timer_heap holds;            ///< by variant
-  std::vector<variant_id> wanting;     ///< ascending: they have items and are to be loaded when there is room
-  std::optional<detail::order_key> draining; ///< of this step: variants whose items come after this start nothing, to make room
-  std::uint64_t used_bytes = 0;        ///< of variants resident or loading; follows from the variants
+  detail::timer_heap holds;        ///< by variant
+  std::vector<variant_id> wanting; ///< ascending: they have items and are to be loaded when there is room
+  std::optional<detail::order_key>
+      draining;                 ///< of this step: variants whose items come after this start nothing, to make room
+  std::uint64_t used_bytes = 0; ///< of variants resident or loading; follows from the variants
   item_id last_item;
   std::uint64_t batches = 0;
-  std::int64_t item_gap_ns = 0;        ///< running average of the time between starts of items
+  std::int64_t item_gap_ns = 0; ///< running average of the time between starts of items
   time_point last_start{};
 
   std::vector<calls::queueing::command> commands;
@@ -234,7 +235,8 @@ struct node_queue::state {
 
   [[nodiscard]] detail::resource_state& resource(resource_type r) { return r == resource_type::gpu ? gpu : cpu; }
   void drop(item_id item, errc code, std::string message, duration retry_after = duration{0});
-  [[nodiscard]] result<> check_arrival(const calls::queueing::arrived& fact, const detail::queued_variant* variant) const;
+  [[nodiscard]] result<> check_arrival(const calls::queueing::arrived& fact,
+                                       const detail::queued_variant* variant) const;
   void end_batch(slot_index batch);
   void forget_if_idle(slot_index variant);
   void drop_all(slot_index variant, errc code, const std::string& message, duration retry_after);
@@ -264,8 +266,8 @@ struct node_queue::state {
   /// Has the variant loaded as soon as there is room; it has items queued.
   void want(variant_id id);
   void retry_wanting();
-  /// Evicts idle variants so that `bytes` more fit; false, and nothing is evicted, if that cannot be. `head` is the first of the items that need
-  /// the room; without it only variants without items go.
+  /// Evicts idle variants so that `bytes` more fit; false, and nothing is evicted, if that cannot be. `head` is the
+  /// first of the items that need the room; without it only variants without items go.
   [[nodiscard]] bool make_room(std::uint64_t bytes, const std::optional<detail::order_key>& head);
   /// Whether room would come if the variants that come after `head` started nothing more.
   [[nodiscard]] bool room_can_come(std::uint64_t bytes, const detail::order_key& head) const;

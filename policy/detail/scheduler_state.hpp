@@ -133,9 +133,9 @@ struct function_state {
 /// What a node has of one resource.
 struct node_share {
   std::uint32_t lanes = 0;
-  duration work{0};         ///< outstanding
+  duration work{0};          ///< outstanding
   std::uint64_t charges = 0; ///< that make up the work
-  std::uint64_t freed = 0;  ///< see node_candidate
+  std::uint64_t freed = 0;   ///< see node_candidate
 
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -153,7 +153,8 @@ struct node_state {
   std::uint64_t memory_bytes = 0;
   std::vector<variant_id> resident; ///< ascending
 
-  std::array<duration, resource_count> own{}; ///< scratch of one placement: work of the same call's stages at the same depth
+  std::array<duration, resource_count>
+      own{}; ///< scratch of one placement: work of the same call's stages at the same depth
 
   [[nodiscard]] node_share& share(resource_type r) { return r == resource_type::gpu ? gpu : cpu; }
   [[nodiscard]] const node_share& share(resource_type r) const { return r == resource_type::gpu ? gpu : cpu; }
@@ -170,10 +171,10 @@ struct node_state {
 /// Where the state of a stream of calls is.
 struct sequence_state {
   node_id node;
-  std::uint32_t calls = 0;         ///< in flight
-  call_id ending;                  ///< the call after which it is dropped; zero = none so far
-  bool lost = false;               ///< its node died; the next call is told so
-  time_point idle_since{};         ///< with no calls in flight
+  std::uint32_t calls = 0; ///< in flight
+  call_id ending;          ///< the call after which it is dropped; zero = none so far
+  bool lost = false;       ///< its node died; the next call is told so
+  time_point idle_since{}; ///< with no calls in flight
   void recycle() { *this = {}; }
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -273,12 +274,15 @@ struct scheduler::state {
     duration expected{0};
     bool known = false;
   };
-  [[nodiscard]] result<variant_choice> choose_variant(const detail::stage_state& stage, stage_index index, const detail::node_state* only) const;
-  [[nodiscard]] error no_lane(const detail::stage_state& stage, stage_index index, const detail::node_state* only) const;
+  [[nodiscard]] result<variant_choice> choose_variant(const detail::stage_state& stage, stage_index index,
+                                                      const detail::node_state* only) const;
+  [[nodiscard]] error no_lane(const detail::stage_state& stage, stage_index index,
+                              const detail::node_state* only) const;
   void find_candidates(variant_id variant, resource_type resource, const detail::node_state* only);
   void spread(const detail::stage_state& stage, const variant_choice& choice, std::size_t home, calls::placement& out);
   void charge_stage(const detail::stage_state& stage, const variant_choice& choice, const calls::placement& where);
-  void estimate(const detail::stage_state& stage, stage_index index, const variant_choice& choice, const calls::placement& where);
+  void estimate(const detail::stage_state& stage, stage_index index, const variant_choice& choice,
+                const calls::placement& where);
   [[nodiscard]] duration load_of(const detail::node_state& node, resource_type resource) const;
 
   // Snapshots (scheduler_snapshot.cpp).

@@ -14,9 +14,9 @@ namespace squall::policy::detail {
 using slot_index = std::uint32_t;
 inline constexpr slot_index no_slot = std::numeric_limits<slot_index>::max();
 
-/// Things by id: found in constant time, kept in slots that are used again, so that a steady flow of things allocates nothing. A slot keeps
-/// the memory of the T that lived in it before: T has `recycle()`, which makes it as new. There is no iteration in the order of the hash:
-/// sorted_ids() is how all entries are visited.
+/// Things by id: found in constant time, kept in slots that are used again, so that a steady flow of things allocates
+/// nothing. A slot keeps the memory of the T that lived in it before: T has `recycle()`, which makes it as new. There
+/// is no iteration in the order of the hash: sorted_ids() is how all entries are visited.
 template <class Id, class T>
 class slot_map {
 public:
@@ -43,7 +43,8 @@ public:
   [[nodiscard]] const T& at(slot_index slot) const { return slots_[slot].value; }
   [[nodiscard]] Id id_of(slot_index slot) const { return slots_[slot].id; }
 
-  /// Adds an entry that is as new; the id must not be there yet. References to other entries become invalid, slots do not.
+  /// Adds an entry that is as new; the id must not be there yet. References to other entries become invalid, slots do
+  /// not.
   slot_index insert(Id id) {
     if (2 * (size() + 1) > table_.size())
       grow();
@@ -97,7 +98,7 @@ private:
   };
 
   [[nodiscard]] std::size_t mask() const { return table_.size() - 1; }
-  [[nodiscard]] std::size_t home(Id id) const { return std::hash<Id>{}(id) & mask(); }
+  [[nodiscard]] std::size_t home(Id id) const { return std::hash<Id>{}(id)&mask(); }
   [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
 
   void place(slot_index slot) {

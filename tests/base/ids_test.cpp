@@ -1,5 +1,6 @@
-#include "base/hash.hpp"
 #include "base/ids.hpp"
+
+#include "base/hash.hpp"
 
 #include <gtest/gtest.h>
 

@@ -91,7 +91,8 @@ TEST(Binary, NumbersAreVarintsAndZigzag) {
   out.write(std::uint32_t{300});
   out.write(std::int32_t{-1});
   out.write(duration{64});
-  const std::vector<std::byte> expected{std::byte{0xac}, std::byte{0x02}, std::byte{0x01}, std::byte{0x80}, std::byte{0x01}};
+  const std::vector<std::byte> expected{std::byte{0xac}, std::byte{0x02}, std::byte{0x01}, std::byte{0x80},
+                                        std::byte{0x01}};
   EXPECT_EQ(std::vector<std::byte>(out.bytes().begin(), out.bytes().end()), expected);
 }
 

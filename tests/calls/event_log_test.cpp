@@ -21,7 +21,8 @@ std::vector<std::byte> segment(int count) {
   out.begin({log_core::scheduler, {}, 5});
   EXPECT_TRUE(out.snapshot(from_ns(1000), bytes_of("state")));
   for (int i = 0; i < count; ++i)
-    out.fact(from_ns(1000 + 1000 * i), static_cast<std::uint64_t>(i), event{placing::cancel_requested{call_id{static_cast<std::uint64_t>(i)}}});
+    out.fact(from_ns(1000 + 1000 * i), static_cast<std::uint64_t>(i),
+             event{placing::cancel_requested{call_id{static_cast<std::uint64_t>(i)}}});
   out.flush();
   return out.take();
 }
@@ -57,11 +58,24 @@ TEST(EventLog, TheFormatIsTheOneOfTheDocument) {
     hex += digits[static_cast<std::size_t>(b >> 4)];
     hex += digits[static_cast<std::size_t>(b & std::byte{15})];
   }
-  EXPECT_EQ(hex, "53514c4f4700" "0100" "01" "0000000000000000" "0500000000000000" // magic, version, core, node, opened
-                 "08000000" "480a8ffd1b40138b"                                     // length, checksum
-                 "01" "d00f" "7374617465"                                          // snapshot, 1000 ns, "state"
-                 "0c000000" "6107ec24e11bf2cb"                                     //
-                 "02" "00" "0000000000000000" "08" "00");                          // facts, +0 ns, digest, cancel_requested, call 0
+  EXPECT_EQ(hex,
+            "53514c4f4700"
+            "0100"
+            "01"
+            "0000000000000000"
+            "0500000000000000" // magic, version, core, node, opened
+            "08000000"
+            "480a8ffd1b40138b" // length, checksum
+            "01"
+            "d00f"
+            "7374617465" // snapshot, 1000 ns, "state"
+            "0c000000"
+            "6107ec24e11bf2cb" //
+            "02"
+            "00"
+            "0000000000000000"
+            "08"
+            "00"); // facts, +0 ns, digest, cancel_requested, call 0
 }
 
 TEST(EventLog, ACutOffTailEndsTheLogQuietly) {

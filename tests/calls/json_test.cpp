@@ -72,8 +72,10 @@ TEST(Json, ErrorsNameThePathOfTheOffendingKey) {
             "stages[1].inputs[0].prot: unknown key; known here: port, source");
   EXPECT_EQ(error_of<dag_spec>(R"({"stages": [{"name": 5}]})"), "stages[0].name: expected a string, found a number");
   EXPECT_EQ(error_of<dag_spec>(R"({"stages": {}})"), "stages: expected an array, found an object");
-  EXPECT_EQ(error_of<dag_spec>(R"({"version": -1})"), "version: expected a whole number from 0 to 4294967295, found a number");
-  EXPECT_EQ(error_of<dag_spec>(R"({"version": 1.5})"), "version: expected a whole number from 0 to 4294967295, found a number");
+  EXPECT_EQ(error_of<dag_spec>(R"({"version": -1})"),
+            "version: expected a whole number from 0 to 4294967295, found a number");
+  EXPECT_EQ(error_of<dag_spec>(R"({"version": 1.5})"),
+            "version: expected a whole number from 0 to 4294967295, found a number");
   EXPECT_EQ(error_of<dag_spec>(R"({"name": "a", "name": "b"})"), "name: given twice");
   EXPECT_EQ(error_of<dag_spec>("[]"), "expected an object, found an array");
 }
@@ -87,7 +89,8 @@ TEST(Json, TextThatIsNotJsonIsAnErrorWithLineAndColumn) {
 }
 
 TEST(Json, ATensorIsItsDatatypeShapeAndData) {
-  const value v{functions::tensor_of<float>(datatype::fp32, {3}, {0.1F, -2.0F, std::numeric_limits<float>::infinity()})};
+  const value v{
+      functions::tensor_of<float>(datatype::fp32, {3}, {0.1F, -2.0F, std::numeric_limits<float>::infinity()})};
   EXPECT_EQ(to_json(v), R"({"datatype":"FP32","shape":[3],"data":[0.1,-2,"Infinity"]})");
   EXPECT_EQ(from_json<value>(to_json(v)).value(), v);
 }
@@ -95,7 +98,8 @@ TEST(Json, ATensorIsItsDatatypeShapeAndData) {
 TEST(Json, ListsAndAbsentValues) {
   value list;
   list.data = value_list{functions::scalar_value(true), value{}, functions::scalar_value("a")};
-  EXPECT_EQ(to_json(list), R"([{"datatype":"BOOL","shape":[1],"data":[true]},null,{"datatype":"BYTES","shape":[1],"data":["a"]}])");
+  EXPECT_EQ(to_json(list),
+            R"([{"datatype":"BOOL","shape":[1],"data":[true]},null,{"datatype":"BYTES","shape":[1],"data":["a"]}])");
   EXPECT_EQ(from_json<value>(to_json(list)).value(), list);
 }
 
@@ -136,10 +140,13 @@ TEST(Json, NestedDataIsRowMajor) {
 }
 
 TEST(Json, ATensorThatDoesNotFitItselfIsAnError) {
-  EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "shape": [1], "data": [128]})"), "element 0 of its data is not a INT8");
-  EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "shape": [2], "data": [1]})"), "its shape [2] has 2 elements, its data 1");
+  EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "shape": [1], "data": [128]})"),
+            "element 0 of its data is not a INT8");
+  EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "shape": [2], "data": [1]})"),
+            "its shape [2] has 2 elements, its data 1");
   EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "data": [1]})"), "a tensor needs datatype, shape and data");
-  EXPECT_EQ(error_of<value>(R"({"datatype": "INT7", "shape": [1], "data": [1]})"), "datatype: 'INT7' is not one of its names");
+  EXPECT_EQ(error_of<value>(R"({"datatype": "INT7", "shape": [1], "data": [1]})"),
+            "datatype: 'INT7' is not one of its names");
   EXPECT_EQ(error_of<value>(R"({"datatype": "INT8", "shape": [1], "data": [1], "more": 1})"),
             "more: unknown key; known here: datatype, shape, data");
 }

@@ -13,7 +13,8 @@ functions::function_spec echo(std::string name, std::uint32_t version = 1) {
   spec.outputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
   functions::variant_spec variant;
   variant.name = "default";
-  variant.target = "noop";
+  variant.kind = functions::variant_kind::onnx; // ports of a builtin would be checked against the library
+  variant.target = "models/echo";
   spec.variants = {variant};
   return spec;
 }

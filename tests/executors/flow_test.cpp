@@ -230,7 +230,6 @@ TEST(Flow, AnOpenDimensionIsCheckedWhereTheNextStageFixesIt) {
 }
 
 // -- joins
-// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Flow, JoinOfSomeGoesOnWithTheFirstAndMarksTheOthersLate) {
   call_under_test c{ensemble(2, 0ms)};
@@ -317,7 +316,6 @@ TEST(Flow, JoinOfAnyWaitsForAllToSettle) {
 }
 
 // -- failures
-// ------------------------------------------------------------------------------------------------------------
 
 TEST(Flow, AFailureNamesTheStageAndItsFunction) {
   call_under_test c{cascade()};
@@ -369,7 +367,6 @@ TEST(Flow, AWrongNumberOfOutputsIsAFailure) {
 }
 
 // -- several nodes
-// -------------------------------------------------------------------------------------------------------
 
 TEST(Flow, TellsEachNodeThatHasAConsumerOnceAndOnlyWhatItReads) {
   auto split = ft::stage_of("split", "split", {{"a", ft::from("$i")}});

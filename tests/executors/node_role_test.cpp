@@ -27,7 +27,6 @@ functions::dag_spec cascade() {
 }
 
 // -- joining
-// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(NodeJoining, SaysHelloEverySecondUntilItIsWelcome) {
   add_machine(3);
@@ -144,7 +143,6 @@ TEST_F(NodeJoining, AForgottenFunctionIsUnloadedWhenNothingUsesItAnyMore) {
 }
 
 // -- calls
-// -----------------------------------------------------------------------------------------------------------------
 
 TEST_F(NodeCalls, ALightBuiltinRunsRightHere) {
   const auto dag = add_dag_of("light");
@@ -440,7 +438,6 @@ TEST_F(NodeCalls, AnEnsembleIsAnsweredWithTheMembersThatAreThere) {
 }
 
 // -- memory
-// ----------------------------------------------------------------------------------------------------------------
 
 TEST_F(NodeCalls, LargeOutputsStayUntilTheyAreReleased) {
   const auto dag = add_dag_of("big");
@@ -527,7 +524,6 @@ TEST_F(NodeCalls, AReleaseWaitsForTheBatchThatReads) {
 }
 
 // -- models
-// ----------------------------------------------------------------------------------------------------------------
 
 TEST_F(NodeModels, AModelIsFetchedOnceThenLoadedThenReported) {
   const auto dag = add_dag_of("model");
@@ -664,7 +660,6 @@ TEST_F(NodeModels, ALoadWaitsForAWorkerThatIsBeingStarted) {
 }
 
 // -- sequences
-// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(NodeSequences, StateGoesFromCallToCall) {
   const auto dag = add_dag_of("count");

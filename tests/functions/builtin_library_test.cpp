@@ -87,7 +87,7 @@ std::string shown(const std::vector<parameter>& parameters) {
 }
 
 TEST(Library, IsListedInItsReadme) {
-  std::ifstream file{std::filesystem::path{__FILE__}.parent_path() / "../../functions/builtin/README.md"};
+  std::ifstream file{std::filesystem::path{SQUALL_SOURCE_DIR} / "functions/builtin/README.md"};
   const std::string readme{std::istreambuf_iterator<char>{file}, {}};
   for (const auto& b : all()) {
     const auto row = "| `" + std::string{b.name} + "` | " + std::string{b.summary} + " | " + shown(b.inputs) + " | " +

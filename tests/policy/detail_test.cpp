@@ -1,7 +1,6 @@
+#include "base/random.hpp"
 #include "policy/detail/indexed_heap.hpp"
 #include "policy/detail/slot_map.hpp"
-
-#include "base/random.hpp"
 
 #include <gtest/gtest.h>
 

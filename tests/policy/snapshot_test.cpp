@@ -13,11 +13,13 @@ namespace queueing = calls::queueing;
 
 std::vector<std::byte> busy_scheduler() {
   scheduler s{{}, 1};
-  s.step(from_ns(1), placing::function_registered{function_id{1}, true, {{variant_id{1}, functions::resource_type::cpu, 1, 0, {}}}});
+  s.step(from_ns(1), placing::function_registered{
+                         function_id{1}, true, {{variant_id{1}, functions::resource_type::cpu, 1, 0, {}}}});
   s.step(from_ns(1), placing::dag_registered{dag_id{1}, {{function_id{1}, {variant_id{1}}, {}, false, 1, false}}});
   s.step(from_ns(1), placing::node_joined{node_id{1}, {{lane_id{1}, functions::resource_type::cpu}}, 0});
   for (std::uint64_t i = 1; i <= 5; ++i)
-    s.step(from_ns(2), placing::call_arrived{call_id{i}, client_id{i % 2}, dag_id{1}, from_ns(1000), 0, {sequence_id{i}, true, false}});
+    s.step(from_ns(2), placing::call_arrived{
+                           call_id{i}, client_id{i % 2}, dag_id{1}, from_ns(1000), 0, {sequence_id{i}, true, false}});
   return s.save();
 }
 
@@ -27,7 +29,8 @@ std::vector<std::byte> busy_queue() {
   q.step(from_ns(1), queueing::variant_known{variant_id{2}, functions::resource_type::cpu, 2, duration{50}, 10, false});
   q.step(from_ns(1), queueing::lane_opened{lane_id{1}, functions::resource_type::cpu});
   for (std::uint64_t i = 1; i <= 8; ++i)
-    q.step(from_ns(2), queueing::arrived{item_id{i}, call_id{1 + i % 3}, 0, variant_id{1 + i % 2}, 0, from_ns(900), false});
+    q.step(from_ns(2),
+           queueing::arrived{item_id{i}, call_id{1 + i % 3}, 0, variant_id{1 + i % 2}, 0, from_ns(900), false});
   return q.save();
 }
 

@@ -12,7 +12,8 @@ namespace squall::policy {
 
 namespace {
 
-// -- printing -----------------------------------------------------------------------------------------------------------------
+// -- printing
+// -----------------------------------------------------------------------------------------------------------------
 
 struct unit_name {
   std::string_view name;
@@ -79,7 +80,8 @@ std::string print(const T& v) {
   }
 }
 
-// -- reading ------------------------------------------------------------------------------------------------------------------
+// -- reading
+// ------------------------------------------------------------------------------------------------------------------
 
 /// Rewrites `a=1 b=[2ms {c=word}]` as JSON, which json.hpp then reads with all its checks.
 class to_json_text {
@@ -205,7 +207,8 @@ result<time_point> parse_time(std::string_view text) {
   return from_ns(read->at.count());
 }
 
-// -- running ------------------------------------------------------------------------------------------------------------------
+// -- running
+// ------------------------------------------------------------------------------------------------------------------
 
 /// One of the two cores behind one face.
 class player {
@@ -228,7 +231,8 @@ public:
       out += std::visit(
           [](const auto& c) {
             const std::string text = print_fields(c);
-            return "  > " + std::string{calls::type_name<std::decay_t<decltype(c)>>()} + (text.empty() ? "" : " ") + text + "\n";
+            return "  > " + std::string{calls::type_name<std::decay_t<decltype(c)>>()} + (text.empty() ? "" : " ") +
+                   text + "\n";
           },
           command);
     const auto next = core_->next_deadline();
@@ -257,11 +261,13 @@ result<std::unique_ptr<player>> make_player(std::string_view line) {
   const std::string_view fields = line.substr(end);
   if (name == "scheduler") {
     SQUALL_ASSIGN(config, parse_fields<scheduler_config>(fields));
-    return std::unique_ptr<player>{std::make_unique<player_of<scheduler, calls::placing::event, scheduler_config>>(config)};
+    return std::unique_ptr<player>{
+        std::make_unique<player_of<scheduler, calls::placing::event, scheduler_config>>(config)};
   }
   if (name == "node_queue") {
     SQUALL_ASSIGN(config, parse_fields<node_queue_config>(fields));
-    return std::unique_ptr<player>{std::make_unique<player_of<node_queue, calls::queueing::event, node_queue_config>>(config)};
+    return std::unique_ptr<player>{
+        std::make_unique<player_of<node_queue, calls::queueing::event, node_queue_config>>(config)};
   }
   return {errc::invalid_argument, "no core is called '" + std::string{name} + "'"};
 }

@@ -1,4 +1,5 @@
-// Every file of transcripts/ is run and compared exactly. `policy_transcript_test --update` writes them anew: read the diff before you commit it.
+// Every file of transcripts/ is run and compared exactly. `policy_transcript_test --update` writes them anew: read the
+// diff before you commit it.
 #include "tests/policy/transcript.hpp"
 
 #include <gtest/gtest.h>
@@ -40,7 +41,8 @@ TEST_P(Transcript, SaysWhatTheCoreDecides) {
 
 INSTANTIATE_TEST_SUITE_P(All, Transcript, testing::ValuesIn(transcripts()), [](const auto& info) {
   std::string name = info.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
   return name;
 });
 

@@ -11,15 +11,20 @@ using namespace std::chrono_literals;
 using calls::placing::stage_info;
 using functions::resource_type;
 
-/// Three functions: one of a cpu variant that needs no load, one of a cpu variant that batches and is loaded, one with a cpu and a gpu variant.
-/// DAGs: each function alone, a chain, a map, a cascade, an ensemble.
+/// Three functions: one of a cpu variant that needs no load, one of a cpu variant that batches and is loaded, one with
+/// a cpu and a gpu variant. DAGs: each function alone, a chain, a map, a cascade, an ensemble.
 cluster_model_config small_cluster(const std::string& policy) {
   cluster_model_config c;
   c.scheduler.policy = policy;
   c.scheduler.max_calls = 300;
   c.scheduler.deadline_grace = 20ms;
-  const auto variant = [&](std::uint64_t id, resource_type r, std::uint32_t batch, duration delay, std::uint64_t bytes, duration execution) {
-    c.variants.push_back({{variant_id{id}, r, batch, delay, bytes, bytes > 0}, execution, 300, bytes > 0 ? duration{5ms} : duration{0}, 10});
+  const auto variant = [&](std::uint64_t id, resource_type r, std::uint32_t batch, duration delay, std::uint64_t bytes,
+                           duration execution) {
+    c.variants.push_back({{variant_id{id}, r, batch, delay, bytes, bytes > 0},
+                          execution,
+                          300,
+                          bytes > 0 ? duration{5ms} : duration{0},
+                          10});
   };
   variant(1, resource_type::cpu, 1, 0ms, 0, 200us);
   variant(2, resource_type::cpu, 8, 2ms, 40, 1ms);
@@ -80,7 +85,9 @@ void add_calls(cluster_model& cluster, random_source& random, int count, duratio
 }
 
 void add_faults(cluster_model& cluster, random_source& random, duration span) {
-  const auto moment = [&] { return from_ns(1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(span.count())))); };
+  const auto moment = [&] {
+    return from_ns(1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(span.count()))));
+  };
   for (int i = 0; i < 6; ++i)
     cluster.kill_lane(moment(), node_id{1 + random.below(3)}, lane_id{1 + random.below(2)}, 2ms, random.below(2) == 0);
   cluster.kill_node(moment(), node_id{3});
@@ -103,8 +110,8 @@ std::unique_ptr<cluster_model> make_run(const run_options& o, std::uint64_t seed
   random_source random{seed};
   auto config = small_cluster(o.policy);
   config.record = o.record;
-  config.net = {duration{static_cast<std::int64_t>(random.below(200'000))}, duration{static_cast<std::int64_t>(random.below(100'000))},
-                o.loss ? 5U : 0U};
+  config.net = {duration{static_cast<std::int64_t>(random.below(200'000))},
+                duration{static_cast<std::int64_t>(random.below(100'000))}, o.loss ? 5U : 0U};
   auto cluster = std::make_unique<cluster_model>(config, seed);
   for (const std::uint32_t gpus : {0U, 1U, 0U}) {
     modelled_node n;
@@ -124,8 +131,8 @@ std::unique_ptr<cluster_model> make_run(const run_options& o, std::uint64_t seed
 
 void expect_sound(const cluster_model& cluster, std::uint64_t seed, int calls) {
   const auto& r = cluster.report();
-  EXPECT_EQ(cluster.broken().count(), 0U) << "seed " << seed << ": "
-                                          << (cluster.broken().texts().empty() ? "" : cluster.broken().texts().front());
+  EXPECT_EQ(cluster.broken().count(), 0U)
+      << "seed " << seed << ": " << (cluster.broken().texts().empty() ? "" : cluster.broken().texts().front());
   EXPECT_EQ(r.admitted + r.refused, static_cast<std::uint64_t>(calls)) << seed;
   EXPECT_EQ(r.ended_ok + r.failed + r.abandoned, r.admitted) << seed;
   EXPECT_EQ(cluster.scheduler().calls_in_flight(), 0U) << seed;

@@ -21,7 +21,7 @@ MAY_INCLUDE = {
     "executors": "base functions calls policy wire actors kvs",
     "gateway": "base functions calls policy wire client",
     "cluster": "base functions calls policy wire actors client sim kvs controller executors gateway",
-    "examples": "base functions calls wire client",
+    "examples": "base functions calls wire client bench",
 }
 # These may include everything.
 UNBOUND = {"tests", "bench"}
@@ -39,7 +39,7 @@ HOMES = [
     (r"opencv2/|turbojpeg\.h$|png\.h$|clipper\.hpp$|magic\.h$", "functions/builtin"),
     (r"yaml-cpp/", "client cluster"),
     (r"rapidjson/", "calls client gateway"),
-    (r"CLI/", "client/cli cluster"),
+    (r"CLI/", "client/cli cluster examples"),
     (r"spdlog/", "cluster"),
     (r"prometheus/|boost/|grpc|google/protobuf", "gateway"),
 ]
