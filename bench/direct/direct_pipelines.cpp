@@ -79,7 +79,7 @@ void print(const measured& row) {
 result<> measure(const arguments& given, row& what, const std::vector<work_item>& items) {
   toolbox tools(given.models, given.threads);
   SQUALL_TRY(what.pipeline->prepare(tools));
-  SQUALL_ASSIGN(warm, run_pass(*what.pipeline, tools, items, given.threads)); // caches, and shapes that no list foresaw
+  SQUALL_TRY(warm_up(*what.pipeline, tools, items));
   SQUALL_ASSIGN(alone, run_pass(*what.pipeline, tools, items, 1));
   SQUALL_ASSIGN(together, run_pass(*what.pipeline, tools, items, given.threads));
 

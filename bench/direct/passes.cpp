@@ -31,6 +31,26 @@ result<std::vector<work_item>> read_items(const std::filesystem::path& folder, s
   return items;
 }
 
+result<> warm_up(const pipeline& what, const toolbox& tools, const std::vector<work_item>& items) {
+  std::vector<result<>> outcomes(tools.lanes());
+  std::vector<std::thread> lanes;
+  for (std::uint32_t lane = 0; lane < tools.lanes(); ++lane)
+    lanes.emplace_back([&, lane] {
+      for (const auto& item : items) {
+        item_run run(tools, lane);
+        if (auto read = what.run(run, item.data); !read.ok()) {
+          outcomes[lane] = error{read.error().code, item.truth.file.string() + ": " + read.error().message, {}};
+          return;
+        }
+      }
+    });
+  for (auto& lane : lanes)
+    lane.join();
+  for (const auto& outcome : outcomes)
+    SQUALL_TRY(outcome);
+  return {};
+}
+
 result<pass_result> run_pass(const pipeline& what, const toolbox& tools, const std::vector<work_item>& items,
                              std::uint32_t threads) {
   pass_result pass;

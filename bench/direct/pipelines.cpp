@@ -224,13 +224,13 @@ public:
   result<reading> run(item_run& run, const value& data) const override {
     SQUALL_ASSIGN(magic, run.builtin("magic", {data}));
     if (first_number_of(magic[1]) != 0)
-      return reading{first_text_of(magic[0]), {}, 7}; // features, and model, best and label of both precisions
+      return reading{first_text_of(magic[0]), {}, 5}; // features, and model and label of both precisions
     SQUALL_ASSIGN(x, run.builtin("features", {data}));
     SQUALL_ASSIGN(fast, classify(run, "magika bf16", x[0]));
     if (first_number_of(fast[1]) >= sure_of_type)
-      return reading{first_text_of(fast[0]), {}, 3};
+      return reading{first_text_of(fast[0]), {}, 3}; // the second model and its label, and picking the trusted type
     SQUALL_ASSIGN(sure, classify(run, "magika f32", x[0]));
-    return reading{first_text_of(sure[0]), {}, 0};
+    return reading{first_text_of(sure[0]), {}, 1};
   }
 
 private:

@@ -12,7 +12,7 @@ namespace squall::bench {
 struct reading {
   std::string text;             ///< of a line, or the label of a file
   std::vector<text_line> lines; ///< of a page
-  std::uint32_t skipped = 0;    ///< stages that a cascade did not run
+  std::uint32_t skipped = 0;    ///< stages of the served DAG that a cascade does not run
 };
 
 struct pipeline_options {
