@@ -1,4 +1,5 @@
 #include "executors/cpu/host.hpp"
+#include "executors/cpu/inference.hpp"
 
 #include <charconv>
 #include <csignal>
@@ -13,7 +14,9 @@ namespace {
 
 constexpr auto usage =
     "usage: squall-model-host --socket FD [--lanes N] [--arena-bytes N] [--cache DIR]\n"
-    "Runs models and builtin functions for the node that started it and holds the other end of the socket.\n";
+    "       squall-model-host --check\n"
+    "Runs models and builtin functions for the node that started it and holds the other end of the socket.\n"
+    "With --check it says whether its inference runtime works on this CPU (exit status 0) or why not (1).\n";
 
 template <class Number>
 bool read_number(std::string_view text, Number& number) {
@@ -45,9 +48,19 @@ std::optional<squall::executors::cpu::host_options> read_arguments(int count, ch
   return options.socket < 0 ? std::nullopt : std::optional(options);
 }
 
+/// For `squall doctor`.
+int check() {
+  namespace cpu = squall::executors::cpu;
+  const auto usable = cpu::check_runtime();
+  std::printf("%s\n", usable ? cpu::runtime_version().c_str() : usable.error().message.c_str());
+  return usable ? 0 : 1;
+}
+
 } // namespace
 
 int main(int count, char** words) {
+  if (count == 2 && std::string_view{words[1]} == "--check")
+    return check();
   const auto options = read_arguments(count, words);
   if (!options) {
     std::fputs(usage, stderr);

@@ -159,6 +159,19 @@ class Basics:
             out = self.cluster.run("replay", log, cluster=False)
             self.assertIn("same", out)
 
+    def test_the_doctor_finds_a_runtime_and_a_taken_port(self):
+        self.assertIn("OpenVINO", self.cluster.run("doctor", cluster=False))
+        with harness.socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            out = self.cluster.run("doctor", "--http", f"127.0.0.1:{taken.getsockname()[1]}", cluster=False, status=1)
+        self.assertIn("choose another port", out)
+
+    def test_logs_are_shown_by_process(self):
+        self.assertIn("serving", self.cluster.run("logs", "--name", self.cluster.name, cluster=False))
+        self.cluster.run("logs", "nobody", "--name", self.cluster.name, cluster=False, status=1)
+        self.assertIn("there are", self.cluster.stderr)
+
     def test_a_second_cluster_of_that_name_is_refused(self):
         self.cluster.run("up", "-d", "-f", self.cluster.file, status=1, cluster=False)
         self.assertIn("runs already", self.cluster.stderr)
