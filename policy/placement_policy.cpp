@@ -45,9 +45,7 @@ public:
 class rr final : public placement_policy {
 public:
   std::string_view name() const override { return "rr"; }
-  std::size_t choose(const placement_request& request, std::span<const node_candidate> candidates) override {
-    if (request.near && request.alone)
-      return *request.near;
+  std::size_t choose(const placement_request&, std::span<const node_candidate> candidates) override {
     return placed_++ % candidates.size();
   }
   void save(calls::binary_writer& out) const override { out.write(placed_); }

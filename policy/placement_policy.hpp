@@ -29,7 +29,6 @@ struct placement_request {
   call_id call;
   stage_index stage = 0;
   std::optional<std::size_t> near; ///< the candidate that holds the values of its last producer, if it has one
-  bool alone = true;               ///< no other stage of the call is at the same depth of the DAG
   duration move_cost{0};           ///< what moving values to another node is taken to cost
 };
 

@@ -58,7 +58,6 @@ void scheduler::state::on(const placing::function_registered& fact) {
 }
 
 bool dag_state::derive() {
-  std::vector<std::uint32_t> at_depth;
   order.clear();
   for (stage_index i = 0; i < stages.size(); ++i) {
     stages[i].depth = 0;
@@ -69,12 +68,8 @@ bool dag_state::derive() {
     }
     if (stages[i].executed.size() != stages[i].info.variants.size())
       return false;
-    at_depth.resize(std::max<std::size_t>(at_depth.size(), stages[i].depth + 1));
-    ++at_depth[stages[i].depth];
     order.push_back(i);
   }
-  for (stage_state& s : stages)
-    s.alone = at_depth[s.depth] == 1;
   std::stable_sort(order.begin(), order.end(),
                    [this](stage_index a, stage_index b) { return stages[a].depth < stages[b].depth; });
   return true;

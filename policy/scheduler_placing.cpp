@@ -63,7 +63,6 @@ result<> scheduler::state::place_stage(call_id call, bool stateful, const dag_st
   placement_request request;
   request.call = call;
   request.stage = index;
-  request.alone = stage.alone;
   request.move_cost = config.move_cost;
   set_near(stage, request);
   const std::size_t home = only != nullptr ? 0 : policy->choose(request, candidates);

@@ -79,7 +79,6 @@ struct stage_state {
 
   // Follows from the DAG's structure.
   std::uint32_t depth = 0; ///< longest way from a source
-  bool alone = true;       ///< the only stage at its depth
 
   template <class S, class V>
   static void fields(S& s, V& v) {
