@@ -238,19 +238,5 @@ TEST(ModelHostSocket, AMessageThatDoesNotDecodeIsPassedOver) {
               HasSubstr("exit status 0: a message from the node does not decode"));
 }
 
-TEST_F(ModelHost, DISABLED_RoundTrip) {
-  start_and_wait(1);
-  ASSERT_EQ(load(builtin(first, "noop")).code, errc::ok);
-  const functions::value bytes{functions::tensor_of(datatype::uint8, {64}, std::vector<std::uint8_t>(64))};
-  std::vector<double> microseconds;
-  for (int i = 0; i < 5000; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    finish(begin(first, {{bytes}}));
-    microseconds.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::ranges::sort(microseconds);
-  std::cout << "round trip us: p50 " << microseconds[2500] << " p99 " << microseconds[4950] << "\n";
-}
-
 } // namespace
 } // namespace squall::executors
