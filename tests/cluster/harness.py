@@ -1,6 +1,7 @@
 """Runs real clusters for tests: processes on loopback in a folder of their own, gone when the test is over."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -37,7 +38,13 @@ def wait_until(condition, what, seconds=20.0):
 
 
 def arenas():
-    return {p.name for p in pathlib.Path("/dev/shm").glob("squall-*")}
+    """The arenas whose owners are dead: a living one holds the lock of its file. Those of other clusters on this host are none of ours."""
+    dead = set()
+    for path in pathlib.Path("/dev/shm").glob("squall-*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            dead.add(path.name)
+    return dead
 
 
 def children_of(pid):
