@@ -1,6 +1,7 @@
 #include "calls/json.hpp"
 
 #include "calls/detail/base64.hpp"
+#include "calls/placing.hpp"
 
 #include <rapidjson/document.h>
 #include <rapidjson/error/en.h>
@@ -67,6 +68,29 @@ std::optional<join_rule::kind> enum_from_string(std::string_view name, std::type
 }
 
 } // namespace squall::functions
+
+namespace squall::calls::placing {
+
+std::string_view to_string(preference p) {
+  switch (p) {
+  case preference::cheapest:
+    return "cheapest";
+  case preference::fastest:
+    return "fastest";
+  case preference::least_loaded:
+    return "least-loaded";
+  }
+  return {};
+}
+
+std::optional<preference> enum_from_string(std::string_view name, std::type_identity<preference>) {
+  for (const preference p : {preference::cheapest, preference::fastest, preference::least_loaded})
+    if (to_string(p) == name)
+      return p;
+  return std::nullopt;
+}
+
+} // namespace squall::calls::placing
 
 namespace squall::calls {
 

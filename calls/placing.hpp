@@ -3,12 +3,26 @@
 #include "calls/call.hpp"
 #include "functions/spec.hpp"
 
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <type_traits>
 #include <variant>
 
 /// Facts and commands of the scheduler (one a cluster). Facts go in through step(), commands come out of
 /// take_commands(); a command never waits, its outcome comes back as a fact. The order of alternatives is part of the
 /// event log's format.
 namespace squall::calls::placing {
+
+using replica_id = strong_id<struct replica_tag>; ///< one instance of a variant on one node, named by the scheduler
+using ticket_id = strong_id<struct ticket_tag>;   ///< an offer that can be redeemed
+
+/// Money in millionths of the configuration's unit.
+using micro_cost = std::int64_t;
+inline constexpr micro_cost no_cost_limit = std::numeric_limits<micro_cost>::max();
+
+/// The assurance of a call that reserves every branch; less is a share of calls, in millionths.
+inline constexpr std::uint32_t firm_ppm = 1'000'000;
 
 // -- facts
 // ---------------------------------------------------------------------------------------------------------------
@@ -19,6 +33,11 @@ struct variant_info {
   std::uint32_t max_batch = 1;
   std::uint64_t memory_bytes = 0;
   duration expected{0}; ///< execution time of one item as declared or learned; zero = not known
+  duration load{0};     ///< time to become resident
+  micro_cost cost = 0;  ///< of one item that ran
+  /// Execution time of a batch of b at [b - 1], not falling; beyond the end, the last entry per item more. Empty:
+  /// `expected` for each item.
+  std::vector<duration> batch_times{};
 
   friend bool operator==(const variant_info&, const variant_info&) = default;
   template <class S, class V>
@@ -28,6 +47,9 @@ struct variant_info {
     v("max_batch", s.max_batch);
     v("memory_bytes", s.memory_bytes);
     v("expected_ns", s.expected);
+    v("load_ns", s.load);
+    v("cost_micro", s.cost);
+    v("batch_times_ns", s.batch_times);
   }
 };
 
@@ -51,6 +73,9 @@ struct stage_info {
   bool map = false;
   std::uint32_t width_max = 1;
   bool conditional = false;
+  std::uint32_t chance_ppm = 1'000'000; ///< that a conditional stage runs, as declared
+  std::uint32_t best_effort = 0; ///< of a join: the call is answered at its promised time with so many producers; 0 =
+                                 ///< all that the join waits for
   friend bool operator==(const stage_info&, const stage_info&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -60,6 +85,8 @@ struct stage_info {
     v("map", s.map);
     v("width_max", s.width_max);
     v("conditional", s.conditional);
+    v("chance_ppm", s.chance_ppm);
+    v("best_effort", s.best_effort);
   }
 };
 
@@ -132,13 +159,21 @@ struct residency_changed {
   }
 };
 
+/// Which of the plans that meet both SLOs a caller would rather have.
+enum class preference : std::uint8_t { cheapest, fastest, least_loaded };
+[[nodiscard]] std::string_view to_string(preference p);
+[[nodiscard]] std::optional<preference> enum_from_string(std::string_view name, std::type_identity<preference>);
+
 struct call_arrived {
   call_id id;
   client_id client;
   dag_id dag;
-  time_point deadline = never;
+  time_point deadline = never; ///< the latency SLO where a promise is asked for
   std::uint32_t priority = 0;
   calls::sequence sequence;
+  micro_cost max_cost = no_cost_limit; ///< the cost SLO
+  std::uint32_t assurance_ppm = 0;     ///< of the promise; 0 = none is asked for, `firm_ppm` = every branch is reserved
+  placing::preference preference = placing::preference::cheapest;
   friend bool operator==(const call_arrived&, const call_arrived&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -148,6 +183,9 @@ struct call_arrived {
     v("deadline", s.deadline);
     v("priority", s.priority);
     v("sequence", s.sequence);
+    v("max_cost_micro", s.max_cost);
+    v("assurance_ppm", s.assurance_ppm);
+    v("preference", s.preference);
   }
 };
 
@@ -206,8 +244,94 @@ struct tick {
   static void fields(S&, V&) {}
 };
 
+/// One element of a stage of a call.
+struct task {
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t element = 0;
+  friend auto operator<=>(const task&, const task&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("element", s.element);
+  }
+};
+
+/// All producers of a stage have ended or been skipped, and it is known whether it runs and how wide it is. Only of calls
+/// whose work is dispatched (below).
+struct stage_ready {
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t width = 1; ///< 0: it does not run
+  friend bool operator==(const stage_ready&, const stage_ready&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("width", s.width);
+  }
+};
+
+/// A dispatched batch began to run.
+struct batch_started {
+  node_id node;
+  batch_id batch;
+  friend bool operator==(const batch_started&, const batch_started&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("batch", s.batch);
+  }
+};
+
+/// A dispatched batch ended, or was not started: `deadline_exceeded` when its latest start had passed.
+struct batch_done {
+  node_id node;
+  batch_id batch;
+  errc code = errc::ok;
+  duration executed{0};
+  friend bool operator==(const batch_done&, const batch_done&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("batch", s.batch);
+    v("code", s.code);
+    v("executed_ns", s.executed);
+  }
+};
+
+/// A load that was ordered ended.
+struct replica_loaded {
+  node_id node;
+  replica_id replica;
+  errc code = errc::ok;
+  friend bool operator==(const replica_loaded&, const replica_loaded&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("replica", s.replica);
+    v("code", s.code);
+  }
+};
+
+/// A client takes an offer: the call that was refused is wanted at the offer's finish and cost.
+struct ticket_redeemed {
+  ticket_id ticket;
+  call_id call;
+  client_id client;
+  friend bool operator==(const ticket_redeemed&, const ticket_redeemed&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("ticket", s.ticket);
+    v("call", s.call);
+    v("client", s.client);
+  }
+};
+
 using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
-                           call_arrived, call_ended, cancel_requested, policy_set, tick>;
+                           call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
+                           batch_done, replica_loaded, ticket_redeemed>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------
@@ -216,12 +340,34 @@ struct admit {
   call_id id;
   calls::plan plan;
   duration expected{0}; ///< estimate of the time to finish; zero = not known
+  bool dispatched = false; ///< `plan` is empty: the work is dispatched batch by batch
+  micro_cost cost = 0;     ///< the most that it is expected to cost
   friend bool operator==(const admit&, const admit&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
     v("plan", s.plan);
     v("expected_ns", s.expected);
+    v("dispatched", s.dispatched);
+    v("cost_micro", s.cost);
+  }
+};
+
+/// What could be promised instead. Its booking is held until the ticket expires.
+struct offer {
+  ticket_id ticket;
+  duration finish{0}; ///< from the arrival of the refused call
+  micro_cost cost = 0;
+  std::string how;       ///< what differs from the call as asked, for people; empty: only its SLOs
+  duration valid_for{0}; ///< from now
+  friend bool operator==(const offer&, const offer&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("ticket", s.ticket);
+    v("finish_ns", s.finish);
+    v("cost_micro", s.cost);
+    v("how", s.how);
+    v("valid_for_ns", s.valid_for);
   }
 };
 
@@ -230,6 +376,7 @@ struct refuse {
   errc code = errc::overloaded;
   std::string message;
   duration retry_after{0};
+  std::vector<offer> offers{}; ///< by rising finish
   friend bool operator==(const refuse&, const refuse&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -237,6 +384,7 @@ struct refuse {
     v("code", s.code);
     v("message", s.message);
     v("retry_after_ns", s.retry_after);
+    v("offers", s.offers);
   }
 };
 
@@ -292,6 +440,53 @@ struct end_sequence {
   }
 };
 
-using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence>;
+/// Make one more instance of a variant ready on a node. Answered by replica_loaded.
+struct load_replica {
+  replica_id replica;
+  node_id node;
+  variant_id variant;
+  friend bool operator==(const load_replica&, const load_replica&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("node", s.node);
+    v("variant", s.variant);
+  }
+};
+
+/// Takes an idle or loading replica away.
+struct evict_replica {
+  replica_id replica;
+  node_id node;
+  friend bool operator==(const evict_replica&, const evict_replica&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("node", s.node);
+  }
+};
+
+/// Run tasks of one variant together. Answered by batch_started and batch_done.
+struct dispatch {
+  batch_id batch;
+  node_id node;
+  replica_id replica;
+  variant_id variant;
+  std::vector<task> tasks;         ///< all ready
+  time_point latest_start = never; ///< it is not started after that
+  friend bool operator==(const dispatch&, const dispatch&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("batch", s.batch);
+    v("node", s.node);
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("tasks", s.tasks);
+    v("latest_start_ns", s.latest_start);
+  }
+};
+
+using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica,
+                             dispatch>;
 
 } // namespace squall::calls::placing

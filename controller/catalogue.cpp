@@ -222,15 +222,26 @@ calls::placing::function_registered fact_of(const functions::registered_function
   calls::placing::function_registered fact{function.id, !function.spec.state.empty(), {}};
   for (std::size_t i = 0; i < function.spec.variants.size(); ++i) {
     const functions::variant_spec& v = function.spec.variants[i];
-    fact.variants.push_back({function.variants[i], v.resource, v.max_batch, v.memory_bytes, duration{0}});
+    calls::placing::variant_info& info = fact.variants.emplace_back();
+    info.id = function.variants[i];
+    info.resource = v.resource;
+    info.max_batch = v.max_batch;
+    info.memory_bytes = v.memory_bytes;
   }
   return fact;
 }
 
 calls::placing::dag_registered fact_of(const functions::dag& dag) {
   calls::placing::dag_registered fact{dag.id, {}};
-  for (const functions::stage& s : dag.stages)
-    fact.stages.push_back({s.function, s.variants, s.producers, s.map, s.map ? s.width_max : 1, s.when.has_value()});
+  for (const functions::stage& s : dag.stages) {
+    calls::placing::stage_info& info = fact.stages.emplace_back();
+    info.function = s.function;
+    info.variants = s.variants;
+    info.producers = s.producers;
+    info.map = s.map;
+    info.width_max = s.map ? s.width_max : 1;
+    info.conditional = s.when.has_value();
+  }
   return fact;
 }
 

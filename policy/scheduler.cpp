@@ -260,7 +260,7 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   for (const duration d : draft.finish)
     finish = std::max(finish, d);
   commands.emplace_back(
-      placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}});
+      placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0});
 }
 
 void scheduler::state::on(const placing::call_ended& fact) {

@@ -132,6 +132,10 @@ struct cluster_model::state {
     drop_flow(c.id, c.nodes);
   }
   void carry_out(const placing::end_sequence&) {}
+  // No policy of this model dispatches.
+  void carry_out(const placing::load_replica&) {}
+  void carry_out(const placing::evict_replica&) {}
+  void carry_out(const placing::dispatch&) {}
   void carry_out(const placing::policy_refused&) {}
   void carry_out(const placing::preload&) {}
 

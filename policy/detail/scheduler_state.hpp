@@ -242,6 +242,12 @@ struct scheduler::state {
   void on(const calls::placing::cancel_requested& fact);
   void on(const calls::placing::policy_set& fact);
   void on(const calls::placing::tick&) {}
+  // Facts about dispatched calls (dispatch_policy.hpp).
+  void on(const calls::placing::stage_ready&) {}
+  void on(const calls::placing::batch_started&) {}
+  void on(const calls::placing::batch_done&) {}
+  void on(const calls::placing::replica_loaded&) {}
+  void on(const calls::placing::ticket_redeemed&) {}
   void expire();
 
   void use_policy(std::string_view name);
