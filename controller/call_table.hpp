@@ -7,6 +7,7 @@
 #include "functions/dag.hpp"
 #include "wire/messages.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -59,20 +60,16 @@ public:
     const auto it = running_.find(id);
     if (it == running_.end())
       return;
-    if (records_.size() >= records_kept_ && !records_.empty()) {
-      if (const auto old = by_id_.find(records_.front().id); old != by_id_.end() && old->second == first_record_)
-        by_id_.erase(old);
+    if (records_.size() >= records_kept_ && !records_.empty())
       records_.pop_front();
-      ++first_record_;
-    }
-    by_id_[id] = first_record_ + records_.size();
     records_.push_back({id, std::move(it->second.dag), std::move(outcome), now});
     running_.erase(it);
   }
 
+  /// The last one of that id. People ask for it, so it is searched for rather than indexed: calls pay nothing.
   [[nodiscard]] const call_record* record(call_id id) const {
-    const auto it = by_id_.find(id);
-    return it == by_id_.end() ? nullptr : &records_[it->second - first_record_];
+    const auto it = std::find_if(records_.rbegin(), records_.rend(), [id](const call_record& r) { return r.id == id; });
+    return it == records_.rend() ? nullptr : &*it;
   }
   [[nodiscard]] const std::deque<call_record>& records() const { return records_; } ///< oldest first
   [[nodiscard]] const std::unordered_map<call_id, running_call>& running() const { return running_; }
@@ -81,8 +78,6 @@ private:
   std::size_t records_kept_;
   std::unordered_map<call_id, running_call> running_;
   std::deque<call_record> records_;
-  std::uint64_t first_record_ = 0; ///< number of records_.front()
-  std::unordered_map<call_id, std::uint64_t> by_id_;
 };
 
 } // namespace squall::controller

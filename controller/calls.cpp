@@ -55,7 +55,8 @@ std::vector<start_of_node> starts_of(const functions::dag& dag, const calls::pla
 std::vector<node_id> nodes_of(const calls::plan& plan) {
   std::vector<node_id> nodes{plan.exit};
   for (const calls::placement& stage : plan.stages) {
-    nodes.push_back(stage.home);
+    if (stage.home != nodes.back())
+      nodes.push_back(stage.home);
     nodes.insert(nodes.end(), stage.spread.begin(), stage.spread.end());
   }
   std::sort(nodes.begin(), nodes.end());
@@ -122,7 +123,6 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   const dag_id dag = call.dag->id;
   if (!calls_.add(std::move(call)))
     return reply_refused(from, message.call, errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", duration{0});
-  client.calls.insert(message.call);
   ++running_of_dag_[dag];
   step(fact);
 }
@@ -143,6 +143,10 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
   auto inputs = std::exchange(call->inputs, {});
+  if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
+    message.inputs = std::move(inputs);
+    return send_to_node(call->nodes.front(), message);
+  }
   const auto starts = starts_of(*call->dag, message.context.plan, call->nodes);
   for (std::size_t i = 0; i < starts.size(); ++i) {
     message.inputs.assign(inputs.size(), {});
@@ -185,7 +189,6 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
 void controller_service::send_result(running_call& call, wire::call_result message) {
   statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed, skipped_stages(message.outcome));
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
-    client->second.calls.erase(call.id);
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
     if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
       log_.warn("controller", "a result could not be delivered", {{"call", to_string(call.id)}, {"error", sent.error().message}});
@@ -248,9 +251,13 @@ void controller_service::client_gone(actors::peer_id peer) {
   const auto it = clients_.find(peer);
   if (it == clients_.end())
     return;
-  const client_record client = std::move(it->second);
   clients_.erase(it);
-  for (const call_id call : client.calls)
+  std::vector<call_id> left;
+  for (const auto& [id, call] : calls_.running())
+    if (call.client == peer)
+      left.push_back(id);
+  std::sort(left.begin(), left.end());
+  for (const call_id call : left)
     step(calls::placing::cancel_requested{call});
   for (auto held = held_.begin(); held != held_.end();) {
     if (held->second.client != peer) {

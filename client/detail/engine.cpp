@@ -106,17 +106,15 @@ bool engine::serve(clock::time_point now) {
 void engine::sleep(clock::time_point until) {
   if (!controller_->idle() || !store_->idle() || !queue_->prepare_sleep())
     return;
-  fds_.clear();
-  controller_->fds(fds_);
-  store_->fds(fds_);
-  fds_.push_back(queue_->fd());
-  std::vector<pollfd> polled;
-  polled.reserve(fds_.size());
-  for (const int fd : fds_)
-    polled.push_back({fd, POLLIN, 0});
+  polled_.clear();
+  controller_->watch(polled_);
+  store_->watch(polled_);
+  polled_.push_back({queue_->fd(), POLLIN, 0});
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
-  ::poll(polled.data(), polled.size(), static_cast<int>(std::max<std::int64_t>(0, wait.count())));
-  queue_->woken();
+  ::poll(polled_.data(), polled_.size(), static_cast<int>(std::max<std::int64_t>(0, wait.count())));
+  const std::span<const pollfd> polled{polled_};
+  store_->woken(polled.subspan(controller_->woken(polled)));
+  queue_->woken(polled_.back().revents != 0);
 }
 
 void engine::on_command(command&& what, clock::time_point now) {

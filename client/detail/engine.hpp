@@ -139,7 +139,7 @@ private:
   std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls_;
   std::unordered_map<std::uint64_t, std::shared_ptr<pending_request>> requests_;
   std::vector<call_id> taken_; ///< outputs that were dropped since the last round
-  std::vector<int> fds_;
+  std::vector<pollfd> polled_;
   bool stopping_ = false;
   std::thread thread_;
 };

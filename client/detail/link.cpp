@@ -34,6 +34,7 @@ void link::open(const std::string& endpoint, clock::time_point now) {
   if (!socket.ok())
     return fail(socket.error().code, socket.error().message, now);
   socket_ = std::move(socket).value();
+  news_ = true;
   opened_ = heard_ = pinged_ = now;
   say_hello(now);
 }
@@ -62,7 +63,7 @@ result<> link::send(const wire::frames& message) {
 
 bool link::receive(answer& out, clock::time_point now) {
   // News of the connection first: ZeroMQ would soon connect again by itself, to a server that does not know us.
-  if (socket_)
+  if (socket_ && std::exchange(news_, false))
     socket_->pump();
   wire::arrival arrival;
   while (socket_ && socket_->receive(arrival)) {
@@ -131,9 +132,22 @@ std::string link::silence() const {
   return fmt::format("no word from it for {} s", std::chrono::seconds{silence_limit}.count());
 }
 
-void link::fds(std::vector<int>& out) const {
-  if (socket_)
-    socket_->fds(out);
+void link::watch(std::vector<pollfd>& out) const {
+  if (!socket_)
+    return;
+  fds_.clear();
+  socket_->fds(fds_);
+  for (const int fd : fds_)
+    out.push_back({fd, POLLIN, 0});
+}
+
+std::size_t link::woken(std::span<const pollfd> polled) {
+  if (!socket_)
+    return 0;
+  // The first descriptor of a socket tells of messages, the others of the connection.
+  for (std::size_t i = 1; i < fds_.size(); ++i)
+    news_ |= polled[i].revents != 0;
+  return fds_.size();
 }
 
 void link::fail(errc code, std::string why, clock::time_point now) {

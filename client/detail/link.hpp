@@ -6,7 +6,11 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
+
+#include <poll.h>
 
 namespace squall::client::detail {
 
@@ -40,7 +44,9 @@ public:
   [[nodiscard]] std::optional<wire::welcome> take_welcome() { return std::exchange(welcome_, std::nullopt); }
 
   [[nodiscard]] bool idle() { return !socket_ || socket_->idle(); }
-  void fds(std::vector<int>& out) const;
+  /// Adds what to wait for; after the wait, woken() is given the same part of it and returns its size.
+  void watch(std::vector<pollfd>& out) const;
+  std::size_t woken(std::span<const pollfd> polled);
 
 private:
   void say_hello(clock::time_point now);
@@ -57,6 +63,8 @@ private:
   const client_id self_;
   std::string endpoint_;
   std::unique_ptr<wire::client_socket> socket_;
+  mutable std::vector<int> fds_; ///< as last watched
+  bool news_ = true;             ///< of the connection may be there
   bool ready_ = false;
   bool lost_ = false; ///< was ready, is no more, and tick() has not said so yet
   std::uint64_t epoch_ = 0;

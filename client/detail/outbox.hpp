@@ -69,9 +69,11 @@ public:
     sleeping_.store(false, std::memory_order_seq_cst);
     return false;
   }
-  void woken() {
+  /// `rang`: fd() was readable.
+  void woken(bool rang) {
     sleeping_.store(false, std::memory_order_seq_cst);
-    wake_.clear();
+    if (rang)
+      wake_.clear();
   }
   [[nodiscard]] int fd() const { return wake_.fd(); }
 

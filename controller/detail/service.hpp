@@ -32,7 +32,6 @@ private:
     std::uint64_t host = 0;
     std::string software;
     time_point heard;
-    std::set<call_id> calls; ///< running
   };
   struct node_record {
     node_id id;

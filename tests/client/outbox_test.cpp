@@ -41,7 +41,7 @@ TEST(Outbox, ASleeperIsWokenAndOnlyASleeper) {
   EXPECT_TRUE(box.prepare_sleep());
   box.push(2);
   EXPECT_EQ(::poll(&polled, 1, 0), 1);
-  box.woken();
+  box.woken(true);
   EXPECT_EQ(::poll(&polled, 1, 0), 0);
 }
 
@@ -65,7 +65,7 @@ TEST(Outbox, ManyProducersKeepEachItsOrderAndNothingIsLost) {
     if (taken < std::size_t{producers} * each) {
       EXPECT_EQ(::poll(&polled, 1, 10'000), 1) << "a wake-up was lost";
     }
-    box.woken();
+    box.woken(true);
   }
   for (auto& thread : threads)
     thread.join();

@@ -30,6 +30,7 @@ public:
     touched_ = true;
     if (detail::receive_frames(socket_, out))
       return true;
+    touched_ = false; // it has just looked: what comes now shows on the descriptor
     if (!reason_.empty() && state_ != state::down)
       fall();
     return false;

@@ -67,6 +67,7 @@ public:
     for (;;) {
       touched_ = true;
       if (!socket_.receive(identity_)) {
+        touched_ = false; // it has just looked: what comes now shows on the descriptor
         let_go();
         return false;
       }
