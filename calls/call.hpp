@@ -4,6 +4,7 @@
 #include "base/ids.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "calls/promise.hpp"
 #include "functions/value.hpp"
 
 #include <cstdint>
@@ -32,6 +33,11 @@ struct call_options {
   duration deadline{0};       ///< from arrival at the controller; zero = the cluster's default
   std::uint32_t priority = 0; ///< higher first
   calls::sequence sequence;
+  micro_cost max_cost = no_cost_limit; ///< the cost SLO
+  std::uint32_t assurance_ppm = 0;     ///< 0: nothing is to be promised; `deadline` then only bounds the call
+  calls::preference prefer = calls::preference::cheapest;
+  ticket_id ticket; ///< takes this offer of the refused call `redeems`; its SLOs are then the offer's
+  call_id redeems;
 
   friend bool operator==(const call_options&, const call_options&) = default;
   template <class S, class V>
@@ -39,6 +45,11 @@ struct call_options {
     v("deadline_ns", s.deadline);
     v("priority", s.priority);
     v("sequence", s.sequence);
+    v("max_cost_micro", s.max_cost);
+    v("assurance_ppm", s.assurance_ppm);
+    v("prefer", s.prefer);
+    v("ticket", s.ticket);
+    v("redeems", s.redeems);
   }
 };
 
@@ -120,6 +131,9 @@ struct outcome {
   duration retry_after{0};
   std::vector<stage_trace> trace; ///< ascending by stage; stages that never became ready are missing
   duration elapsed{0};            ///< from arrival at the controller to the end there
+  calls::promise promise;
+  calls::receipt receipt;
+  std::vector<offer> offers; ///< of a call that was refused, by rising finish
 
   friend bool operator==(const outcome&, const outcome&) = default;
   template <class S, class V>
@@ -129,6 +143,9 @@ struct outcome {
     v("retry_after_ns", s.retry_after);
     v("trace", s.trace);
     v("elapsed_ns", s.elapsed);
+    v("promise", s.promise);
+    v("receipt", s.receipt);
+    v("offers", s.offers);
   }
 };
 

@@ -1,7 +1,7 @@
 #include "calls/json.hpp"
 
 #include "calls/detail/base64.hpp"
-#include "calls/placing.hpp"
+#include "calls/promise.hpp"
 
 #include <rapidjson/document.h>
 #include <rapidjson/error/en.h>
@@ -69,7 +69,7 @@ std::optional<join_rule::kind> enum_from_string(std::string_view name, std::type
 
 } // namespace squall::functions
 
-namespace squall::calls::placing {
+namespace squall::calls {
 
 std::string_view to_string(preference p) {
   switch (p) {
@@ -89,10 +89,6 @@ std::optional<preference> enum_from_string(std::string_view name, std::type_iden
       return p;
   return std::nullopt;
 }
-
-} // namespace squall::calls::placing
-
-namespace squall::calls {
 
 // -- writing
 // ----------------------------------------------------------------------------------------------------------------

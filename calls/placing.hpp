@@ -3,10 +3,6 @@
 #include "calls/call.hpp"
 #include "functions/spec.hpp"
 
-#include <limits>
-#include <optional>
-#include <string_view>
-#include <type_traits>
 #include <variant>
 
 /// Facts and commands of the scheduler (one a cluster). Facts go in through step(), commands come out of
@@ -14,15 +10,12 @@
 /// event log's format.
 namespace squall::calls::placing {
 
-using replica_id = strong_id<struct replica_tag>; ///< one instance of a variant on one node, named by the scheduler
-using ticket_id = strong_id<struct ticket_tag>;   ///< an offer that can be redeemed
-
-/// Money in millionths of the configuration's unit.
-using micro_cost = std::int64_t;
-inline constexpr micro_cost no_cost_limit = std::numeric_limits<micro_cost>::max();
-
-/// The assurance of a call that reserves every branch; less is a share of calls, in millionths.
-inline constexpr std::uint32_t firm_ppm = 1'000'000;
+using calls::firm_ppm;
+using calls::micro_cost;
+using calls::no_cost_limit;
+using calls::offer;
+using calls::preference;
+using calls::ticket_id;
 
 // -- facts
 // ---------------------------------------------------------------------------------------------------------------
@@ -159,11 +152,6 @@ struct residency_changed {
   }
 };
 
-/// Which of the plans that meet both SLOs a caller would rather have.
-enum class preference : std::uint8_t { cheapest, fastest, least_loaded };
-[[nodiscard]] std::string_view to_string(preference p);
-[[nodiscard]] std::optional<preference> enum_from_string(std::string_view name, std::type_identity<preference>);
-
 struct call_arrived {
   call_id id;
   client_id client;
@@ -258,8 +246,8 @@ struct task {
   }
 };
 
-/// All producers of a stage have ended or been skipped, and it is known whether it runs and how wide it is. Only of calls
-/// whose work is dispatched (below).
+/// All producers of a stage have ended or been skipped, and it is known whether it runs and how wide it is. Only of
+/// calls whose work is dispatched (below).
 struct stage_ready {
   call_id call;
   stage_index stage = 0;
@@ -339,7 +327,7 @@ using event = std::variant<function_registered, dag_registered, dag_removed, nod
 struct admit {
   call_id id;
   calls::plan plan;
-  duration expected{0}; ///< estimate of the time to finish; zero = not known
+  duration expected{0};    ///< estimate of the time to finish; zero = not known
   bool dispatched = false; ///< `plan` is empty: the work is dispatched batch by batch
   micro_cost cost = 0;     ///< the most that it is expected to cost
   friend bool operator==(const admit&, const admit&) = default;
@@ -350,24 +338,6 @@ struct admit {
     v("expected_ns", s.expected);
     v("dispatched", s.dispatched);
     v("cost_micro", s.cost);
-  }
-};
-
-/// What could be promised instead. Its booking is held until the ticket expires.
-struct offer {
-  ticket_id ticket;
-  duration finish{0}; ///< from the arrival of the refused call
-  micro_cost cost = 0;
-  std::string how;       ///< what differs from the call as asked, for people; empty: only its SLOs
-  duration valid_for{0}; ///< from now
-  friend bool operator==(const offer&, const offer&) = default;
-  template <class S, class V>
-  static void fields(S& s, V& v) {
-    v("ticket", s.ticket);
-    v("finish_ns", s.finish);
-    v("cost_micro", s.cost);
-    v("how", s.how);
-    v("valid_for_ns", s.valid_for);
   }
 };
 
@@ -486,7 +456,7 @@ struct dispatch {
   }
 };
 
-using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica,
-                             dispatch>;
+using command =
+    std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica, dispatch>;
 
 } // namespace squall::calls::placing

@@ -70,6 +70,35 @@ result<duration> parse_duration(std::string_view text) {
   return duration{std::llround(*ns)};
 }
 
+result<calls::micro_cost> parse_cost(std::string_view text) {
+  constexpr std::array plain{unit_of{"", 1e6}};
+  const auto micro = scaled(text, plain);
+  if (!micro || *micro > 1e18)
+    return {errc::invalid_argument, fmt::format("expected a cost such as 3 or 0.25, not '{}'", text.substr(0, 40))};
+  return static_cast<calls::micro_cost>(std::llround(*micro));
+}
+
+result<std::uint32_t> parse_assurance(std::string_view text) {
+  if (text == "firm")
+    return calls::firm_ppm;
+  constexpr std::array shares{unit_of{"", 1e6}, unit_of{"%", 1e4}};
+  const auto ppm = scaled(text, shares);
+  if (!ppm || *ppm < 1 || *ppm > 1e6)
+    return {errc::invalid_argument,
+            fmt::format("expected firm, or a share above 0 and at most 1 such as 0.97 or 97%, not '{}'", text.substr(0, 40))};
+  return static_cast<std::uint32_t>(std::llround(*ppm));
+}
+
+std::string format_cost(calls::micro_cost cost) {
+  if (cost == calls::no_cost_limit)
+    return "-";
+  std::string text = fmt::format("{}.{:06}", cost / 1'000'000, cost % 1'000'000);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.')
+    text.pop_back();
+  return text;
+}
+
 result<std::uint64_t> parse_size(std::string_view text) {
   const auto bytes = scaled(text, size_units);
   if (!bytes || *bytes > largest_bytes)

@@ -2,6 +2,7 @@
 
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "calls/promise.hpp"
 
 #include <cstdint>
 #include <string>
@@ -16,6 +17,15 @@ namespace squall::client {
 
 /// "4096", "64KiB", "512MiB", "1.5GiB"; units B, KiB, MiB, GiB, TiB and kB, MB, GB, TB.
 [[nodiscard]] result<std::uint64_t> parse_size(std::string_view text);
+
+/// "3", "0.25": money in the units of the cluster's prices. Not negative, at most a million million.
+[[nodiscard]] result<calls::micro_cost> parse_cost(std::string_view text);
+
+/// "firm", or a share such as "0.97" or "97%", above 0 and at most 1; in millionths.
+[[nodiscard]] result<std::uint32_t> parse_assurance(std::string_view text);
+
+/// "3", "0.25"; "-" for no limit.
+[[nodiscard]] std::string format_cost(calls::micro_cost cost);
 
 /// The three most significant digits with a unit that suits: "0", "740ns", "12.3us", "40ms", "2.5s", "93s".
 [[nodiscard]] std::string format_duration(duration d);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,10 @@ struct running_call {
   time_point deadline = never;
   std::vector<functions::value> inputs; ///< until it is admitted
   std::vector<node_id> nodes;           ///< of its plan, ascending, each once
+  bool dispatched = false;              ///< batch by batch
+  node_id home;                         ///< of a dispatched call
+  std::map<stage_index, std::vector<std::uint32_t>> elements; ///< of ready maps of a dispatched call: those that run
+  calls::promise promise;               ///< as asked for; kept only if the policy promises
 };
 
 /// What is remembered of a call that ended.

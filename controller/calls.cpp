@@ -95,6 +95,9 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
                              (near.empty() ? "" : "; did you mean '" + near + "'?"),
                          duration{0});
   }
+  if (message.options.max_cost < 0 || message.options.assurance_ppm > calls::firm_ppm)
+    return reply_refused(from, message.call, errc::invalid_argument,
+                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1", duration{0});
   if (message.options.deadline < duration{0})
     return reply_refused(from, message.call, errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms", duration{0});
   std::vector<functions::named_value> named;
@@ -119,11 +122,24 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   const duration allowed = message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
   call.inputs = std::move(inputs).value();
-  const calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
+  calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
+  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit || message.options.assurance_ppm > 0;
+  if (asks) {
+    fact.max_cost = message.options.max_cost;
+    fact.assurance_ppm = message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
+    fact.preference = message.options.prefer;
+    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}};
+  }
   const dag_id dag = call.dag->id;
+  const bool redeems = static_cast<bool>(message.options.ticket);
+  if (redeems)
+    if (const auto taken = take_offer(call, message.options); !taken.ok())
+      return reply_refused(from, message.call, taken.error().code, taken.error().message, duration{0});
   if (!calls_.add(std::move(call)))
     return reply_refused(from, message.call, errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", duration{0});
   ++running_of_dag_[dag];
+  if (redeems)
+    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
   step(fact);
 }
 
@@ -131,6 +147,11 @@ void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
+  if (!command.dispatched)
+    call->promise = {};
+  call->promise.expected = command.expected;
+  if (command.dispatched)
+    return start_dispatched(*call);
   call->nodes = nodes_of(command.plan);
   const time_point now = post_->now();
   wire::start_call message;
@@ -175,8 +196,10 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
         send_to_node(node, wire::drop_call{message.call});
 
   calls::placing::call_ended fact{message.call, out.outcome.code, {}};
-  for (const calls::stage_trace& t : out.outcome.trace)
+  for (const calls::stage_trace& t : out.outcome.trace) {
     fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
+    learn_from(*call, t);
+  }
   out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
   if (out.taken_wanted)
     held_[message.call] = {call->client, message.holders};
@@ -186,7 +209,16 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
   step(fact);
 }
 
+/// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
+void controller_service::learn_from(const running_call& call, const calls::stage_trace& t) {
+  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane || t.stage >= call.dag->stages.size())
+    return;
+  if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)
+    profiles_.ran(variants.front(), 1, t.executed / t.width);
+}
+
 void controller_service::send_result(running_call& call, wire::call_result message) {
+  settle_promise(call, message.outcome);
   statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed, skipped_stages(message.outcome));
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
@@ -202,12 +234,17 @@ void controller_service::send_result(running_call& call, wire::call_result messa
   }
 }
 
-void controller_service::end_without_result(call_id id, errc code, std::string text, duration retry_after) {
+void controller_service::end_without_result(call_id id, errc code, std::string text, duration retry_after,
+                                            std::vector<calls::offer> offers) {
   running_call* call = calls_.find(id);
   if (!call)
     return;
-  if (call->nodes.empty())
+  if (call->nodes.empty()) {
     statistics_.refused(code);
+    if (call->promise.assurance_ppm > 0)
+      keep_for_offers(*call, offers);
+    call->promise = {}; // nothing was promised
+  }
   // A call that is abandoned may hold blocks anywhere in its plan.
   release(id, call->nodes);
   wire::call_result out;
@@ -216,6 +253,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;
   out.outcome.elapsed = post_->now() - call->arrived;
+  out.outcome.offers = std::move(offers);
   send_result(*call, std::move(out));
 }
 

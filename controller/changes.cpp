@@ -144,7 +144,8 @@ void controller_service::on_remove(const actors::incoming& from, const wire::rem
 void controller_service::publish(const catalogue_change& change) {
   for (const functions::registered_function* f : change.functions_added) {
     send_to_nodes(wire::define_function{*f});
-    step(fact_of(*f));
+    step(described(*f));
+    measure(*f);
   }
   for (const auto& dag : change.dags_added) {
     send_to_nodes(wire::define_dag{{dag->id, dag->spec}});

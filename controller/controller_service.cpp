@@ -21,7 +21,7 @@ std::unique_ptr<actors::role_service> make_controller_service(const controller_o
 
 controller_service::controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas, logger& log)
     : options_(options), arenas_(std::move(arenas)), log_(log), host_(wire::host_key()), scheduler_(options.scheduler, options.seed),
-      calls_(options.records_kept) {}
+      calls_(options.records_kept), ledger_(options.records_kept) {}
 
 void controller_service::start(actors::post& out) {
   post_ = &out;
@@ -67,6 +67,7 @@ void controller_service::on_messages(std::span<actors::incoming> messages) {
       it->second.heard = post_->now();
     handle(message);
   }
+  refresh_profiles();
   flush_releases();
   arm();
 }
@@ -133,6 +134,12 @@ void controller_service::handle(actors::incoming& m) {
     return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
   case message_type::residency:
     return decode_and<wire::residency>(m, [&](wire::residency x) { on_residency(x); });
+  case message_type::stage_ready:
+    return decode_and<wire::stage_ready>(m, [&](wire::stage_ready x) { from_node ? on_stage_ready(std::move(x)) : void(); });
+  case message_type::order_report:
+    return decode_and<wire::order_report>(m, [&](wire::order_report x) { from_node ? on_order_report(x) : void(); });
+  case message_type::replica_report:
+    return decode_and<wire::replica_report>(m, [&](wire::replica_report x) { from_node ? on_replica_report(x) : void(); });
   case message_type::call_finished:
     return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
   case message_type::pong:
@@ -187,7 +194,7 @@ void controller_service::carry_out(calls::placing::command& command) {
   if (auto* admitted = std::get_if<placing::admit>(&command))
     admit(*admitted);
   else if (auto* refused = std::get_if<placing::refuse>(&command))
-    end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after);
+    end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after, std::move(refused->offers));
   else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
     for (const node_id node : abandoned->nodes)
       send_to_node(node, wire::drop_call{abandoned->id});
@@ -199,6 +206,12 @@ void controller_service::carry_out(calls::placing::command& command) {
     policy_error_ = std::move(refused_policy->message);
   else if (auto* ended = std::get_if<placing::end_sequence>(&command))
     send_to_node(ended->node, wire::end_sequence{ended->sequence});
+  else if (const auto* batch = std::get_if<placing::dispatch>(&command))
+    carry_out(*batch);
+  else if (const auto* load = std::get_if<placing::load_replica>(&command))
+    send_to_node(load->node, wire::want_replica{load->replica, load->variant, true});
+  else if (const auto* evict = std::get_if<placing::evict_replica>(&command))
+    send_to_node(evict->node, wire::want_replica{evict->replica, {}, false});
 }
 
 void controller_service::on_peer_lost(actors::peer_id peer) {
@@ -224,6 +237,7 @@ void controller_service::on_alarm() {
   }
   if (next_sweep_ <= now) {
     sweep();
+    expire_refused();
     next_sweep_ = now + sweep_interval;
   }
   flush_releases();

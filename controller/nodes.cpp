@@ -56,6 +56,9 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   log_.info("controller", "node joined",
             {{"node", message.name}, {"id", to_string(id)}, {"endpoint", message.endpoint}, {"lanes", std::to_string(message.lanes.size())}});
   step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
+  if (nodes_.size() == 1)
+    for (const functions::registered_function* f : catalogue_.functions())
+      measure(*f);
 }
 
 void controller_service::announce_peers() {
@@ -84,6 +87,8 @@ void controller_service::on_residency(const wire::residency& message) {
   if (message.code != errc::ok)
     log_.warn("controller", "a variant cannot be loaded",
               {{"node", node->info.name}, {"variant", to_string(message.variant)}, {"error", message.message}});
+  if (message.resident && message.load_time > duration{0})
+    profiles_.loaded(message.variant, message.load_time, message.memory_bytes, message.measured);
   if (message.resident)
     node->resident[message.variant] = message.memory_bytes;
   else
@@ -99,6 +104,7 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   lost_node_ = "node '" + it->second.info.name + "', which had work of the call, was lost: " + why;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
+  std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });
   step(calls::placing::node_lost{id});
   lost_node_.reset();
   announce_peers();

@@ -127,6 +127,7 @@ struct trace_view {
     v("lane", s.trace.lane);
     v("skipped", s.trace.skipped);
     v("failed", s.trace.failed);
+    v("late", s.trace.late);
     v("width", s.trace.width);
     v("batch", s.trace.batch);
     v("begin_ns", s.trace.begin);
@@ -148,6 +149,11 @@ struct call_view {
   duration elapsed{0};
   duration ago{0};
   std::vector<trace_view> trace;
+  calls::promise promise;
+  calls::receipt receipt;
+  std::vector<calls::offer> offers;
+  time_split split;
+  std::string blame; ///< of a broken promise
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
@@ -158,6 +164,11 @@ struct call_view {
     v("elapsed_ns", s.elapsed);
     v("ago_ns", s.ago);
     v("trace", s.trace);
+    v("promise", s.promise);
+    v("receipt", s.receipt);
+    v("offers", s.offers);
+    v("split", s.split);
+    v("blame", s.blame);
   }
 };
 
@@ -276,7 +287,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "calls") {
     const auto view_record = [&](const call_record& r, bool with_trace) {
       call_view view{r.id, r.dag->spec.name, r.dag->spec.version, std::string{to_string(r.outcome.code)}, r.outcome.message,
-                     r.outcome.elapsed, now - r.ended, {}};
+                     r.outcome.elapsed, now - r.ended, {}, r.outcome.promise, r.outcome.receipt, r.outcome.offers,
+                     split_of(r.outcome), std::string{to_string(ledger_.blame_of(r.id))}};
       for (const calls::stage_trace& t : r.outcome.trace) {
         if (!with_trace || t.stage >= r.dag->stages.size())
           continue;
@@ -286,7 +298,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       return view;
     };
     const auto view_running = [&](const running_call& c) {
-      return call_view{c.id, c.dag->spec.name, c.dag->spec.version, "running", "", now - c.arrived, duration{0}, {}};
+      return call_view{c.id, c.dag->spec.name, c.dag->spec.version, "running", "", now - c.arrived, duration{0}, {}, c.promise, {}, {}, {}, {}};
     };
     if (!name.empty()) {
       const auto id = parse_call_id(name);
@@ -306,6 +318,14 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       views.push_back(view_record(*it, false));
     return list_json(views);
   }
+  if (kind == "promises") {
+    std::vector<promise_record> records{ledger_.records().rbegin(), ledger_.records().rend()};
+    if (records.size() > calls_listed)
+      records.resize(calls_listed);
+    return list_json(records);
+  }
+  if (kind == "ledger")
+    return calls::to_json(ledger_totals());
   if (kind == "policy")
     return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
   if (kind == "status")
@@ -314,7 +334,14 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                                       now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{errc::invalid_argument, "cannot list '" + kind + "': known are functions, dags, nodes, calls, policy, status, metrics", {}};
+  return error{errc::invalid_argument, "cannot list '" + kind + "': known are functions, dags, nodes, calls, promises, ledger, policy, status, metrics", {}};
+}
+
+ledger_view controller_service::ledger_totals() const {
+  ledger_view view{ledger_.kept(), ledger_.broken(), ledger_.refusals(), ledger_.refusals_with_offers(), ledger_.redemptions(), {}};
+  for (const auto& [why, count] : ledger_.by_blame())
+    view.broken_by[std::string{to_string(why)}] = count;
+  return view;
 }
 
 std::string controller_service::metrics_json() {
@@ -324,6 +351,10 @@ std::string controller_service::metrics_json() {
   samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
   samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
   statistics_.collect(samples);
+  samples.push_back({"squall_promises_total", "Promises that ended, by result", kind::counter, {{"result", "kept"}}, static_cast<double>(ledger_.kept())});
+  samples.push_back({"squall_promises_total", "", kind::counter, {{"result", "broken"}}, static_cast<double>(ledger_.broken())});
+  samples.push_back({"squall_promises_refused_total", "Calls with an SLO that were refused", kind::counter, {}, static_cast<double>(ledger_.refusals())});
+  samples.push_back({"squall_offers_redeemed_total", "Offers that were taken", kind::counter, {}, static_cast<double>(ledger_.redemptions())});
   for (const auto& [id, node] : nodes_) {
     const std::map<std::string, std::string> labels{{"node", node.info.name}};
     samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels, static_cast<double>(node.beat.queued)});

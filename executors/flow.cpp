@@ -345,6 +345,8 @@ void flow::settle_running(running_stage& running, bool skipped) {
 
 void flow::settle_here(stage_index stage, bool skipped, calls::stage_trace trace) {
   auto& state = states_[stage];
+  if (state.phase == phase::waiting)
+    passed_over_.push_back(stage);
   state.phase = phase::settled;
   state.skipped = skipped;
   --unsettled_;

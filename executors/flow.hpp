@@ -61,6 +61,8 @@ public:
   };
   [[nodiscard]] std::vector<ready_stage> take_ready() { return std::exchange(ready_, {}); }
   [[nodiscard]] std::vector<departure> take_departures() { return std::exchange(departures_, {}); }
+  /// Stages of this node that settled without having been ready: nothing of them runs.
+  [[nodiscard]] std::vector<stage_index> take_passed_over() { return std::exchange(passed_over_, {}); }
 
   /// The call cannot succeed. The message names the stage and its function.
   [[nodiscard]] const std::optional<error>& failure() const { return failure_; }
@@ -183,6 +185,7 @@ private:
   std::vector<std::pair<node_id, std::size_t>> told_;     ///< how much of trace_ a node knows
   std::vector<ready_stage> ready_;
   std::vector<departure> departures_;
+  std::vector<stage_index> passed_over_;
   std::optional<error> failure_;
 };
 

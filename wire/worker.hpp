@@ -62,6 +62,7 @@ struct loaded {
   std::string message;
   std::uint64_t memory_bytes = 0;
   duration load_time{0};
+  std::vector<calls::batch_time> measured; ///< runs of the warm-up, one at a time
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("variant", s.variant);
@@ -69,6 +70,7 @@ struct loaded {
     v("message", s.message);
     v("memory_bytes", s.memory_bytes);
     v("load_time_ns", s.load_time);
+    v("measured", s.measured);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "client/cli/inputs.hpp"
 #include "client/cli/load.hpp"
 #include "client/cli/parts.hpp"
+#include "client/cli/promise_flags.hpp"
 #include "client/cli/render.hpp"
 #include "client/units.hpp"
 
@@ -20,7 +21,7 @@ struct bench_flags {
   std::string arrivals = "poisson";
   std::string duration = "10s";
   std::string warmup = "0";
-  std::string deadline;
+  promise_flags promise;
   double rate = 100;
   std::size_t concurrency = 1;
   std::uint64_t seed = 1;
@@ -50,10 +51,7 @@ result<load_plan> plan_of(const bench_flags& flags) {
   plan.duration = duration;
   plan.warmup = warmup;
   plan.seed = flags.seed;
-  if (!flags.deadline.empty()) {
-    SQUALL_ASSIGN(deadline, parse_duration(flags.deadline));
-    plan.options.deadline = deadline;
-  }
+  SQUALL_TRY(flags.promise.apply_to(plan.options));
   return plan;
 }
 
@@ -144,7 +142,7 @@ void add_bench_verb(CLI::App& app, const shared_session& session) {
   add_option(verb, "--concurrency", flags->concurrency, "CONCURRENCY", "calls at once; of closed");
   add_option(verb, "--duration", flags->duration, "DURATION", "such as 30s; a bare number is seconds");
   add_option(verb, "--warmup", flags->warmup, "WARMUP", "before that, not counted");
-  add_option(verb, "--deadline", flags->deadline, "DEADLINE", "of each call")->check(is_duration());
+  flags->promise.add_to(*verb);
   add_option(verb, "--seed", flags->seed, "SEED", "of poisson");
   verb->callback(session->run_connected([session, flags](cluster& c) { return bench(*session, c, *flags); }));
 }

@@ -1,10 +1,13 @@
 #include "client/cli/inputs.hpp"
 #include "client/cli/parts.hpp"
+#include "client/cli/promise_flags.hpp"
 #include "client/cli/render.hpp"
 #include "client/units.hpp"
 #include "client/values.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace squall::client::cli {
 
@@ -15,7 +18,8 @@ using namespace std::chrono_literals;
 struct call_flags {
   std::string target;
   std::vector<std::string> inputs;
-  std::string deadline;
+  promise_flags promise;
+  std::string accept;
   std::uint32_t priority = 0;
   std::uint64_t sequence = 0;
   bool sequence_start = false;
@@ -24,16 +28,13 @@ struct call_flags {
 
 result<calls::call_options> options_of(const call_flags& flags) {
   calls::call_options options;
-  if (!flags.deadline.empty()) {
-    SQUALL_ASSIGN(deadline, parse_duration(flags.deadline));
-    options.deadline = deadline;
-  }
+  SQUALL_TRY(flags.promise.apply_to(options));
   options.priority = flags.priority;
   options.sequence = {sequence_id{flags.sequence}, flags.sequence_start, flags.sequence_end};
   return options;
 }
 
-/// {"call", "state", "message", "elapsed_ns", "outputs", "trace"}. The cluster's record of the call names stages and
+/// {"call", "state", "message", "elapsed_ns", "promise", "receipt", "offers", "outputs", "trace"}. The cluster's record of the call names stages and
 /// nodes; without it the trace has their numbers.
 std::string call_json(const call_result& ended, const result<std::string>& record) {
   calls::json_writer out;
@@ -42,6 +43,11 @@ std::string call_json(const call_result& ended, const result<std::string>& recor
   out("state", ended.outcome.code);
   out("message", ended.outcome.message);
   out("elapsed_ns", ended.outcome.elapsed);
+  if (ended.outcome.promise.assurance_ppm > 0)
+    out("promise", ended.outcome.promise);
+  out("receipt", ended.outcome.receipt);
+  if (!ended.outcome.offers.empty())
+    out("offers", ended.outcome.offers);
   out.key("outputs");
   out.begin_object();
   for (const functions::named_value& output : ended.outputs)
@@ -67,21 +73,57 @@ std::string shown(const functions::value& value) {
   return summary(value);
 }
 
+call_result await(session& session, cluster& to, const std::string& target,
+                  const std::vector<functions::named_value>& inputs, const calls::call_options& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto handle = to.call(target, inputs, options);
+  while (!handle.wait_for(200ms))
+    session.progress(fmt::format("calling {} ({})", target, format_duration(std::chrono::steady_clock::now() - begin)));
+  session.progress_done();
+  return handle.get();
+}
+
+/// Null when none is wanted or there is none.
+const calls::offer* wanted_offer(const std::vector<calls::offer>& offers, const std::string& which) {
+  if (offers.empty() || which.empty())
+    return nullptr;
+  if (which == "earliest")
+    return &*std::ranges::min_element(offers, {}, &calls::offer::finish);
+  return &*std::ranges::min_element(offers, {}, &calls::offer::cost);
+}
+
+/// What was promised and used, and what could be promised instead. Empty when there is nothing to say.
+std::string promise_lines(const calls::outcome& outcome) {
+  std::string out;
+  const auto line = [&out](const std::string& text) { out += (out.empty() ? "" : "\n") + text; };
+  if (outcome.promise.assurance_ppm > 0) {
+    const bool kept = outcome.code == errc::ok && outcome.elapsed <= outcome.promise.finish &&
+                      outcome.receipt.cost <= outcome.promise.cost;
+    line(fmt::format("promise {}: within {} for at most {}; took {}, cost {}", kept ? "kept" : "broken",
+                     format_duration(outcome.promise.finish), format_cost(outcome.promise.cost),
+                     format_duration(outcome.elapsed), format_cost(outcome.receipt.cost)));
+  }
+  for (const calls::offer& o : outcome.offers)
+    line(fmt::format("offer: within {} for {}{}", format_duration(o.finish), format_cost(o.cost),
+                     o.how.empty() ? "" : " (" + o.how + ")"));
+  return out;
+}
+
 result<> call(session& session, cluster& to, const call_flags& flags) {
   SQUALL_ASSIGN(format, session.format());
   SQUALL_ASSIGN(options, options_of(flags));
   SQUALL_ASSIGN(ports, ports_of(to, flags.target));
   SQUALL_ASSIGN(inputs, read_inputs(ports, flags.inputs, session.context().in));
-  const auto begin = std::chrono::steady_clock::now();
-  const auto handle = to.call(flags.target, std::move(inputs), options);
-  while (!handle.wait_for(200ms))
-    session.progress(
-        fmt::format("calling {} ({})", flags.target, format_duration(std::chrono::steady_clock::now() - begin)));
-  session.progress_done();
-  const call_result& ended = handle.get();
+  call_result ended = await(session, to, flags.target, inputs, options);
+  if (const auto* offer = wanted_offer(ended.outcome.offers, flags.accept)) {
+    options.ticket = offer->ticket;
+    options.redeems = ended.id;
+    ended = await(session, to, flags.target, inputs, options);
+  }
   if (format == output_format::table) {
     for (const functions::named_value& output : ended.outputs)
       session.print(fmt::format("{}: {}\n", output.name, shown(output.value)));
+    session.say(promise_lines(ended.outcome));
     if (ended.ok())
       session.say(fmt::format("call {} took {}; its trace: squall describe call {}", to_string(ended.id),
                               format_duration(ended.outcome.elapsed), to_string(ended.id)));
@@ -102,8 +144,9 @@ void add_call_verb(CLI::App& app, const shared_session& session) {
                    "NAME=VALUE: @FILE, - (standard input), a number, JSON, or text; repeat it for each input, and for "
                    "each element of a list")
       ->allow_extra_args(false);
-  add_option(verb, "--deadline", flags->deadline, "DEADLINE", "such as 80ms; default: the cluster's")
-      ->check(is_duration());
+  flags->promise.add_to(*verb);
+  add_option(verb, "--accept", flags->accept, "ACCEPT", "if it is refused, take this offer at once")
+      ->check(is_one_of("offer", {"earliest", "cheapest"}));
   add_option(verb, "--priority", flags->priority, "PRIORITY", "higher first");
   add_option(verb, "--sequence", flags->sequence, "SEQUENCE", "number of the stream of calls that it belongs to");
   verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")

@@ -59,6 +59,15 @@ const std::vector<listing>& listings() {
         {"AGO", "ago_ns", shown_as::duration_ns},
         {"MESSAGE", "message"}}},
       {"keys", "key", {{"KEY", "key"}, {"SIZE", "size_bytes", shown_as::size_bytes}, {"VERSION", "version"}}},
+      {"promises",
+       "promise",
+       {{"CALL", "call"},
+        {"DAG", "dag"},
+        {"KEPT", "kept"},
+        {"FINISH", "finish_ns", shown_as::duration_ns},
+        {"COST", "cost_micro", shown_as::cost},
+        {"STATE", "code"},
+        {"WHY", "why"}}},
       {"policy", "policy", {}},
       {"status", "status", {}},
       {"metrics", "metric", {}},
@@ -104,7 +113,10 @@ std::string trace_table(const json_node& trace) {
     std::vector<std::string> row;
     for (const column& c : trace_columns)
       row.push_back(skipped && c.key != "stage" && c.key != "node" ? "-" : cell_of(stage, c));
-    row.emplace_back(skipped ? "skipped" : is_set(stage, "failed") ? "failed" : "ran");
+    row.emplace_back(skipped                     ? "skipped"
+                     : is_set(stage, "failed") ? "failed"
+                     : is_set(stage, "late")   ? "late"
+                                               : "ran");
     out.add(std::move(row));
   }
   return out.text();
@@ -219,7 +231,7 @@ result<> remove(session& session, cluster& from, const list_flags& flags) {
 } // namespace
 
 void add_list_verbs(CLI::App& app, const shared_session& session) {
-  constexpr auto kinds = "functions, dags, nodes, calls, keys, policy, status or metrics";
+  constexpr auto kinds = "functions, dags, nodes, calls, promises, keys, policy, status or metrics";
   const auto flags = std::make_shared<list_flags>();
   std::vector<std::string_view> words;
   for (const listing& l : listings())

@@ -158,6 +158,8 @@ std::string cell_of(const json_node& object, const column& c) {
   if (c.how == shown_as::names)
     return names_of(*value);
   const auto number = value->as_int64();
+  if (c.how == shown_as::cost && number)
+    return format_cost(*number);
   if (c.how == shown_as::duration_ns && number)
     return format_duration(duration{*number});
   if (c.how == shown_as::size_bytes && number && *number >= 0)

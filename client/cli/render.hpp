@@ -22,7 +22,7 @@ private:
 };
 
 /// How a column shows its value.
-enum class shown_as : std::uint8_t { text, duration_ns, size_bytes, count, names };
+enum class shown_as : std::uint8_t { text, duration_ns, size_bytes, cost, count, names };
 struct column {
   std::string_view title;
   std::string_view key;

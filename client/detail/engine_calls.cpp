@@ -53,7 +53,7 @@ std::uint64_t engine::fresh_id() {
 
 void engine::call(const std::shared_ptr<pending_call>& call, std::string_view name,
                   std::vector<functions::named_value> inputs, const calls::call_options& options) {
-  call->id = call_id{fresh_id()};
+  call->id = options.ticket ? options.redeems : call_id{fresh_id()};
   call->deadline = options.deadline;
   if (outstanding_.fetch_add(1, std::memory_order_relaxed) >= options_.max_outstanding)
     return fail_call(*call,

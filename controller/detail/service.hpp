@@ -4,6 +4,8 @@
 #include "controller/call_table.hpp"
 #include "controller/catalogue.hpp"
 #include "controller/controller_service.hpp"
+#include "controller/ledger.hpp"
+#include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
 #include "actors/store_client.hpp"
 
@@ -69,12 +71,45 @@ private:
   void on_finished(const actors::incoming& from, wire::call_finished message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
-  void end_without_result(call_id call, errc code, std::string message, duration retry_after);
+  void end_without_result(call_id call, errc code, std::string message, duration retry_after,
+                          std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
   void release(call_id call, const std::vector<node_id>& holders);
   void flush_releases();
   void client_gone(actors::peer_id peer);
+
+  // -- dispatched calls, promises, profiles (dispatching.cpp) --
+  struct dispatched_batch {
+    variant_id variant;
+    node_id node;
+    std::uint32_t tasks = 0;
+  };
+  /// A call that was refused with offers, until they expire.
+  struct refused_call {
+    actors::peer_id client;
+    dag_id dag;
+    time_point arrived;
+    std::uint32_t assurance_ppm = 0;
+    std::vector<calls::offer> offers;
+    time_point until;
+  };
+  static constexpr std::size_t refused_kept = 10'000;
+  void start_dispatched(running_call& call);
+  void on_stage_ready(wire::stage_ready message);
+  void carry_out(const calls::placing::dispatch& command);
+  void on_order_report(const wire::order_report& message);
+  void on_replica_report(const wire::replica_report& message);
+  [[nodiscard]] calls::receipt receipt_of(const calls::outcome& outcome) const;
+  void settle_promise(const running_call& call, calls::outcome& outcome);
+  void keep_for_offers(const running_call& call, const std::vector<calls::offer>& offers);
+  /// Fills what the offer says into the call that takes it.
+  [[nodiscard]] result<> take_offer(running_call& call, const calls::call_options& options);
+  void expire_refused();
+  [[nodiscard]] calls::placing::function_registered described(const functions::registered_function& function);
+  void learn_from(const running_call& call, const calls::stage_trace& trace);
+  void refresh_profiles();
+  void measure(const functions::registered_function& function);
 
   // -- nodes (nodes.cpp) --
   void on_node_hello(const actors::incoming& from, wire::node_hello message);
@@ -105,6 +140,7 @@ private:
   // -- queries (queries.cpp) --
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
+  [[nodiscard]] ledger_view ledger_totals() const;
   [[nodiscard]] std::string metrics_json();
 
   controller_options options_;
@@ -125,6 +161,11 @@ private:
   std::unordered_map<actors::peer_id, node_id> node_of_peer_;
   std::uint64_t last_node_ = 0;
   std::unordered_map<call_id, held_result> held_;
+  std::map<batch_id, dispatched_batch> batches_; ///< dispatched and not ended
+  std::unordered_map<call_id, refused_call> refused_;
+  profiles profiles_;
+  ledger ledger_;
+  node_id last_home_;
   std::map<node_id, std::vector<call_id>> releases_; ///< gathered during a round
   std::map<dag_id, std::uint32_t> running_of_dag_;
   std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them

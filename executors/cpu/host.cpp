@@ -170,11 +170,12 @@ private:
     if (!loaded.ok())
       return refuse_load(request.variant, loaded.error());
     const auto after = resident_bytes();
+    worker::loaded answer;
+    answer.measured = (*loaded)->measured();
     {
       const std::lock_guard lock(mutex_);
       variants_[request.variant] = std::move(loaded).value();
     }
-    worker::loaded answer;
     answer.variant = request.variant;
     answer.memory_bytes = after > before ? after - before : 0;
     answer.load_time = since(start);

@@ -103,6 +103,7 @@ public:
     return results;
   }
 
+  const std::vector<calls::batch_time>& measured() const override { return measured_; }
   const std::string& warning() const override { return warning_; }
 
   /// Runs every warm-up shape on all lanes at once, so that each of the runtime's streams has its kernels.
@@ -221,6 +222,7 @@ private:
         request.start_async();
       for (auto& request : requests_)
         request.wait();
+      measure(batch);
     } catch (const std::exception& failure) {
       if (!parameters_.warm_is_guess)
         return from_exception(errc::invalid_argument,
@@ -230,10 +232,27 @@ private:
     return {};
   }
 
+  /// The median of three runs on the first lane, which has its inputs and its kernels.
+  void measure(std::uint32_t batch) {
+    std::array<duration, 3> times{};
+    for (auto& time : times) {
+      const auto began = std::chrono::steady_clock::now();
+      requests_.front().infer();
+      time = std::chrono::steady_clock::now() - began;
+    }
+    std::ranges::sort(times);
+    const auto known = std::ranges::find(measured_, batch, &calls::batch_time::batch);
+    if (known == measured_.end())
+      measured_.push_back({batch, times[1]});
+    else
+      known->time = std::max(known->time, times[1]);
+  }
+
   const model_request request_;
   const detail::model_parameters parameters_;
   ov::CompiledModel compiled_;
   std::vector<ov::InferRequest> requests_; ///< one per lane
+  std::vector<calls::batch_time> measured_;
   std::string warning_;
 };
 

@@ -78,6 +78,10 @@ public:
                                                              output_memory& memory,
                                                              const std::function<result<>()>& stop) = 0;
 
+  /// How long warm batches took when nothing else ran, of the slowest of the warm-up shapes; empty when it was not
+  /// warmed up.
+  [[nodiscard]] virtual const std::vector<calls::batch_time>& measured() const = 0;
+
   /// Why the model is not warmed up, for the log; empty when it is.
   [[nodiscard]] virtual const std::string& warning() const = 0;
 };

@@ -19,6 +19,7 @@ public:
                                        const batch_control& control) override {
     return model_->run(lane, items, outputs_, [&control] { return control.go_on(); });
   }
+  std::vector<calls::batch_time> measured() const override { return model_->measured(); }
 
 private:
   std::unique_ptr<model> model_;

@@ -29,6 +29,8 @@ public:
   /// One result per item, in their order.
   [[nodiscard]] virtual std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items,
                                                              const batch_control& control) = 0;
+  /// See model::measured; empty for what is not warmed up.
+  [[nodiscard]] virtual std::vector<calls::batch_time> measured() const { return {}; }
 };
 
 /// What variants need of the process. Outlives them.

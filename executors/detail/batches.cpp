@@ -42,39 +42,42 @@ result<node_role::item_inputs> node_role::inputs_of(const work_item& item) {
 }
 
 void node_role::carry_out(const calls::queueing::run& command) {
-  running_batch batch{command.lane, command.variant, {}, now()};
+  run_batch(command.id, {command.lane, command.variant, {}, now(), {}}, command.items);
+}
+
+void node_role::run_batch(batch_id id, running_batch batch, const std::vector<item_id>& items) {
   wire::worker::run request;
-  request.batch = command.id;
-  request.lane = static_cast<std::uint32_t>(command.lane.value - 1);
-  request.variant = command.variant;
+  request.batch = id;
+  request.lane = static_cast<std::uint32_t>(batch.lane.value - 1);
+  request.variant = batch.variant;
   time_point latest{};
-  for (const auto id : command.items) {
-    const auto found = items_.find(id);
+  for (const auto item : items) {
+    const auto found = items_.find(item);
     if (found == items_.end())
       continue; // withdrawn after the queue had decided
     auto inputs = inputs_of(found->second);
     if (!inputs.ok()) {
-      item_failed(id, inputs.error());
+      item_failed(item, inputs.error());
       continue;
     }
     found->second.running = true;
     latest = std::max(latest, inputs->deadline);
     request.items.push_back(std::move(inputs->values));
-    batch.entries.push_back({id, found->second.call});
+    batch.entries.push_back({item, found->second.call});
   }
   if (batch.entries.empty())
-    return feed(calls::queueing::batch_ended{command.id, errc::ok, duration{0}});
+    return feed(calls::queueing::batch_ended{id, errc::ok, duration{0}});
   if (latest != never)
     request.remaining = latest - now();
   for (const auto& e : batch.entries)
     ++in_worker_[e.call];
   ++counters_.batches;
   counters_.batch_items += batch.entries.size();
-  running_.emplace(command.id, std::move(batch));
+  running_.emplace(id, std::move(batch));
   if (!worker_ || !worker_ready_)
-    return fail_batch(command.id, {errc::unavailable, "the model host is not running", {}});
+    return fail_batch(id, {errc::unavailable, "the model host is not running", {}});
   if (const auto sent = worker_->run(request); !sent.ok())
-    fail_batch(command.id, sent.error());
+    fail_batch(id, sent.error());
 }
 
 /// The worker never got it.
@@ -89,6 +92,8 @@ void node_role::fail_batch(batch_id id, const error& why) {
     item_left_worker(e.call);
   }
   feed(calls::queueing::batch_ended{id, why.code, duration{0}});
+  if (batch.order)
+    end_order(batch.order, why.code, duration{0});
 }
 
 void node_role::carry_out(const calls::queueing::drop& command) {
@@ -170,8 +175,11 @@ void node_role::withdraw(call_id call, const std::vector<item_id>& items) {
   bool queued = false, running = false;
   for (const auto id : items) {
     const auto item = take_item(id);
-    if (item)
-      (item->running ? running : queued) = true;
+    if (!item)
+      continue;
+    (item->running ? running : queued) = true;
+    if (item->order)
+      leave_order(item->order, id);
   }
   if (queued)
     feed(calls::queueing::call_withdrawn{call});

@@ -65,6 +65,16 @@ struct map_share {
   time_point deadline;
   calls::stage_trace trace;
   std::vector<item_id> items;
+  batch_id order; ///< tasks of this batch of the scheduler's; zero: elements of a map that is shared
+};
+
+/// A batch that the scheduler put together, while its tasks come in and until it has ended.
+struct order_record {
+  wire::order_ticket ticket;
+  time_point latest_start = never;
+  std::vector<item_id> items;
+  std::uint32_t missing = 0; ///< tasks that will not come
+  bool queued = false;       ///< all are here
 };
 
 /// An element of work in the node's queue or in the worker.
@@ -76,6 +86,7 @@ struct work_item {
   variant_id variant;
   time_point ready;
   bool running = false;
+  batch_id order; ///< see order_record; zero: the node's own queue decides
 };
 
 /// What the worker runs on a lane.
@@ -88,6 +99,7 @@ struct running_batch {
   variant_id variant;
   std::vector<entry> entries;
   time_point started;
+  batch_id order; ///< likewise
 };
 
 } // namespace squall::executors

@@ -43,8 +43,13 @@ void node_role::on_welcome(const wire::node_welcome& message) {
     define(f);
   for (const auto& d : message.dags)
     define(d);
-  for (const auto& [variant, bytes] : resident_)
-    report_residency(variant, true, bytes, duration{0}, nullptr);
+  for (const auto& [variant, bytes] : resident_) {
+    wire::residency there;
+    there.variant = variant;
+    there.resident = true;
+    there.memory_bytes = bytes;
+    report_residency(std::move(there));
+  }
 }
 
 /// A new identity writes a new log: the segments say whose they are.
@@ -85,6 +90,9 @@ void node_role::drop_everything() {
   for (const auto& [id, shares] : shares_)
     for (const auto& s : shares)
       withdraw(id, s->items);
+  for (const auto& [replica, wanted] : std::map{replicas_})
+    feed(calls::queueing::replica_unwanted{replica});
+  orders_.clear();
   calls_.clear();
   shares_.clear();
   timers_.clear();

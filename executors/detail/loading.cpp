@@ -7,24 +7,34 @@
 namespace squall::executors {
 
 void node_role::carry_out(const calls::queueing::load& command) {
-  const auto* const variant = catalogue_.variant(command.variant);
+  on_demand_.insert(command.variant);
+  if (const auto there = resident_.find(command.variant); there != resident_.end()) // a replica's
+    return feed(calls::queueing::loaded{command.variant, there->second});
+  begin_load(command.variant);
+}
+
+/// Once for all who want it.
+void node_role::begin_load(variant_id id) {
+  if (loading_.contains(id))
+    return;
+  const auto* const variant = catalogue_.variant(id);
   if (!variant)
-    return load_failed(command.variant, {errc::not_found, "it is not known", {}});
+    return load_failed(id, {errc::not_found, "it is not known", {}});
   const auto& spec = variant->spec();
   std::vector<functions::builtins::resource_key> files = variant->resources;
   if (spec.kind == functions::variant_kind::onnx)
     files.push_back({{}, spec.target});
-  auto& l = loading_[command.variant];
+  auto& l = loading_[id];
   l = {++last_load_, now(), files.size(), {}};
-  l.request.variant = command.variant;
+  l.request.variant = id;
   l.request.spec = spec;
   l.request.inputs = variant->function->spec.inputs;
   l.request.outputs = variant->function->spec.outputs;
   if (files.empty())
-    return send_load(command.variant, l);
+    return send_load(id, l);
   const auto attempt = l.attempt;
   for (const auto& f : files)
-    fetch_file(command.variant, attempt, f.parameter, f.key);
+    fetch_file(id, attempt, f.parameter, f.key);
 }
 
 /// `parameter` empty: the model itself.
@@ -103,34 +113,34 @@ void node_role::load_failed(variant_id id, const error& why) {
   if (const auto* const v = catalogue_.variant(id))
     named.message = "variant '" + v->spec().name + "' of function " + v->function->spec.name + " version " +
                     std::to_string(v->function->spec.version) + " cannot be loaded: " + why.message;
-  report_residency(id, false, 0, duration{0}, &named);
-  feed(calls::queueing::load_failed{id, named.code, named.message});
+  wire::residency message;
+  message.variant = id;
+  message.code = named.code;
+  message.message = named.message;
+  report_residency(std::move(message));
+  if (on_demand_.erase(id) > 0)
+    feed(calls::queueing::load_failed{id, named.code, named.message});
+  replicas_loaded(id, &named);
 }
 
 void node_role::carry_out(const calls::queueing::evict& command) {
   ++counters_.evictions;
-  resident_.erase(command.variant);
-  if (worker_ && worker_ready_)
-    (void)worker_->unload(command.variant);
-  report_residency(command.variant, false, 0, duration{0}, nullptr);
+  on_demand_.erase(command.variant);
+  unload_unused(command.variant);
 }
 
-void node_role::report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
-                                 const error* why) {
+void node_role::report_residency(wire::residency message) {
   if (!membership_.joined())
     return;
-  wire::residency message;
   message.node = membership_.self();
-  message.variant = variant;
-  message.resident = resident;
-  message.memory_bytes = memory_bytes;
-  message.load_time = load_time;
-  if (why) {
-    message.code = why->code;
-    message.message = why->message;
-  }
   if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
     log_.debug("node", "a change of residency was not reported", {{"error", sent.error().message}});
+}
+
+void node_role::report_gone(variant_id variant) {
+  wire::residency message;
+  message.variant = variant;
+  report_residency(std::move(message));
 }
 
 } // namespace squall::executors

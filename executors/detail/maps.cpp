@@ -87,6 +87,7 @@ void node_role::on_scatter(const actors::incoming& from, wire::scatter message) 
     return bad_message(from, {errc::corrupt, "a share of a map has a wrong number of inputs", {}});
 
   auto share = std::make_unique<map_share>();
+  share->order = message.order.order;
   share->home = message.home;
   share->stage = message.stage;
   share->graph = std::move(graph);
@@ -108,7 +109,7 @@ void node_role::on_scatter(const actors::incoming& from, wire::scatter message) 
       share->trace.bytes_moved += bytes_of(row);
   }
   auto& s = *shares_[id].emplace_back(std::move(share));
-  enqueue_share(s);
+  s.order ? join_order(s, message.order) : enqueue_share(s);
 }
 
 void node_role::enqueue_share(map_share& share) {
@@ -116,7 +117,7 @@ void node_role::enqueue_share(map_share& share) {
   const auto* const known = catalogue_.variant(variant);
   for (std::uint32_t place = 0; place < share.elements.size(); ++place) {
     const item_id id{++last_item_};
-    items_.emplace(id, work_item{share.context.call, share.stage, place, &share, variant, now(), false});
+    items_.emplace(id, work_item{share.context.call, share.stage, place, &share, variant, now(), false, {}});
     share.items.push_back(id);
   }
   counters_.items += share.items.size();
@@ -217,8 +218,11 @@ void node_role::on_gathered(wire::gathered message) {
   call->flow.pass_time(call->age(now()));
   if (message.holds)
     call->hold(message.node);
-  if (auto* const trace = call->flow.open_trace(message.stage))
+  if (auto* const trace = call->flow.open_trace(message.stage)) {
     add(*trace, message.trace);
+    if (call->context.dispatched)
+      trace->node = message.node;
+  }
   for (std::size_t i = 0; i < message.elements.size(); ++i) {
     if (message.code != errc::ok) {
       call->flow.fail(message.stage, message.elements[i], {message.code, message.message, {}});

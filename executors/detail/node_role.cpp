@@ -197,6 +197,12 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
       return decode_and<wire::forget_function>(m, [&](auto&& f) { catalogue_.forget(f.function); });
     case message_type::forget_dag:
       return decode_and<wire::forget_dag>(m, [&](auto&& f) { catalogue_.forget(f.dag); });
+    case message_type::hand_out:
+      return decode_and<wire::hand_out>(m, [&](auto&& h) { on_hand_out(h); });
+    case message_type::order_short:
+      return decode_and<wire::order_short>(m, [&](auto&& o) { on_order_short(o); });
+    case message_type::want_replica:
+      return decode_and<wire::want_replica>(m, [&](auto&& w) { want_replica(w); });
     case message_type::preload:
       return decode_and<wire::preload>(m, [&](auto&& p) { feed(calls::queueing::preload_wanted{p.variant}); });
     default:
@@ -233,8 +239,16 @@ void node_role::on_loaded(const wire::worker::loaded& message) {
   loading_.erase(found);
   resident_[message.variant] = message.memory_bytes;
   ++counters_.loads;
-  report_residency(message.variant, true, message.memory_bytes, load_time, nullptr);
-  feed(calls::queueing::loaded{message.variant, message.memory_bytes});
+  wire::residency there;
+  there.variant = message.variant;
+  there.resident = true;
+  there.memory_bytes = message.memory_bytes;
+  there.load_time = load_time;
+  there.measured = message.measured;
+  report_residency(std::move(there));
+  if (on_demand_.contains(message.variant))
+    feed(calls::queueing::loaded{message.variant, message.memory_bytes});
+  replicas_loaded(message.variant, nullptr);
 }
 
 void node_role::on_done(wire::worker::done message) {
@@ -254,6 +268,8 @@ void node_role::on_done(wire::worker::done message) {
   for (const auto& e : batch.entries)
     item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
+  if (batch.order)
+    end_order(batch.order, errc::ok, message.executed);
 }
 
 /// Every batch that the worker ran and everything resident in it is gone. Values in its arena stay readable for as long
@@ -268,13 +284,16 @@ void node_role::on_lost(const std::string& why) {
       item_failed(e.item, lost);
     for (const auto& e : batch.entries)
       item_left_worker(e.call);
+    if (batch.order)
+      end_order(batch.order, errc::unavailable, duration{0});
   }
   blocks_.set_worker_arena(0);
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
     feed(calls::queueing::lane_closed{lane_id{lane}});
   loading_.clear();
+  on_demand_.clear();
   for (const auto& [variant, bytes] : std::exchange(resident_, {}))
-    report_residency(variant, false, 0, duration{0}, nullptr);
+    report_gone(variant);
   feed(calls::queueing::residents_lost{functions::resource_type::cpu});
 }
 

@@ -13,6 +13,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 
@@ -93,6 +94,10 @@ private:
   struct load_times {
     time_point began;
     time_point ended;
+  };
+  struct wanted_replica {
+    variant_id variant;
+    bool loaded = false;
   };
   struct parked_message {
     dag_id dag;
@@ -193,6 +198,7 @@ private:
   void send_share(call_record& call, stage_index stage, node_id to, std::span<const std::uint32_t> elements);
   void on_scatter(const actors::incoming& from, wire::scatter message);
   void enqueue_share(map_share& share);
+  void join_order(map_share& share, const wire::order_ticket& ticket);
   void on_gathered(wire::gathered message);
   void share_item_ended(const work_item& item, wire::worker::item_result outcome);
   void share_element_failed(map_share& share, std::uint32_t place, const error& why);
@@ -201,6 +207,25 @@ private:
   void end_share(map_share& share);
   void end_shares(call_id call);
 
+  // -- dispatched calls (orders.cpp)
+  void report_ready(call_record& call, const flow::ready_stage& ready, std::size_t& light_left);
+  void report_passed_over(call_record& call);
+  void report_stage(call_id call, stage_index stage, std::uint32_t width, std::vector<std::uint32_t> elements);
+  void on_hand_out(const wire::hand_out& message);
+  void hand_over(call_record& call, stage_index stage, std::vector<std::uint32_t> elements,
+                 const wire::hand_out& message);
+  void on_order_short(const wire::order_short& message);
+  order_record& order_of(const wire::order_ticket& ticket);
+  void tasks_missing(const wire::order_ticket& ticket, std::uint32_t count);
+  void queue_if_complete(order_record& order);
+  void leave_order(batch_id order, item_id item);
+  void end_order(batch_id id, errc code, duration executed);
+  void report_order(const wire::order_report& message);
+  void want_replica(const wire::want_replica& message);
+  void report_replica(replica_id replica, errc code, const std::string& text);
+  void replicas_loaded(variant_id variant, const error* why);
+  void unload_unused(variant_id variant);
+
   // -- the queue and the worker (batches.cpp)
   void feed(const calls::queueing::event& fact);
   void carry_out_commands();
@@ -208,6 +233,13 @@ private:
   void carry_out(const calls::queueing::load& command);
   void carry_out(const calls::queueing::evict& command);
   void carry_out(const calls::queueing::drop& command);
+  void carry_out(const calls::queueing::run_order& command);
+  void carry_out(const calls::queueing::drop_order& command);
+  void carry_out(const calls::queueing::load_replica& command);
+  void carry_out(const calls::queueing::evict_replica& command);
+  void carry_out(const calls::queueing::replica_failed& command);
+  void run_batch(batch_id id, running_batch batch, const std::vector<item_id>& items);
+  void begin_load(variant_id variant);
   /// What the worker needs to run an item; the item's deadline beside it.
   struct item_inputs {
     std::vector<functions::value> values;
@@ -232,8 +264,8 @@ private:
   void send_waiting_loads();
   void load_failed(variant_id variant, const error& why);
   void make_light(variant_id variant, std::map<std::string, std::string> files);
-  void report_residency(variant_id variant, bool resident, std::uint64_t memory_bytes, duration load_time,
-                        const error* why);
+  void report_residency(wire::residency message);
+  void report_gone(variant_id variant);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -274,6 +306,9 @@ private:
   std::vector<calls::queueing::command> commands_; ///< decided and not carried out
   std::unordered_map<item_id, work_item> items_;
   std::map<batch_id, running_batch> running_;
+  std::map<batch_id, order_record> orders_;
+  std::map<replica_id, wanted_replica> replicas_; ///< of the scheduler: loading or there
+  std::set<variant_id> on_demand_;                ///< loaded or being loaded for the node's own queue
   std::unordered_map<call_id, std::uint32_t> in_worker_; ///< items of a call that the worker has
   std::vector<call_id> release_when_idle_;
   std::vector<call_id> touched_;

@@ -6,6 +6,8 @@
 namespace squall::executors {
 
 void node_role::launch(call_record& call, const flow::ready_stage& ready, std::size_t& light_left) {
+  if (call.context.dispatched)
+    return report_ready(call, ready, light_left);
   const auto stage = ready.stage;
   const auto& graph = call.flow.graph();
   const auto& placement = call.context.plan.stages[stage];
@@ -67,7 +69,7 @@ void node_role::enqueue(call_record& call, stage_index stage, const std::vector<
   call.items.reserve(call.items.size() + elements.size());
   for (const auto element : elements) {
     const item_id id{++last_item_};
-    items_.emplace(id, work_item{call.context.call, stage, element, nullptr, variant, now(), false});
+    items_.emplace(id, work_item{call.context.call, stage, element, nullptr, variant, now(), false, {}});
     call.items.push_back(id);
     ++counters_.items;
     feed(calls::queueing::arrived{id, call.context.call, stage, variant, call.context.priority, call.deadline, false});

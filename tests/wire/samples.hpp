@@ -94,6 +94,7 @@ void for_each_message(F f) {
   EACH(node_hello); EACH(node_welcome); EACH(node_beat); EACH(node_leave); EACH(peers); EACH(define_function); EACH(define_dag);
   EACH(forget_dag); EACH(forget_function); EACH(start_call); EACH(drop_call); EACH(release_call); EACH(call_finished); EACH(settled);
   EACH(scatter); EACH(gathered); EACH(preload); EACH(residency); EACH(end_sequence);
+  EACH(stage_ready); EACH(hand_out); EACH(order_short); EACH(order_report); EACH(want_replica); EACH(replica_report);
   EACH(store_put); EACH(store_get); EACH(store_delete); EACH(store_list); EACH(store_reply);
   EACH(worker::ready); EACH(worker::load); EACH(worker::loaded); EACH(worker::unload); EACH(worker::run); EACH(worker::done);
   EACH(worker::release); EACH(worker::cancel); EACH(worker::note);

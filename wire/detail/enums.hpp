@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "calls/promise.hpp"
 #include "functions/spec.hpp"
 #include "functions/value.hpp"
 
@@ -20,6 +21,8 @@ inline constexpr enum_range range_of = Enum::add_this_enum_to_wire_detail_enums_
 
 template <>
 inline constexpr enum_range range_of<errc>{0, static_cast<std::uint64_t>(errc::internal)};
+template <>
+inline constexpr enum_range range_of<calls::preference>{0, static_cast<std::uint64_t>(calls::preference::least_loaded)};
 template <>
 inline constexpr enum_range range_of<functions::datatype>{1, static_cast<std::uint64_t>(functions::datatype::bytes)};
 template <>

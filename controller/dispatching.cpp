@@ -1,0 +1,220 @@
+#include "controller/detail/service.hpp"
+
+#include <algorithm>
+#include <utility>
+
+/// Calls whose work is dispatched batch by batch, promises, and the profiles that both rest on.
+namespace squall::controller {
+
+namespace placing = calls::placing;
+
+// -- the way of a dispatched call
+
+/// All stages have one home, which gathers their inputs and says what could run. Homes take turns.
+void controller_service::start_dispatched(running_call& call) {
+  auto node = nodes_.upper_bound(last_home_);
+  if (node == nodes_.end())
+    node = nodes_.begin();
+  if (node == nodes_.end())
+    return step(placing::cancel_requested{call.id});
+  last_home_ = call.home = node->first;
+  call.dispatched = true;
+  call.nodes = {call.home};
+  const time_point now = post_->now();
+  wire::start_call message;
+  message.context.call = call.id;
+  message.context.dag = call.dag->id;
+  for (const functions::stage& stage : call.dag->stages)
+    message.context.plan.stages.push_back({stage.variants.front(), call.home, {}});
+  message.context.plan.exit = call.home;
+  message.context.priority = call.priority;
+  message.context.remaining = call.deadline == never ? duration::max() : call.deadline - now;
+  message.context.age = now - call.arrived;
+  message.context.client_host = call.client_host;
+  message.context.dispatched = true;
+  message.inputs = std::exchange(call.inputs, {});
+  send_to_node(call.home, message);
+}
+
+void controller_service::on_stage_ready(wire::stage_ready message) {
+  running_call* call = calls_.find(message.call);
+  if (!call || !call->dispatched || message.stage >= call->dag->stages.size())
+    return;
+  if (!message.elements.empty())
+    call->elements[message.stage] = std::move(message.elements);
+  step(placing::stage_ready{message.call, message.stage, message.width});
+}
+
+void controller_service::carry_out(const placing::dispatch& command) {
+  const time_point now = post_->now();
+  dispatched_batch& batch = batches_[command.batch];
+  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size())};
+  wire::order_ticket ticket;
+  ticket.order = command.batch;
+  ticket.replica = command.replica;
+  ticket.variant = command.variant;
+  ticket.tasks = batch.tasks;
+  if (command.latest_start != never)
+    ticket.start_within = std::max(command.latest_start - now, duration{0});
+  std::map<node_id, wire::hand_out> by_home;
+  std::uint32_t missing = 0;
+  for (const placing::task& task : command.tasks) {
+    running_call* call = calls_.find(task.call);
+    if (!call) {
+      ++missing;
+      continue;
+    }
+    if (const auto at = std::lower_bound(call->nodes.begin(), call->nodes.end(), command.node);
+        at == call->nodes.end() || *at != command.node)
+      call->nodes.insert(at, command.node);
+    placing::task real = task;
+    if (const auto map = call->elements.find(task.stage); map != call->elements.end() && task.element < map->second.size())
+      real.element = map->second[task.element];
+    by_home[call->home].tasks.push_back(real);
+  }
+  for (auto& [home, message] : by_home) {
+    message.runner = command.node;
+    message.order = ticket;
+    std::sort(message.tasks.begin(), message.tasks.end());
+    send_to_node(home, message);
+  }
+  if (missing > 0)
+    send_to_node(command.node, wire::order_short{ticket, missing});
+}
+
+void controller_service::on_order_report(const wire::order_report& message) {
+  const auto batch = batches_.find(message.order);
+  if (batch == batches_.end() || batch->second.node != message.node)
+    return;
+  if (!message.done)
+    return step(placing::batch_started{message.node, message.order});
+  if (message.code == errc::ok)
+    profiles_.ran(batch->second.variant, batch->second.tasks, message.executed);
+  batches_.erase(batch);
+  step(placing::batch_done{message.node, message.order, message.code, message.executed});
+}
+
+void controller_service::on_replica_report(const wire::replica_report& message) {
+  if (message.code != errc::ok)
+    if (const node_record* node = find_node(message.node))
+      log_.warn("controller", "a replica is not there", {{"node", node->info.name}, {"error", message.message}});
+  step(placing::replica_loaded{message.node, message.replica, message.code});
+}
+
+// -- promises
+
+calls::receipt controller_service::receipt_of(const calls::outcome& outcome) const {
+  calls::receipt out;
+  for (const calls::stage_trace& t : outcome.trace) {
+    const auto node = nodes_.find(t.node);
+    bool device = false;
+    if (node != nodes_.end())
+      for (const placing::lane_info& lane : node->second.lanes)
+        device |= lane.id == t.lane && lane.resource == functions::resource_type::gpu;
+    (device ? out.device : out.cpu) += t.executed;
+    out.loading += t.loading;
+    out.bytes_moved += t.bytes_moved;
+  }
+  out.cost = (out.cpu.count() * options_.prices.cpu + out.device.count() * options_.prices.gpu) / 1'000'000;
+  return out;
+}
+
+void controller_service::settle_promise(const running_call& call, calls::outcome& outcome) {
+  outcome.promise = call.promise;
+  outcome.receipt = receipt_of(outcome);
+  if (call.promise.assurance_ppm == 0 || outcome.code == errc::cancelled)
+    return;
+  promise_record record;
+  record.call = call.id;
+  record.dag = call.dag->spec.name;
+  record.promise = call.promise;
+  record.finish = outcome.elapsed;
+  record.cost = outcome.receipt.cost;
+  record.code = outcome.code;
+  record.kept = outcome.code == errc::ok && record.finish <= call.promise.finish && record.cost <= call.promise.cost;
+  if (!record.kept) {
+    duration expected{0};
+    for (const calls::stage_trace& t : outcome.trace)
+      if (!t.skipped && t.stage < call.dag->stages.size())
+        expected += profiles_.expected(call.dag->stages[t.stage].variants);
+    record.why = blame_for(outcome, expected);
+    if (record.why == blame::none)
+      record.why = blame::failure;
+  }
+  ledger_.settle(std::move(record));
+}
+
+/// Keeps what a redeemed ticket will need.
+void controller_service::keep_for_offers(const running_call& call, const std::vector<calls::offer>& offers) {
+  ledger_.refused(!offers.empty());
+  if (offers.empty() || refused_.size() >= refused_kept)
+    return;
+  duration valid{0};
+  for (const calls::offer& o : offers)
+    valid = std::max(valid, o.valid_for);
+  refused_.insert_or_assign(call.id, refused_call{call.client, call.dag->id, call.arrived, call.promise.assurance_ppm, offers, post_->now() + valid});
+}
+
+result<> controller_service::take_offer(running_call& call, const calls::call_options& options) {
+  const auto refused = refused_.find(options.redeems);
+  if (refused == refused_.end())
+    return {errc::not_found,
+            "call " + to_string(options.redeems) + " has no offers: it was not refused with any, or they have expired or were redeemed"};
+  const refused_call& kept = refused->second;
+  if (kept.client != call.client)
+    return {errc::permission_denied, "ticket " + to_string(options.ticket) + " belongs to another client"};
+  const auto offer = std::find_if(kept.offers.begin(), kept.offers.end(), [&](const calls::offer& o) { return o.ticket == options.ticket; });
+  if (offer == kept.offers.end())
+    return {errc::not_found, "call " + to_string(options.redeems) + " was not offered ticket " + to_string(options.ticket)};
+  if (kept.until <= call.arrived)
+    return {errc::deadline_exceeded, "ticket " + to_string(options.ticket) + " has expired"};
+  if (kept.dag != call.dag->id || call.id != options.redeems)
+    return {errc::invalid_argument, "ticket " + to_string(options.ticket) + " is for another call; redeem it with the id and the target of the refused one"};
+  call.arrived = kept.arrived;
+  call.promise = {offer->finish, offer->cost, kept.assurance_ppm, duration{0}};
+  call.deadline = kept.arrived + offer->finish;
+  refused_.erase(refused);
+  ledger_.redeemed();
+  return {};
+}
+
+void controller_service::expire_refused() {
+  const time_point now = post_->now();
+  std::erase_if(refused_, [now](const auto& r) { return r.second.until <= now; });
+}
+
+// -- profiles
+
+placing::function_registered controller_service::described(const functions::registered_function& function) {
+  placing::function_registered fact = fact_of(function);
+  for (placing::variant_info& v : fact.variants)
+    profiles_.describe(v, v.resource == functions::resource_type::gpu ? options_.prices.gpu : options_.prices.cpu);
+  return fact;
+}
+
+/// Tells the scheduler of times that have moved.
+void controller_service::refresh_profiles() {
+  const auto moved = profiles_.take_moved();
+  if (moved.empty())
+    return;
+  for (const functions::registered_function* f : catalogue_.functions())
+    if (std::any_of(f->variants.begin(), f->variants.end(),
+                    [&](variant_id v) { return std::binary_search(moved.begin(), moved.end(), v); }))
+      step(described(*f));
+}
+
+/// A variant that was never measured is loaded once, so that its warm-up measures it before somebody asks for a promise.
+void controller_service::measure(const functions::registered_function& function) {
+  for (std::size_t i = 0; i < function.variants.size(); ++i) {
+    const functions::variant_spec& spec = function.spec.variants[i];
+    if (spec.kind != functions::variant_kind::onnx || profiles_.measured(function.variants[i]))
+      continue;
+    for (const auto& [id, node] : nodes_)
+      if (std::any_of(node.lanes.begin(), node.lanes.end(), [&](const placing::lane_info& l) { return l.resource == spec.resource; })) {
+        send_to_node(id, wire::preload{function.variants[i]});
+        break;
+      }
+  }
+}
+
+} // namespace squall::controller

@@ -1,0 +1,487 @@
+#pragma once
+
+#include "calls/call.hpp"
+#include "calls/placing.hpp"
+#include "functions/dag.hpp"
+#include "wire/message_types.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+/// What nodes say to the controller and to each other. The order of fields is the format (docs/wire.md); new fields go
+/// to the end.
+namespace squall::wire {
+
+// -- controller and nodes
+// ------------------------------------------------------------------------------------------------
+
+struct node_hello {
+  SQUALL_MESSAGE(node_hello, controller);
+  std::uint32_t oldest = oldest_protocol_version;
+  std::uint32_t newest = protocol_version;
+  std::string software;
+  std::string name;     ///< for people; unique in the cluster
+  std::string endpoint; ///< where other nodes connect
+  std::uint64_t host = 0;
+  std::vector<calls::placing::lane_info> lanes;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t instance = 0; ///< random, one a process: a node that comes back is another
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("oldest", s.oldest);
+    v("newest", s.newest);
+    v("software", s.software);
+    v("name", s.name);
+    v("endpoint", s.endpoint);
+    v("host", s.host);
+    v("lanes", s.lanes);
+    v("memory_bytes", s.memory_bytes);
+    v("instance", s.instance);
+  }
+};
+
+struct peer_info {
+  node_id node;
+  std::string name;
+  std::string endpoint;
+  std::uint64_t host = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("name", s.name);
+    v("endpoint", s.endpoint);
+    v("host", s.host);
+  }
+};
+
+struct dag_definition {
+  dag_id id;
+  functions::dag_spec spec;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("spec", s.spec);
+  }
+};
+
+struct node_welcome {
+  SQUALL_MESSAGE(node_welcome, node);
+  std::uint32_t version = protocol_version;
+  node_id node;
+  std::uint64_t epoch = 0;
+  std::string store_endpoint; ///< empty: on this connection
+  std::uint64_t host = 0;     ///< of the controller
+  std::vector<functions::registered_function> functions;
+  std::vector<dag_definition> dags;
+  std::vector<peer_info> peers; ///< the node itself among them
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("version", s.version);
+    v("node", s.node);
+    v("epoch", s.epoch);
+    v("store_endpoint", s.store_endpoint);
+    v("host", s.host);
+    v("functions", s.functions);
+    v("dags", s.dags);
+    v("peers", s.peers);
+  }
+};
+
+/// Every second. The answer is pong; a reply with not_found says that the controller does not know the node (it
+/// restarted): say hello again.
+struct node_beat {
+  SQUALL_MESSAGE(node_beat, controller);
+  node_id node;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t arena_used_bytes = 0;
+  std::uint64_t arena_capacity_bytes = 0;
+  std::map<std::string, double> metrics; ///< counters since the start, by name
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("queued", s.queued);
+    v("running", s.running);
+    v("resident_bytes", s.resident_bytes);
+    v("arena_used_bytes", s.arena_used_bytes);
+    v("arena_capacity_bytes", s.arena_capacity_bytes);
+    v("metrics", s.metrics);
+  }
+};
+
+/// The node goes now. Also sent to a node: leave.
+struct node_leave {
+  SQUALL_MESSAGE(node_leave, controller);
+  node_id node;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+  }
+};
+
+struct peers {
+  SQUALL_MESSAGE(peers, node);
+  std::vector<peer_info> nodes; ///< all that live now
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("nodes", s.nodes);
+  }
+};
+
+struct define_function {
+  SQUALL_MESSAGE(define_function, node);
+  functions::registered_function function;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("function", s.function);
+  }
+};
+
+struct define_dag {
+  SQUALL_MESSAGE(define_dag, node);
+  dag_definition dag;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+  }
+};
+
+/// Calls in flight keep what they use.
+struct forget_dag {
+  SQUALL_MESSAGE(forget_dag, node);
+  dag_id dag;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+  }
+};
+
+struct forget_function {
+  SQUALL_MESSAGE(forget_function, node);
+  function_id function;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("function", s.function);
+  }
+};
+
+/// What every message about a running call carries.
+struct call_context {
+  call_id call;
+  dag_id dag;
+  calls::plan plan;
+  std::uint32_t priority = 0;
+  calls::sequence sequence;
+  duration remaining = duration::max(); ///< of the deadline; max() = none
+  duration age{0};
+  std::uint64_t client_host = 0;
+  bool dispatched = false; ///< the scheduler says batch by batch what runs where; the plan only names homes
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("dag", s.dag);
+    v("plan", s.plan);
+    v("priority", s.priority);
+    v("sequence", s.sequence);
+    v("remaining_ns", s.remaining);
+    v("age_ns", s.age);
+    v("client_host", s.client_host);
+    v("dispatched", s.dispatched);
+  }
+};
+
+/// A batch that the scheduler put together, as its tasks travel to the node that runs it.
+struct order_ticket {
+  batch_id order; ///< zero: none
+  replica_id replica;
+  variant_id variant;
+  std::uint32_t tasks = 0;                 ///< of the whole batch, from all homes
+  duration start_within = duration::max(); ///< it is given up rather than started later
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("order", s.order);
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("tasks", s.tasks);
+    v("start_within_ns", s.start_within);
+  }
+};
+
+/// To every node whose stages (or the exit) read an input of the DAG, or that is home of a stage without producers.
+struct start_call {
+  SQUALL_MESSAGE(start_call, node);
+  call_context context;
+  std::vector<functions::value>
+      inputs; ///< in the order of the DAG's inputs; those that no stage of the node reads are absent
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("context", s.context);
+    v("inputs", s.inputs);
+  }
+};
+
+/// Forget the call's queued work; late messages about it are dropped. From the controller, or from the exit node that
+/// needs no more of it.
+struct drop_call {
+  SQUALL_MESSAGE(drop_call, node);
+  call_id call;
+  bool keep_blocks =
+      false; ///< the call succeeded: its outputs may lie in this node's blocks, which go with release_call
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("keep_blocks", s.keep_blocks);
+  }
+};
+
+/// Free the call's blocks in shared memory.
+struct release_call {
+  SQUALL_MESSAGE(release_call, node);
+  std::vector<call_id> calls;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("calls", s.calls);
+  }
+};
+
+/// From the exit node, or from the node where the call failed.
+struct call_finished {
+  SQUALL_MESSAGE(call_finished, controller);
+  call_id call;
+  node_id node;
+  calls::outcome outcome;
+  std::vector<functions::value> outputs; ///< in the order of the DAG's outputs; empty when it failed
+  std::vector<node_id> holders;          ///< nodes with blocks of the call in shared memory, ascending
+  bool outputs_shared = false;           ///< an output lies in shared memory
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("node", s.node);
+    v("outcome", s.outcome);
+    v("outputs", s.outputs);
+    v("holders", s.holders);
+    v("outputs_shared", s.outputs_shared);
+  }
+};
+
+// -- node and node
+// -------------------------------------------------------------------------------------------------------
+
+/// A node that is to be told by the receiver.
+struct settled_relay {
+  node_id node;
+  std::vector<std::uint32_t> outputs; ///< those that its consumers read; the others are absent for it
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("outputs", s.outputs);
+  }
+};
+
+/// A stage has ended or was skipped; to each node that is home of one of its consumers (the exit included). Large
+/// values go to another host once: to one node there, which tells the others.
+struct settled {
+  SQUALL_MESSAGE(settled, node);
+  call_context context;
+  stage_index stage = 0;
+  bool skipped = false;
+  std::vector<functions::value>
+      outputs; ///< all absent when skipped; those that no consumer on the node reads are absent
+  std::vector<calls::stage_trace> trace; ///< of this stage and of those before it
+  std::vector<node_id> holders;
+  std::vector<settled_relay> relay; ///< nodes of the receiver's host that it tells
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("context", s.context);
+    v("stage", s.stage);
+    v("skipped", s.skipped);
+    v("outputs", s.outputs);
+    v("trace", s.trace);
+    v("holders", s.holders);
+    v("relay", s.relay);
+  }
+};
+
+/// Elements of a map for another node to run. Answered with `gathered`, one or several.
+struct scatter {
+  SQUALL_MESSAGE(scatter, node);
+  call_context context;
+  node_id home;
+  stage_index stage = 0;
+  std::vector<functions::value> whole; ///< one per input port: those that are not mapped, the others absent
+  std::vector<std::uint32_t> elements; ///< their indexes
+  std::vector<std::vector<functions::value>> mapped; ///< per element: one per input port, those that are mapped
+  order_ticket order;                                ///< these are tasks of that batch, not of a map that is shared
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("context", s.context);
+    v("home", s.home);
+    v("stage", s.stage);
+    v("whole", s.whole);
+    v("elements", s.elements);
+    v("mapped", s.mapped);
+    v("order", s.order);
+  }
+};
+
+struct gathered {
+  SQUALL_MESSAGE(gathered, node);
+  call_id call;
+  node_id node;
+  stage_index stage = 0;
+  errc code = errc::ok; ///< not ok: the stage failed on this element
+  std::string message;
+  std::vector<std::uint32_t> elements;
+  std::vector<std::vector<functions::value>> outputs; ///< per element
+  calls::stage_trace trace;                           ///< sums over these elements
+  bool holds = false;                                 ///< the sender holds blocks of the call
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("node", s.node);
+    v("stage", s.stage);
+    v("code", s.code);
+    v("message", s.message);
+    v("elements", s.elements);
+    v("outputs", s.outputs);
+    v("trace", s.trace);
+    v("holds", s.holds);
+  }
+};
+
+struct preload {
+  SQUALL_MESSAGE(preload, node);
+  variant_id variant;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+  }
+};
+
+struct residency {
+  SQUALL_MESSAGE(residency, controller);
+  node_id node;
+  variant_id variant;
+  bool resident = false;
+  std::uint64_t memory_bytes = 0;
+  duration load_time{0};
+  errc code = errc::ok; ///< not ok: the load failed
+  std::string message;
+  std::vector<calls::batch_time> measured; ///< runs of the warm-up, one at a time
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("variant", s.variant);
+    v("resident", s.resident);
+    v("memory_bytes", s.memory_bytes);
+    v("load_time_ns", s.load_time);
+    v("code", s.code);
+    v("message", s.message);
+    v("measured", s.measured);
+  }
+};
+
+struct end_sequence {
+  SQUALL_MESSAGE(end_sequence, node);
+  sequence_id sequence;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("sequence", s.sequence);
+  }
+};
+
+// -- dispatched calls
+// ----------------------------------------------------------------------------------------------------
+
+/// From the home of a stage whose producers have all settled: it could run now, or is skipped.
+struct stage_ready {
+  SQUALL_MESSAGE(stage_ready, controller);
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t width = 1;             ///< of a map: how many elements run; 0: none, or the home has run it itself
+  std::vector<std::uint32_t> elements; ///< of a map: which
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("width", s.width);
+    v("elements", s.elements);
+  }
+};
+
+/// To the home of tasks: hand them to the node that runs their batch, which may be the home itself.
+struct hand_out {
+  SQUALL_MESSAGE(hand_out, node);
+  node_id runner;
+  order_ticket order;
+  std::vector<calls::placing::task> tasks; ///< of this home
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("runner", s.runner);
+    v("order", s.order);
+    v("tasks", s.tasks);
+  }
+};
+
+/// To the node that runs a batch: so many of its tasks will not come, as their calls have ended.
+struct order_short {
+  SQUALL_MESSAGE(order_short, node);
+  order_ticket order;
+  std::uint32_t missing = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("order", s.order);
+    v("missing", s.missing);
+  }
+};
+
+/// A batch has started (`done` false), or has ended or will not run (`done`).
+struct order_report {
+  SQUALL_MESSAGE(order_report, controller);
+  node_id node;
+  batch_id order;
+  bool done = false;
+  errc code = errc::ok;
+  duration executed{0};
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("order", s.order);
+    v("done", s.done);
+    v("code", s.code);
+    v("executed_ns", s.executed);
+  }
+};
+
+struct want_replica {
+  SQUALL_MESSAGE(want_replica, node);
+  replica_id replica;
+  variant_id variant;
+  bool wanted = true; ///< false: it may go
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("wanted", s.wanted);
+  }
+};
+
+/// A wanted replica is ready, or (not ok) is not there.
+struct replica_report {
+  SQUALL_MESSAGE(replica_report, controller);
+  node_id node;
+  replica_id replica;
+  errc code = errc::ok;
+  std::string message;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("replica", s.replica);
+    v("code", s.code);
+    v("message", s.message);
+  }
+};
+
+} // namespace squall::wire
