@@ -14,7 +14,10 @@ using namespace detail;
 scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
   state_->config = config;
   state_->seed = seed;
-  state_->use_policy(config.policy);
+  if (!config.late_placement)
+    state_->use_policy(config.policy);
+  if (config.late_placement || state_->placing_name != config.policy)
+    state_->use_dispatch_policy(config.policy);
 }
 scheduler::scheduler(std::unique_ptr<state> restored) : state_(std::move(restored)) {}
 scheduler::~scheduler() = default;
@@ -23,18 +26,24 @@ void scheduler::step(time_point now, const placing::event& fact) {
   SQUALL_CHECK(now >= state_->now, to_ns(now), to_ns(state_->now));
   state_->now = now;
   // The fact goes first: an answer that is there when its deadline is noticed still counts.
-  std::visit([this](const auto& f) { state_->on(f); }, fact);
+  std::visit([this](const auto& f) { state_->late_fact(f); }, fact);
+  state_->settle_policies();
   state_->expire();
 }
 
 std::vector<placing::command> scheduler::take_commands() { return std::exchange(state_->commands, {}); }
 
 std::optional<time_point> scheduler::next_deadline() const {
-  const auto call = state_->call_timers.first();
-  const auto sequence = state_->sequence_timers.first();
-  if (call && sequence)
-    return std::min(*call, *sequence);
-  return call ? call : sequence;
+  std::optional<time_point> next;
+  const auto earlier = [&next](std::optional<time_point> at) {
+    if (at && (!next || *at < *next))
+      next = at;
+  };
+  earlier(state_->call_timers.first());
+  earlier(state_->sequence_timers.first());
+  if (state_->late.policy)
+    earlier(state_->late.policy->next_deadline());
+  return next;
 }
 
 time_point scheduler::now() const { return state_->now; }
@@ -102,26 +111,13 @@ void scheduler::state::on(const placing::dag_removed& fact) {
     dags.erase(slot);
 }
 
+/// Names that are not known are for the dispatch policies.
 void scheduler::state::use_policy(std::string_view name) {
-  if (auto wanted = make_placement_policy(name, seed)) {
-    policy = std::move(wanted);
-    policy_name = name;
-    return;
-  }
-  std::string known;
-  for (const std::string& n : placement_policy_names())
-    known += (known.empty() ? "" : ", ") + n;
-  commands.emplace_back(
-      placing::policy_refused{std::string{name}, "no policy is called '" + std::string{name} + "'; known: " + known});
-  if (!policy) { // the configuration names none that is known
-    policy = make_placement_policy("fifo", seed);
-    policy_name = "fifo";
-  }
-}
-
-void scheduler::state::on(const placing::policy_set& fact) {
-  if (fact.name != policy_name)
-    use_policy(fact.name);
+  auto wanted = make_placement_policy(name, seed);
+  placing_name = wanted ? name : "fifo";
+  policy = wanted ? std::move(wanted) : make_placement_policy(placing_name, seed);
+  policy_name = placing_name;
+  late.in_force = false;
 }
 
 // -- nodes
@@ -231,7 +227,7 @@ void scheduler::state::on(const placing::call_arrived& fact) {
   admit(fact, *dag);
 }
 
-void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+slot_index scheduler::state::enter(const placing::call_arrived& fact, dag_state& dag) {
   const slot_index slot = in_flight.insert(fact.id);
   call_state& call = in_flight.at(slot);
   call.client = fact.client;
@@ -239,13 +235,6 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   call.order = ++arrivals;
   call.deadline = fact.deadline;
   call.sequence = fact.sequence;
-  std::swap(call.variants, draft.variants);
-  std::swap(call.charges, draft.charges);
-  for (const charge& c : call.charges) {
-    node_share& share = find_node(c.node)->share(c.resource);
-    share.work += c.work;
-    ++share.charges;
-  }
   ++dag.calls;
   slot_index client = clients.find_slot(fact.client);
   if (client == no_slot) {
@@ -253,6 +242,19 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
     clients.at(client).calls = 0;
   }
   ++clients.at(client).calls;
+  return slot;
+}
+
+void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+  const slot_index slot = enter(fact, dag);
+  call_state& call = in_flight.at(slot);
+  std::swap(call.variants, draft.variants);
+  std::swap(call.charges, draft.charges);
+  for (const charge& c : call.charges) {
+    node_share& share = find_node(c.node)->share(c.resource);
+    share.work += c.work;
+    ++share.charges;
+  }
   if (fact.deadline != never)
     call_timers.set(slot, later(fact.deadline, config.deadline_grace), call.order);
 
@@ -307,6 +309,8 @@ void scheduler::state::release(slot_index slot) {
       share.freed = ++releases;
   }
   call_timers.erase(slot);
+  if (call.late)
+    --late.calls;
   const slot_index client = clients.find_slot(call.client);
   if (client != no_slot && --clients.at(client).calls == 0)
     clients.erase(client);

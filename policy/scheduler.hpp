@@ -13,7 +13,7 @@ namespace squall::policy {
 
 /// What the scheduler is told once. Part of every snapshot.
 struct scheduler_config {
-  std::string policy = "fifo";                          ///< name of a placement policy (placement_policy.hpp)
+  std::string policy = "fifo"; ///< name of a policy of either kind
   std::uint32_t max_calls = 100'000;                    ///< admitted and not ended; more are refused as overloaded
   std::uint32_t max_calls_per_client = 20'000;          ///< the same for one client
   duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended
@@ -21,6 +21,7 @@ struct scheduler_config {
       200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
   duration move_cost = std::chrono::milliseconds{
       1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
+  bool late_placement = false; ///< no call is placed when it arrives: all policies are dispatch policies
 
   friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
   template <class S, class V>
@@ -31,11 +32,21 @@ struct scheduler_config {
     v("sequence_timeout_ns", s.sequence_timeout);
     v("deadline_grace_ns", s.deadline_grace);
     v("move_cost_ns", s.move_cost);
+    v("late_placement", s.late_placement);
   }
 };
 
 /// Decides what runs where. The same configuration, seed and facts give the same commands on every platform.
 /// Not thread-safe; owns all of its state; unmovable.
+///
+/// Two kinds of policies. A placement policy (placement_policy.hpp) places a call when it arrives. A dispatch policy
+/// (dispatch_policy.hpp) holds work back: then the scheduler checks limits and names, and the policy decides the rest.
+/// Names that both kinds know mean the former, or the latter with `late_placement`, where there are no others.
+///
+/// When another policy is set, placed calls keep their plans, and the calls that a dispatch policy admitted end under
+/// it. Calls for another dispatch policy are held until the last of them has ended and its replicas are gone, so that
+/// never two of them order of the same nodes. Calls of a sequence are placed, since its state is on one node; with
+/// `late_placement` they are refused.
 class scheduler {
 public:
   scheduler(const scheduler_config& config, std::uint64_t seed);

@@ -4,6 +4,8 @@
 #include "executors/cpu/detail/network.hpp"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <mutex>

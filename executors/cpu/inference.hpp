@@ -2,6 +2,7 @@
 
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "calls/promise.hpp"
 #include "functions/spec.hpp"
 
 #include <cstdint>

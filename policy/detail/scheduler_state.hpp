@@ -3,10 +3,12 @@
 #include "policy/detail/averages.hpp"
 #include "policy/detail/indexed_heap.hpp"
 #include "policy/detail/slot_map.hpp"
+#include "policy/dispatch_policy.hpp"
 #include "policy/placement_policy.hpp"
 #include "policy/scheduler.hpp"
 
 #include <array>
+#include <map>
 
 namespace squall::policy::detail {
 
@@ -42,6 +44,7 @@ struct call_state {
   std::uint64_t order = 0; ///< of arrival, from 1
   time_point deadline = never;
   calls::sequence sequence;
+  bool late = false;                   ///< its work is dispatched
   std::vector<std::uint32_t> variants; ///< per stage, the index of the chosen variant among the stage's
   std::vector<charge> charges;
 
@@ -56,6 +59,7 @@ struct call_state {
     v("order", s.order);
     v("deadline", s.deadline);
     v("sequence", s.sequence);
+    v("late", s.late);
     v("variants", s.variants);
     v("charges", s.charges);
   }
@@ -185,6 +189,31 @@ struct sequence_state {
   }
 };
 
+/// A replica that a dispatch policy asked for.
+struct late_replica {
+  replica_id id;
+  node_id node;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("node", s.node);
+  }
+};
+
+/// What the scheduler knows beside its dispatch policy.
+struct late_state {
+  bool in_force = false;                   ///< new calls go to it; else they are placed when they arrive
+  std::unique_ptr<dispatch_policy> policy; ///< null: none was ever in force, or all of its calls have ended
+  std::string name;                        ///< of the policy
+  std::uint64_t calls = 0;                 ///< in flight that are not placed on arrival, held ones among them
+  std::uint64_t policies = 0; ///< made so far: each has ids of its own
+  std::string next;           ///< the policy that is to follow when the calls of this one have ended; empty = none
+  std::vector<placing::call_arrived> held;                       ///< for the next policy, in order of arrival
+  std::map<function_id, placing::function_registered> functions; ///< for the next policy
+  std::vector<placing::node_joined> nodes;                       ///< for the next policy, ascending
+  std::vector<late_replica> replicas;                            ///< ascending
+};
+
 /// A plan with what it will be charged for. A member of the state, so that its memory is used again.
 struct draft {
   calls::plan plan;
@@ -207,7 +236,8 @@ struct scheduler::state {
   std::uint64_t seed = 0;
   time_point now{};
   std::unique_ptr<placement_policy> policy;
-  std::string policy_name;
+  std::string policy_name; ///< in force for new calls
+  std::string placing_name;
 
   std::vector<detail::node_state> nodes; ///< ascending
   detail::slot_map<function_id, detail::function_state> functions;
@@ -222,6 +252,8 @@ struct scheduler::state {
   std::uint64_t releases = 0;  ///< nodes that became free so far
   std::int64_t end_gap_ns = 0; ///< running average of the time between ends of calls
   time_point last_end{};
+
+  detail::late_state late;
 
   std::vector<calls::placing::command> commands;
 
@@ -240,9 +272,8 @@ struct scheduler::state {
   void on(const calls::placing::call_arrived& fact);
   void on(const calls::placing::call_ended& fact);
   void on(const calls::placing::cancel_requested& fact);
-  void on(const calls::placing::policy_set& fact);
   void on(const calls::placing::tick&) {}
-  // Facts about dispatched calls (dispatch_policy.hpp).
+  // Facts about dispatched calls are for the dispatch policy alone.
   void on(const calls::placing::stage_ready&) {}
   void on(const calls::placing::batch_started&) {}
   void on(const calls::placing::batch_done&) {}
@@ -254,10 +285,44 @@ struct scheduler::state {
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
   void admit(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  /// Enters a call into what counts calls.
+  detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   void learn(const detail::call_state& call, const calls::placing::call_ended& fact);
   void release(detail::slot_index call);
   void abandon(detail::slot_index call, errc code, std::string message);
   [[nodiscard]] detail::node_state* find_node(node_id id);
+
+  // Late placement (scheduler_late.cpp).
+  void late_fact(const calls::placing::function_registered& fact);
+  void late_fact(const calls::placing::dag_registered& fact);
+  void late_fact(const calls::placing::node_joined& fact);
+  void late_fact(const calls::placing::node_lost& fact);
+  void late_fact(const calls::placing::call_arrived& fact);
+  void late_fact(const calls::placing::call_ended& fact);
+  void late_fact(const calls::placing::cancel_requested& fact);
+  void late_fact(const calls::placing::policy_set& fact);
+  void late_fact(const calls::placing::tick& fact);
+  void late_fact(const calls::placing::replica_loaded& fact);
+  void late_fact(const calls::placing::ticket_redeemed& fact);
+  template <class Fact>
+  void late_fact(const Fact& fact) {
+    on(fact);
+    tell_policy(fact);
+  }
+  void tell_policy(const calls::placing::event& fact);
+  /// Follows what the policy ordered.
+  void note(const calls::placing::command& command);
+  void release_if_known(call_id call);
+  void enter_late(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  void use_dispatch_policy(const std::string& name);
+  [[nodiscard]] result<std::unique_ptr<dispatch_policy>> next_dispatch_policy(const std::string& name);
+  void hand_over();
+  /// After a fact: follows a change of policy as far as the calls of the old one allow.
+  void settle_policies();
+  void retire_policy();
+  void place_again(const std::vector<calls::placing::call_arrived>& held);
+  void save_late(calls::binary_writer& out) const;
+  [[nodiscard]] result<> load_late(calls::binary_reader& in);
 
   // Sequences (scheduler_sequences.cpp).
   /// The sequence of a call that belongs to one; null: it is to be made. An error when its state is not held.

@@ -1,0 +1,377 @@
+#include "sim/whatif.hpp"
+
+#include "calls/event_log.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+namespace squall::sim {
+
+namespace placing = calls::placing;
+
+void attainment::add(const attainment& other) {
+  offered += other.offered;
+  admitted += other.admitted;
+  met += other.met;
+  broken += other.broken;
+  latency_sum += other.latency_sum;
+  ended += other.ended;
+  cost_sum += other.cost_sum;
+}
+
+// -- reading a log
+// ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Of the model of a recorded run: live times are finer than those of workload files.
+constexpr duration recorded_tick = std::chrono::microseconds{10};
+
+struct recorded_call {
+  placing::call_arrived fact;
+  time_point at;
+  bool admitted = false;
+  bool ended = false;
+  errc code = errc::ok;
+  time_point end;
+  std::vector<placing::stage_report> stages;
+};
+
+} // namespace
+
+struct recording::state {
+  std::unique_ptr<policy::scheduler> core;
+  std::map<function_id, placing::function_registered> functions;
+  std::map<dag_id, placing::dag_registered> dags;
+  std::map<node_id, placing::node_joined> nodes;
+  std::map<call_id, std::size_t> running; ///< index into `calls`
+  std::vector<recorded_call> calls;
+  time_point first = never;
+  time_point last{};
+
+  void see(time_point at, const placing::event& fact);
+  void see(const placing::command& command);
+  [[nodiscard]] const placing::variant_info* variant(const placing::stage_info& stage, functions::resource_type r) const;
+  void add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const;
+  void add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const;
+};
+
+recording::recording() : state_(std::make_unique<state>()) {}
+recording::~recording() = default;
+
+void recording::state::see(time_point at, const placing::event& fact) {
+  last = at;
+  if (const auto* f = std::get_if<placing::function_registered>(&fact))
+    functions[f->id] = *f;
+  else if (const auto* d = std::get_if<placing::dag_registered>(&fact))
+    dags[d->id] = *d;
+  else if (const auto* n = std::get_if<placing::node_joined>(&fact))
+    nodes[n->id] = *n;
+  else if (const auto* l = std::get_if<placing::node_lost>(&fact))
+    nodes.erase(l->id);
+  else if (const auto* c = std::get_if<placing::call_arrived>(&fact)) {
+    first = std::min(first, at);
+    running[c->id] = calls.size();
+    calls.push_back({*c, at, false, false, errc::ok, {}, {}});
+  } else if (const auto* e = std::get_if<placing::call_ended>(&fact)) {
+    const auto found = running.find(e->id);
+    if (found == running.end())
+      return;
+    recorded_call& call = calls[found->second];
+    call.ended = true;
+    call.code = e->code;
+    call.end = at;
+    call.stages = e->stages;
+    running.erase(found);
+  }
+}
+
+void recording::state::see(const placing::command& command) {
+  if (const auto* admit = std::get_if<placing::admit>(&command))
+    if (const auto found = running.find(admit->id); found != running.end())
+      calls[found->second].admitted = true;
+}
+
+result<> recording::feed(std::span<const std::byte> segment) {
+  SQUALL_ASSIGN(log, calls::log_decoder<placing::event>::open(segment));
+  if (log.header().core != calls::log_core::scheduler)
+    return {errc::invalid_argument, "this is the log of a node's queue; a what-if needs the one of the scheduler"};
+  for (;;) {
+    SQUALL_ASSIGN(entry, log.next());
+    if (!entry)
+      return {};
+    if (const auto* snapshot = std::get_if<calls::log_snapshot>(&*entry)) {
+      SQUALL_ASSIGN(core, policy::scheduler::restore(snapshot->saved));
+      if (!state_->core)
+        for (const placing::event& fact : core->known_facts())
+          state_->see(snapshot->at, fact);
+      state_->core = std::move(core);
+      continue;
+    }
+    const auto& fact = std::get<calls::log_fact<placing::event>>(*entry);
+    state_->see(fact.at, fact.event);
+    state_->core->step(fact.at, fact.event);
+    for (const placing::command& command : state_->core->take_commands())
+      state_->see(command);
+  }
+}
+
+// -- a workload of it
+// -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::int64_t ticks(duration d) { return std::max<std::int64_t>(1, (d + recorded_tick / 2) / recorded_tick); }
+
+workload_variant model_of(const placing::variant_info& info) {
+  workload_variant out;
+  const duration one = info.batch_times.empty() ? info.expected : info.batch_times.front();
+  out.exec = static_cast<double>(std::max(one, duration{1}).count()) / static_cast<double>(recorded_tick.count());
+  out.load = info.load.count() > 0 ? ticks(info.load) : 0;
+  out.memory_bytes = info.memory_bytes;
+  out.cost = info.cost;
+  out.batch_max = std::max<std::uint32_t>(1, info.max_batch);
+  if (info.batch_times.size() > 1 && one.count() > 0) {
+    const double whole = static_cast<double>(info.batch_times.back().count()) / static_cast<double>(one.count());
+    out.beta = std::clamp((whole - 1) / static_cast<double>(info.batch_times.size() - 1), 0.0, 1.0);
+  }
+  return out;
+}
+
+} // namespace
+
+void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const {
+  workload& w = run.input;
+  w.tick = recorded_tick;
+  for (const auto& [id, node] : nodes)
+    for (const functions::resource_type r : {functions::resource_type::cpu, functions::resource_type::gpu}) {
+      const auto lanes = std::count_if(node.lanes.begin(), node.lanes.end(), [r](const auto& l) { return l.resource == r; });
+      if (lanes > 0)
+        w.nodes.push_back({to_string(id) + (r == functions::resource_type::gpu ? "g" : ""), r,
+                           static_cast<std::uint32_t>(lanes), node.memory_bytes});
+    }
+  std::map<function_id, std::size_t> places;
+  for (const auto& [id, function] : functions) {
+    places[id] = w.functions.size();
+    workload_function& out = w.functions.emplace_back();
+    out.name = "function " + to_string(id);
+    for (const placing::variant_info& v : function.variants) {
+      auto& slot = v.resource == functions::resource_type::gpu ? out.gpu : out.cpu;
+      if (!slot)
+        slot = model_of(v);
+    }
+  }
+  for (const auto& [id, dag] : dags) {
+    indices[id] = w.dags.size();
+    run.dag_numbers.push_back(id.value);
+    workload_dag& out = w.dags.emplace_back();
+    out.name = "dag " + to_string(id);
+    for (std::size_t s = 0; s < dag.stages.size(); ++s) {
+      const placing::stage_info& info = dag.stages[s];
+      workload_stage& stage = out.stages.emplace_back();
+      stage.name = std::to_string(s);
+      stage.function = places[info.function];
+      stage.after = info.producers;
+      std::sort(stage.after.begin(), stage.after.end());
+      stage.map = info.map;
+      stage.width_max = info.width_max;
+      if (info.conditional)
+        stage.chance_ppm = info.chance_ppm;
+    }
+  }
+}
+
+void recording::state::add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const {
+  workload& w = run.input;
+  workload_request request;
+  request.id = call.fact.id.value;
+  request.arrival = (call.at - first) / recorded_tick;
+  request.dag = dag;
+  request.latency_slo = call.fact.deadline == never ? ticks(std::chrono::hours{1}) : ticks(call.fact.deadline - call.at);
+  if (call.fact.max_cost != placing::no_cost_limit)
+    request.cost_slo = call.fact.max_cost;
+  request.priority = call.fact.priority;
+  request.prefer = call.fact.preference;
+  for (const placing::stage_report& report : call.stages) {
+    if (report.stage >= w.dags[dag].stages.size())
+      continue;
+    const workload_stage& stage = w.dags[dag].stages[report.stage];
+    const workload_function& function = w.functions[stage.function];
+    stage_truth truth;
+    truth.stage = report.stage;
+    truth.runs = report.width > 0 || !stage.chance_ppm;
+    truth.width = stage.map ? report.width : 1;
+    const auto& variant = function.cpu ? function.cpu : function.gpu;
+    if (report.width > 0 && report.executed.count() > 0 && variant)
+      truth.stretch = static_cast<double>(report.executed.count()) /
+                      (static_cast<double>(report.width) * variant->exec * static_cast<double>(recorded_tick.count()));
+    request.truths.push_back(truth);
+  }
+  std::sort(request.truths.begin(), request.truths.end(), [](const auto& a, const auto& b) { return a.stage < b.stage; });
+  w.requests.push_back(std::move(request));
+}
+
+result<recorded_run> recording::finish() {
+  recorded_run run;
+  if (state_->calls.empty())
+    return error{errc::not_found, "the log has no calls", {}};
+  run.policy = state_->core->policy_name();
+  std::map<dag_id, std::size_t> indices;
+  state_->add_catalogue(run, indices);
+  if (run.input.nodes.empty())
+    return error{errc::not_found, "no node was in the cluster at the end of the log", {}};
+  for (const recorded_call& call : state_->calls) {
+    const auto dag = indices.find(call.fact.dag);
+    if (dag == indices.end() || (call.admitted && !call.ended)) // still running, or withdrawn
+      continue;
+    state_->add_call(run, call, dag->second);
+    attainment& live = run.live[call.fact.dag.value];
+    ++live.offered;
+    live.admitted += call.admitted ? 1 : 0;
+    const bool well = call.ended && call.code == errc::ok;
+    const bool met = well && (call.fact.deadline == never || call.end <= call.fact.deadline);
+    live.met += met ? 1 : 0;
+    live.broken += call.admitted && !met ? 1 : 0;
+    if (well) {
+      ++live.ended;
+      live.latency_sum += call.end - call.at;
+    }
+  }
+  if (run.input.requests.empty())
+    return error{errc::not_found, "no call of the log has ended", {}};
+  run.input.horizon = (state_->last - state_->first) / recorded_tick + 1;
+  return run;
+}
+
+// -- changes
+// -----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+result<double> number_of(std::string_view text, std::string_view change) {
+  double out = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (code != std::errc{} || end != text.data() + text.size() || !std::isfinite(out) || out < 0 || out > 1e6)
+    return error{errc::invalid_argument, "--set " + std::string{change} + ": '" + std::string{text} + "' is not a number from 0 to 1000000", {}};
+  return out;
+}
+
+result<> change_nodes(workload& w, functions::resource_type r, int by, std::string_view change) {
+  const auto of = [r](const workload_node& n) { return n.resource == r; };
+  const auto last = std::find_if(w.nodes.rbegin(), w.nodes.rend(), of);
+  if (last == w.nodes.rend())
+    return {errc::invalid_argument, "--set " + std::string{change} + ": the recorded cluster has no such node to copy or remove"};
+  for (int i = 0; i < by; ++i) {
+    workload_node copy = *std::find_if(w.nodes.rbegin(), w.nodes.rend(), of);
+    copy.name += "+";
+    w.nodes.push_back(std::move(copy));
+  }
+  for (int i = 0; i < -by; ++i) {
+    const auto at = std::find_if(w.nodes.rbegin(), w.nodes.rend(), of);
+    if (at == w.nodes.rend() || w.nodes.size() == 1)
+      return {errc::invalid_argument, "--set " + std::string{change} + ": no node would be left"};
+    w.nodes.erase(std::next(at).base());
+  }
+  return {};
+}
+
+} // namespace
+
+result<> apply_change(recorded_run& run, std::string_view change) {
+  workload& w = run.input;
+  const auto wrong = error{errc::invalid_argument,
+                           "--set " + std::string{change} +
+                               ": known are policy=NAME, nodes.cpu+=N, nodes.cpu-=N, nodes.gpu+=N, nodes.gpu-=N, "
+                               "nodes.lanes=N, slo.scale=X, cost.scale=X, rate.scale=X",
+                           {}};
+  const std::size_t equals = change.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == change.size())
+    return wrong;
+  std::string_view key = change.substr(0, equals);
+  const std::string_view text = change.substr(equals + 1);
+  if (key == "policy") {
+    run.policy = text;
+    return {};
+  }
+  SQUALL_ASSIGN(number, number_of(text, change));
+  const bool adds = key.ends_with('+');
+  if (adds || key.ends_with('-')) {
+    key.remove_suffix(1);
+    const int by = static_cast<int>(std::min(number, 1000.0)) * (adds ? 1 : -1);
+    if (key == "nodes.cpu")
+      return change_nodes(w, functions::resource_type::cpu, by, change);
+    if (key == "nodes.gpu")
+      return change_nodes(w, functions::resource_type::gpu, by, change);
+    return wrong;
+  }
+  if (number <= 0)
+    return {errc::invalid_argument, "--set " + std::string{change} + ": must be above 0"};
+  if (key == "nodes.lanes") {
+    for (workload_node& n : w.nodes)
+      n.lanes = static_cast<std::uint32_t>(std::clamp(number, 1.0, 1024.0));
+    return {};
+  }
+  const auto scaled = [number](std::int64_t n) { return static_cast<std::int64_t>(std::llround(static_cast<double>(n) * number)); };
+  if (key == "slo.scale") {
+    for (workload_request& r : w.requests)
+      r.latency_slo = std::max<std::int64_t>(1, scaled(r.latency_slo));
+  } else if (key == "cost.scale") {
+    for (workload_request& r : w.requests)
+      if (r.cost_slo)
+        r.cost_slo = scaled(*r.cost_slo);
+  } else if (key == "rate.scale") {
+    for (workload_request& r : w.requests)
+      r.arrival = static_cast<std::int64_t>(static_cast<double>(r.arrival) / number);
+    w.horizon = static_cast<std::int64_t>(static_cast<double>(w.horizon) / number) + 1;
+  } else {
+    return wrong;
+  }
+  return {};
+}
+
+// -- running it
+// --------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+class counting final : public run_observer {
+public:
+  counting(const recorded_run& run, std::map<std::uint64_t, attainment>& out) : run_(run), out_(out) {
+    for (std::size_t r = 0; r < run.input.requests.size(); ++r)
+      ++of(r).offered;
+  }
+  void admitted(std::int64_t, std::size_t request, std::optional<std::int64_t>, calls::micro_cost) override { ++of(request).admitted; }
+  void redeemed(std::int64_t, std::size_t request, const offered&) override { ++of(request).admitted; }
+  void dropped(std::int64_t, std::size_t request, const std::string&) override { ++of(request).broken; }
+  void finished(std::int64_t t, std::size_t request, calls::micro_cost cost, bool kept) override {
+    attainment& a = of(request);
+    ++(kept ? a.met : a.broken);
+    ++a.ended;
+    a.latency_sum += (t - run_.input.requests[request].arrival) * run_.input.tick;
+    a.cost_sum += cost;
+  }
+
+private:
+  attainment& of(std::size_t request) { return out_[run_.dag_numbers[run_.input.requests[request].dag]]; }
+  const recorded_run& run_;
+  std::map<std::uint64_t, attainment>& out_;
+};
+
+} // namespace
+
+result<whatif_outcome> run_whatif(const recorded_run& run, std::uint64_t seed) {
+  whatif_outcome out;
+  counting observer{run, out.dags};
+  dag_run_config config;
+  config.scheduler.policy = run.policy;
+  config.scheduler.late_placement = true;
+  config.seed = seed;
+  dag_model model{run.input, config, observer};
+  SQUALL_TRY(model.run());
+  out.summary = model.summary();
+  return out;
+}
+
+} // namespace squall::sim
