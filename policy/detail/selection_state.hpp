@@ -25,9 +25,9 @@ struct selection::state {
   struct group {
     duration expected{0};
     std::uint32_t kinds = 0;
-    std::uint64_t seen = 0;         ///< tasks that were ever enqueued
-    std::uint32_t owned = 0;        ///< executors that are its own (exclusive)
-    std::uint64_t gave_at = 0;      ///< grows with each executor that was taken from some group; 0: none from this one
+    std::uint64_t seen = 0;    ///< tasks that were ever enqueued
+    std::uint32_t owned = 0;   ///< executors that are its own (exclusive)
+    std::uint64_t gave_at = 0; ///< grows with each executor that was taken from some group; 0: none from this one
     std::vector<waiting_task> line{}; ///< from `first` on, oldest first
     std::size_t first = 0;
 

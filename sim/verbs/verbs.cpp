@@ -7,6 +7,7 @@ void add_sim_verbs(CLI::App& app, int& status) {
   sim->require_subcommand(1);
   sim->fallthrough();
   add_kaas_verb(*sim, status);
+  add_pareto_verb(*sim, status);
 }
 
 } // namespace squall::sim
