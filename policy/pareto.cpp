@@ -1,5 +1,6 @@
 #include "policy/pareto.hpp"
 
+#include "base/check.hpp"
 #include "policy/detail/pareto_state.hpp"
 
 #include <algorithm>
@@ -70,12 +71,39 @@ void fill(const pareto_front::recovery& r, std::uint32_t module, std::uint32_t p
       plan[m.stage] = m.left[which];
       continue;
     }
-    todo.emplace_back(m.first, m.left[which]);
-    todo.emplace_back(m.second, m.right[which]);
+    const auto [left, right] = r.parts_of(m, which);
+    todo.emplace_back(m.first, left);
+    todo.emplace_back(m.second, right);
   }
 }
 
 } // namespace
+
+std::pair<std::uint32_t, std::uint32_t> pareto_front::recovery::parts_of(const module& m, std::uint32_t point) const {
+  if (!m.left.empty())
+    return {m.left[point], m.right[point]};
+  const std::int64_t latency = m.points.row(point)[0];
+  const std::int64_t cost = m.points.row(point)[1];
+  const detail::rows& a = modules[m.first].points;
+  const detail::rows& b = modules[m.second].points;
+  std::size_t i = 0;
+  std::size_t j = b.size() - 1;
+  if (!m.series) { // the cheapest of each that is no later
+    for (i = a.size() - 1; a.row(i)[0] > latency;)
+      --i;
+    for (; b.row(j)[0] > latency;)
+      --j;
+    return {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j)};
+  }
+  for (; i < a.size(); ++i) {
+    while (j > 0 && a.row(i)[0] + b.row(j)[0] > latency)
+      --j;
+    if (a.row(i)[0] + b.row(j)[0] == latency && a.row(i)[1] + b.row(j)[1] == cost)
+      break;
+  }
+  SQUALL_CHECK(i < a.size(), latency, cost);
+  return {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j)};
+}
 
 std::vector<std::uint32_t> pareto_front::plan(std::size_t i) const {
   const recovery& r = *recovery_;
@@ -97,8 +125,8 @@ result<pareto_front> find_pareto_front(const pareto_problem& problem, const pare
   recovery->stages = problem.deps.size();
   detail::module_graph graph = detail::make_graph(problem, *recovery);
   detail::reduce(graph, config, *recovery);
-  std::vector<const detail::module_graph::node*> left;
-  for (const auto& node : graph.nodes)
+  std::vector<detail::module_graph::node*> left;
+  for (auto& node : graph.nodes)
     if (!node.gone)
       left.push_back(&node);
   detail::placed_labels placed;
@@ -110,6 +138,8 @@ result<pareto_front> find_pareto_front(const pareto_problem& problem, const pare
   } else {
     placed = detail::place(graph, config, *recovery);
   }
+  for (auto* node : left)
+    recovery->modules[node->module].points = std::move(node->points);
   for (const std::uint32_t i : detail::efficient(placed.points)) {
     const std::int64_t* row = placed.points.row(i);
     front.points_.push_back({row[0], row[1], {row + 2, row + placed.points.width}});

@@ -15,23 +15,19 @@ constexpr std::uint32_t none = pareto_front::recovery::none;
 constexpr std::int64_t infinite = std::numeric_limits<std::int64_t>::max();
 using node = module_graph::node;
 
-/// Rows under construction, each with the points that it came from.
+/// Rows under construction, each with the points that it came from unless those follow.
 struct made {
   rows points;
   std::vector<std::uint32_t> left;
   std::vector<std::uint32_t> right;
 
-  void add(std::int64_t latency, std::int64_t cost, std::uint32_t l, std::uint32_t r) {
-    points.data.push_back(latency);
-    points.data.push_back(cost);
-    left.push_back(l);
-    right.push_back(r);
-  }
   void keep(const std::vector<std::uint32_t>& which) {
     made out;
     out.points.width = points.width;
     for (const std::uint32_t i : which) {
       out.points.data.insert(out.points.data.end(), points.row(i), points.row(i) + points.width);
+      if (left.empty())
+        continue;
       out.left.push_back(left[i]);
       out.right.push_back(right[i]);
     }
@@ -69,63 +65,69 @@ std::vector<std::vector<std::uint32_t>> without_implied(const std::vector<std::v
 // -- fronts of two
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Two rising lists as one without what is dominated. `shift` is added to the second, whose points came from `right`.
-void merge_shifted(const made& a, const rows& b, std::int64_t latency, std::int64_t cost, std::uint32_t right,
-                   made& out) {
-  out.points.width = 2;
-  out.points.data.clear();
-  out.left.clear();
-  out.right.clear();
-  std::size_t i = 0;
-  std::size_t j = 0;
+/// Two rising lists as one without what is dominated; `latency` and `cost` are added to the second.
+void merge_shifted(const rows& a, const rows& b, std::int64_t latency, std::int64_t cost, rows& out) {
+  out.width = 2;
+  out.data.resize(2 * (a.size() + b.size()));
+  std::int64_t* to = out.data.data();
+  const std::int64_t* x = a.data.data();
+  const std::int64_t* y = b.data.data();
+  const std::int64_t* const x_end = x + a.data.size();
+  const std::int64_t* const y_end = y + b.data.size();
   std::int64_t least = infinite;
-  while (i < a.points.size() || j < b.size()) {
-    const bool first =
-        j == b.size() || (i < a.points.size() && std::pair{a.points.row(i)[0], a.points.row(i)[1]} <=
-                                                     std::pair{b.row(j)[0] + latency, b.row(j)[1] + cost});
-    const std::int64_t l = first ? a.points.row(i)[0] : b.row(j)[0] + latency;
-    const std::int64_t c = first ? a.points.row(i)[1] : b.row(j)[1] + cost;
-    if (c < least) {
-      out.add(l, c, first ? a.left[i] : static_cast<std::uint32_t>(j), first ? a.right[i] : right);
-      least = c;
+  const auto add = [&](std::int64_t l, std::int64_t c) {
+    if (c >= least)
+      return;
+    to[0] = l;
+    to[1] = least = c;
+    to += 2;
+  };
+  while (x != x_end && y != y_end) {
+    const std::int64_t l = y[0] + latency;
+    const std::int64_t c = y[1] + cost;
+    if (x[0] < l || (x[0] == l && x[1] <= c)) {
+      add(x[0], x[1]);
+      x += 2;
+    } else {
+      add(l, c);
+      y += 2;
     }
-    ++(first ? i : j);
   }
+  for (; x != x_end; x += 2)
+    add(x[0], x[1]);
+  for (; y != y_end; y += 2)
+    add(y[0] + latency, y[1] + cost);
+  out.data.resize(static_cast<std::size_t>(to - out.data.data()));
 }
 
 /// All sums where the second list is short: one merge for each of its points.
-made series_with_few(const rows& many, const rows& few) {
-  made sum;
-  made next;
-  sum.points.width = 2;
+rows series_with_few(const rows& many, const rows& few) {
+  rows sum{2, {}};
+  rows next{2, {}};
   for (std::uint32_t r = 0; r < few.size(); ++r) {
-    merge_shifted(sum, many, few.row(r)[0], few.row(r)[1], r, next);
+    merge_shifted(sum, many, few.row(r)[0], few.row(r)[1], next);
     std::swap(sum, next);
   }
   return sum;
 }
 
 /// All sums where the latencies lie densely: the least cost for each latency.
-made series_dense(const rows& a, const rows& b, std::size_t range) {
+rows series_dense(const rows& a, const rows& b, std::size_t range) {
   const std::int64_t from = a.row(0)[0] + b.row(0)[0];
   std::vector<std::int64_t> least(range, infinite);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> origin(range);
-  for (std::uint32_t j = 0; j < b.size(); ++j)
-    for (std::uint32_t i = 0; i < a.size(); ++i) {
-      const auto at = static_cast<std::size_t>(a.row(i)[0] + b.row(j)[0] - from);
-      const std::int64_t cost = a.row(i)[1] + b.row(j)[1];
-      if (cost < least[at]) {
-        least[at] = cost;
-        origin[at] = {i, j};
-      }
-    }
-  made out;
-  out.points.width = 2;
+  for (std::size_t j = 0; j < b.size(); ++j) {
+    std::int64_t* const to = least.data() + (b.row(j)[0] - b.row(0)[0]) - a.row(0)[0];
+    const std::int64_t cost = b.row(j)[1];
+    for (const std::int64_t* x = a.data.data(); x != a.data.data() + a.data.size(); x += 2)
+      to[x[0]] = std::min(to[x[0]], x[1] + cost);
+  }
+  rows out{2, {}};
   std::int64_t best = infinite;
   for (std::size_t at = 0; at < range; ++at)
     if (least[at] < best) {
       best = least[at];
-      out.add(from + static_cast<std::int64_t>(at), best, origin[at].first, origin[at].second);
+      out.data.push_back(from + static_cast<std::int64_t>(at));
+      out.data.push_back(best);
     }
   return out;
 }
@@ -138,7 +140,10 @@ made all_pairs(const rows& a, const rows& b, bool series) {
     for (std::uint32_t j = 0; j < b.size(); ++j) {
       const std::int64_t* x = a.row(i);
       const std::int64_t* y = b.row(j);
-      out.add(series ? x[0] + y[0] : std::max(x[0], y[0]), x[1] + y[1], i, j);
+      out.points.data.push_back(series ? x[0] + y[0] : std::max(x[0], y[0]));
+      out.points.data.push_back(x[1] + y[1]);
+      out.left.push_back(i);
+      out.right.push_back(j);
       for (std::size_t c = 2; c < a.width; ++c)
         out.points.data.push_back(x[c] + y[c]);
     }
@@ -150,11 +155,11 @@ made in_series(const rows& a, const rows& b) {
   if (a.width > 2)
     return all_pairs(a, b, true);
   if (b.size() <= 4)
-    return series_with_few(a, b);
+    return {series_with_few(a, b), {}, {}};
   const auto range = static_cast<std::uint64_t>(a.row(a.size() - 1)[0] - a.row(0)[0]) +
                      static_cast<std::uint64_t>(b.row(b.size() - 1)[0] - b.row(0)[0]) + 1;
   if (range <= 4 * a.size() * b.size())
-    return series_dense(a, b, range);
+    return {series_dense(a, b, range), {}, {}};
   return all_pairs(a, b, true);
 }
 
@@ -164,27 +169,25 @@ made side_by_side(const rows& a, const rows& b) {
     return all_pairs(a, b, false);
   made out;
   out.points.width = 2;
-  std::uint32_t i = 0;
-  std::uint32_t j = 0;
-  for (;;) {
-    out.add(std::max(a.row(i)[0], b.row(j)[0]), a.row(i)[1] + b.row(j)[1], i, j);
-    // The next latency at which one of them becomes cheaper; before the later first point nothing can be had.
+  std::size_t i = 0;
+  std::size_t j = 0;
+  // The later first point: before it nothing can be had.
+  const std::int64_t first = std::max(a.row(0)[0], b.row(0)[0]);
+  while (i + 1 < a.size() && a.row(i + 1)[0] <= first)
+    ++i;
+  while (j + 1 < b.size() && b.row(j + 1)[0] <= first)
+    ++j;
+  for (std::int64_t latency = first;;) {
+    out.points.data.push_back(latency);
+    out.points.data.push_back(a.row(i)[1] + b.row(j)[1]);
     const std::int64_t next_a = i + 1 < a.size() ? a.row(i + 1)[0] : infinite;
     const std::int64_t next_b = j + 1 < b.size() ? b.row(j + 1)[0] : infinite;
-    if (next_a == infinite && next_b == infinite)
-      break;
-    if (next_a <= next_b)
-      ++i;
-    if (next_b <= next_a)
-      ++j;
+    latency = std::min(next_a, next_b);
+    if (latency == infinite)
+      return out;
+    i += next_a == latency ? 1 : 0;
+    j += next_b == latency ? 1 : 0;
   }
-  // Until the later first point is reached, points have its latency and fall in cost: the last of them stays.
-  made kept;
-  kept.points.width = 2;
-  for (std::uint32_t k = 0; k < out.points.size(); ++k)
-    if (k + 1 == out.points.size() || out.points.row(k)[0] < out.points.row(k + 1)[0])
-      kept.add(out.points.row(k)[0], out.points.row(k)[1], out.left[k], out.right[k]);
-  return kept;
 }
 
 // -- making one of many
@@ -283,9 +286,12 @@ private:
       out.keep(thinned(out.points, 1, factor));
       into.lost *= factor;
     }
+    const std::uint32_t first = swapped ? other.module : into.module;
+    const std::uint32_t second = swapped ? into.module : other.module;
+    recovery_.modules[into.module].points = std::move(into.points);
+    recovery_.modules[other.module].points = std::move(other.points);
     const auto module = static_cast<std::uint32_t>(recovery_.modules.size());
-    recovery_.modules.push_back({none, swapped ? other.module : into.module, swapped ? into.module : other.module,
-                                 std::move(out.left), std::move(out.right)});
+    recovery_.modules.push_back({none, first, second, series, {}, std::move(out.left), std::move(out.right)});
     into.module = module;
     into.points = std::move(out.points);
     other.gone = true;

@@ -3,19 +3,24 @@
 #include "policy/detail/efficient.hpp"
 #include "policy/pareto.hpp"
 
+#include <utility>
+
 namespace squall::policy {
 
 /// What a point is made of, so that its plan can be found again.
 struct pareto_front::recovery {
   static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  /// A stage, or stages that were made one. Its points are rows of latency, cost, uses.
+  /// A stage, or two modules that were made one. Which points of the two a point is made of is either told by `left`
+  /// and `right`, or follows from the points (see parts_of).
   struct module {
     std::uint32_t stage = none; ///< of a single stage: `left` of a point is the option
-    std::uint32_t first = none; ///< else the two modules that it consists of
+    std::uint32_t first = none;
     std::uint32_t second = none;
-    std::vector<std::uint32_t> left; ///< per point, the points of the two (or the option)
-    std::vector<std::uint32_t> right;
+    bool series = false;
+    detail::rows points{}; ///< latency, cost, uses
+    std::vector<std::uint32_t> left{};
+    std::vector<std::uint32_t> right{};
   };
   /// One placed module: per label, the label before and the module's point.
   struct round {
@@ -28,6 +33,9 @@ struct pareto_front::recovery {
   std::vector<round> rounds; ///< empty where one module is left
   std::uint32_t last = none; ///< the module that is left then
   std::size_t stages = 0;
+
+  /// The points of `first` and `second` that a point of the module consists of.
+  [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> parts_of(const module& m, std::uint32_t point) const;
 };
 
 namespace detail {
