@@ -1,7 +1,7 @@
 #include "sim/kaas_statistics.hpp"
 #include "sim/verbs/line_chart.hpp"
+#include "sim/verbs/vector_verbs.hpp"
 #include "sim/verbs/vectors.hpp"
-#include "sim/verbs/verbs.hpp"
 
 #include <algorithm>
 #include <array>

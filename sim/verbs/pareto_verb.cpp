@@ -1,6 +1,6 @@
 #include "policy/pareto.hpp"
+#include "sim/verbs/vector_verbs.hpp"
 #include "sim/verbs/vectors.hpp"
-#include "sim/verbs/verbs.hpp"
 
 #include <algorithm>
 #include <array>

@@ -2,15 +2,10 @@
 
 #include <CLI/CLI.hpp>
 
-/// The verb `sim` of the command line: the simulator's files in and out. docs/cli.md is its reference.
+/// `squall sim ...`: the verbs of the simulator. docs/simulation.md is their reference.
 namespace squall::sim {
 
-/// Registers `sim` with the verbs below it. `status` is set by the verb that ran: 0 ok, 1 failed.
+/// Registers `sim` and its verbs. `status` is set by the one that ran: 0 ok, 1 failed.
 void add_sim_verbs(CLI::App& app, int& status);
-
-// Each registers one verb under `sim`.
-void add_kaas_verb(CLI::App& sim, int& status);
-void add_pareto_verb(CLI::App& sim, int& status);
-void add_hybrid_verb(CLI::App& sim, int& status);
 
 } // namespace squall::sim

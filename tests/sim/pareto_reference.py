@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fronts of DAGs by listing every plan, to compare `squall sim pareto` with.
 
-    pareto_reference.py check PROGRAM COUNT SEED [EPSILON]
+pareto_reference.py check PROGRAM COUNT SEED [EPSILON]
 """
 
 import itertools
