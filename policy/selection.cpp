@@ -41,16 +41,22 @@ std::size_t selection::waiting() const { return state_->waiting; }
 std::uint64_t selection::draws_taken() const { return state_->draws; }
 std::uint32_t selection::owned(group_index group) const { return state_->groups[group].owned; }
 
-group_index selection::add_group(duration expected, std::uint32_t kinds) {
+group_index selection::add_group(duration expected, std::uint64_t kinds) {
   state_->groups.push_back({.expected = expected, .kinds = kinds});
   if (!state_->chosen)
     state_->deal();
   return static_cast<group_index>(state_->groups.size() - 1);
 }
 
+void selection::set_kinds(group_index group, std::uint64_t kinds) {
+  state_->groups[group].kinds = kinds;
+  if (!state_->chosen)
+    state_->deal();
+}
+
 void selection::set_expected(group_index group, duration expected) { state_->groups[group].expected = expected; }
 
-executor_index selection::add_executor(std::uint32_t kind) {
+executor_index selection::add_executor(std::uint64_t kind) {
   state& s = *state_;
   const auto index = static_cast<executor_index>(s.executors.size());
   s.executors.push_back({.kind = kind});
@@ -118,16 +124,29 @@ std::optional<selection::choice> selection::next(const can_run& can) {
     c = s.next_by(can, [](const state::group& g) { return g.head().task; });
   if (!c)
     return c;
-  state::group& g = s.groups[c->group];
-  if (++g.first * 2 > g.line.size()) { // the taken half goes; each task is moved once at most
-    g.line.erase(g.line.begin(), g.line.begin() + static_cast<std::ptrdiff_t>(g.first));
-    g.first = 0;
-  }
-  --s.waiting;
+  s.take_first(c->group);
   s.executors[c->executor].free = false;
   std::erase(s.row, c->executor);
   s.chosen = true;
   return c;
+}
+
+std::vector<std::uint64_t> selection::take(group_index group, std::size_t most) {
+  std::vector<std::uint64_t> out;
+  while (out.size() < most && !state_->groups[group].empty())
+    out.push_back(state_->take_first(group));
+  return out;
+}
+
+std::uint64_t selection::state::take_first(group_index index) {
+  group& g = groups[index];
+  const std::uint64_t task = g.head().task;
+  if (++g.first * 2 > g.line.size()) { // the taken half goes; each task is moved once at most
+    g.line.erase(g.line.begin(), g.line.begin() + static_cast<std::ptrdiff_t>(g.first));
+    g.first = 0;
+  }
+  --waiting;
+  return task;
 }
 
 // -- the strategies

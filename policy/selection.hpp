@@ -58,9 +58,9 @@ struct selection_config {
 /// Which waiting task runs next, and on which free executor: the policies of the thesis, chapter 6, as one pure object.
 ///
 /// Tasks that take the same time and can run in the same places (one model, one function) form a group. Executors and
-/// groups have kinds (bits; a cpu, a gpu); a group's tasks run on executors of its kinds. Executors that are free stand
-/// in a row in the order in which they became free; those that were never used stand first, by index. All policies are
-/// work-conserving but rr: a task that could run is not held back for one that could not.
+/// groups have kinds (bits; an executor has one); a group's tasks run on executors of its kinds. Executors that are
+/// free stand in a row in the order in which they became free; those that were never used stand first, by index. All
+/// policies are work-conserving but rr: a task that could run is not held back for one that could not.
 ///
 /// rr         the oldest task; executors in turn by index (skipping kinds that do not suit); waits for that executor
 /// balance    the oldest task, on the executor that is free longest
@@ -90,11 +90,12 @@ public:
 
   [[nodiscard]] const selection_config& config() const;
 
-  group_index add_group(duration expected, std::uint32_t kinds);
+  group_index add_group(duration expected, std::uint64_t kinds);
+  void set_kinds(group_index group, std::uint64_t kinds);
   void set_expected(group_index group, duration expected);
   /// Adds a free executor. As long as nothing was chosen, the exclusive policy gives the i-th executor of a kind to the
   /// (i mod m)-th of the m groups of that kind; later executors go to the group of greatest pressure.
-  executor_index add_executor(std::uint32_t kind);
+  executor_index add_executor(std::uint64_t kind);
   /// The executor is gone for good; its index is not used again.
   void remove_executor(executor_index executor);
 
@@ -108,6 +109,9 @@ public:
   void settle(time_point now);
   /// The next task to run and where, both taken out; nothing if none can run now. Ask until it says nothing.
   [[nodiscard]] std::optional<choice> next(const can_run& can);
+
+  /// Takes out up to `most` further tasks of a group, oldest first, to run together with a chosen one.
+  [[nodiscard]] std::vector<std::uint64_t> take(group_index group, std::size_t most);
 
   [[nodiscard]] std::size_t waiting() const;
   [[nodiscard]] std::uint64_t draws_taken() const; ///< by mlfq

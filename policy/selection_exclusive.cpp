@@ -53,7 +53,7 @@ void selection::settle(time_point now) {
 void selection::state::deal() {
   for (group& g : groups)
     g.owned = 0;
-  std::vector<std::pair<std::uint32_t, group_index>> last; // by kind, the group that got the last one
+  std::vector<std::pair<std::uint64_t, group_index>> last; // by kind, the group that got the last one
   for (executor& e : executors) {
     e.owner = no_group;
     if (!e.alive || groups.empty())
@@ -77,7 +77,7 @@ std::strong_ordering selection::state::compare_pressure(group_index a, group_ind
   return compare(1, pressure_of(groups[a]), 1, pressure_of(groups[b]));
 }
 
-group_index selection::state::greatest_pressure(std::uint32_t kind) const {
+group_index selection::state::greatest_pressure(std::uint64_t kind) const {
   group_index best = no_group;
   for (group_index g = 0; g < groups.size(); ++g)
     if ((groups[g].kinds & kind) != 0 && (best == no_group || compare_pressure(g, best) > 0))
@@ -94,7 +94,7 @@ void selection::state::pass(executor_index e, group_index to) {
   ++groups[to].owned;
 }
 
-std::optional<executor_index> selection::state::free_of(group_index owner, std::uint32_t kinds) const {
+std::optional<executor_index> selection::state::free_of(group_index owner, std::uint64_t kinds) const {
   for (const executor_index e : row)
     if (executors[e].owner == owner && (executors[e].kind & kinds) != 0)
       return e;

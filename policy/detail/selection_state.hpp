@@ -24,7 +24,7 @@ struct selection::state {
 
   struct group {
     duration expected{0};
-    std::uint32_t kinds = 0;
+    std::uint64_t kinds = 0;
     std::uint64_t seen = 0;    ///< tasks that were ever enqueued
     std::uint32_t owned = 0;   ///< executors that are its own (exclusive)
     std::uint64_t gave_at = 0; ///< grows with each executor that was taken from some group; 0: none from this one
@@ -45,7 +45,7 @@ struct selection::state {
   };
 
   struct executor {
-    std::uint32_t kind = 0;
+    std::uint64_t kind = 0;
     bool alive = true;
     bool free = true;
     group_index owner = no_group;
@@ -68,6 +68,7 @@ struct selection::state {
   std::uint64_t given = 0; ///< exclusive: executors that passed from group to group
   bool chosen = false;     ///< next() has chosen something
 
+  std::uint64_t take_first(group_index g);
   [[nodiscard]] std::uint64_t draw(std::uint64_t bound);
   /// The executor that is free longest among those that can run the group's tasks and belong to `owner` (no_group: to
   /// anyone).
@@ -82,9 +83,9 @@ struct selection::state {
   // exclusive
   void deal();
   [[nodiscard]] std::strong_ordering compare_pressure(group_index a, group_index b) const;
-  [[nodiscard]] group_index greatest_pressure(std::uint32_t kind) const;
+  [[nodiscard]] group_index greatest_pressure(std::uint64_t kind) const;
   void pass(executor_index e, group_index to);
-  [[nodiscard]] std::optional<executor_index> free_of(group_index owner, std::uint32_t kinds) const;
+  [[nodiscard]] std::optional<executor_index> free_of(group_index owner, std::uint64_t kinds) const;
   void by_pressure();
   void by_group_size();
   void make_room();

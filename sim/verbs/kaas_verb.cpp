@@ -1,5 +1,6 @@
 #include "sim/kaas_statistics.hpp"
 #include "sim/verbs/line_chart.hpp"
+#include "sim/verbs/parts.hpp"
 #include "sim/verbs/vector_verbs.hpp"
 #include "sim/verbs/vectors.hpp"
 
@@ -297,7 +298,7 @@ struct kaas_flags {
   std::vector<std::string> poisson;
   std::string curves;
   std::uint32_t seeds = 200;
-  std::string output = "table";
+  std::shared_ptr<std::string> output;
 };
 
 } // namespace
@@ -312,12 +313,12 @@ void add_kaas_verb(CLI::App& sim, int& status) {
                       ->expected(0, -1);
   verb->add_option("--curves", flags->curves, "draw what section 6.3 varies, as kaas-*.svg into this folder");
   verb->add_option("--seeds", flags->seeds, "runs of each point of a curve")->check(CLI::Range(1, 100'000));
-  verb->add_option("-o,--output", flags->output, "table or json")->check(CLI::IsMember({"table", "json"}));
-  verb->callback([&status, flags, poisson] {
+  flags->output = add_output_option(*verb);
+  verb->callback([&status, flags, poisson, verb] {
     if (!flags->curves.empty())
       status = draw_curves(flags->curves, flags->seeds);
     else if (poisson->count() > 0)
-      status = print_poisson(flags->poisson, flags->output == "json");
+      status = print_poisson(flags->poisson, output_of(*verb, *flags->output) == sim_output::json);
     else
       status = answer_lines(answer);
   });

@@ -39,7 +39,7 @@ HOMES = [
     (r"opencv2/|turbojpeg\.h$|png\.h$|clipper\.hpp$|magic\.h$", "functions/builtin"),
     (r"yaml-cpp/", "client cluster"),
     (r"rapidjson/", "calls client gateway"),
-    (r"CLI/", "client/cli sim/verbs cluster examples"),
+    (r"CLI/", "client/cli cluster examples sim/verbs"),
     (r"spdlog/", "cluster"),
     (r"prometheus/|boost/|grpc|google/protobuf", "gateway"),
 ]
