@@ -1,5 +1,6 @@
 #include "policy/dispatch_policies.hpp"
 
+#include "policy/held_policy.hpp"
 #include "policy/reference/fifo.hpp"
 
 #include <algorithm>
@@ -19,7 +20,12 @@ struct named_policy {
 
 /// Ascending.
 constexpr std::array policies{
+    named_policy{"balance", make_balance},
+    named_policy{"exclusive", make_exclusive},
     named_policy{"fifo", reference::make_fifo},
+    named_policy{"mlfq", make_mlfq},
+    named_policy{"rr", make_rr},
+    named_policy{"srtf", make_srtf},
 };
 
 result<dispatch_policy_setup> parse(std::string_view name) {
