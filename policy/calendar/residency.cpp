@@ -1,0 +1,167 @@
+// What is resident where.
+#include "policy/calendar/state.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace squall::policy::calendar {
+
+void state::order_load(slot replica) {
+  replica_entry& r = g.replicas[replica];
+  r.id = placing::replica_id{++replicas_named};
+  r.ordered = true;
+  replica_slots.at(replica_slots.insert(r.id)).at = replica;
+  out->emplace_back(placing::load_replica{r.id, g.nodes[r.node].id, g.variants[r.variant].info.id});
+}
+
+void state::evict(slot replica) {
+  replica_entry& r = g.replicas[replica];
+  if (r.ordered) {
+    out->emplace_back(placing::evict_replica{r.id, g.nodes[r.node].id});
+    replica_slots.erase(replica_slots.find_slot(r.id));
+  }
+  g.drop_replica(replica);
+}
+
+/// Evicts idle replicas of the node until so much memory is free: least demand a replica first, and only such as are
+/// in clearly less demand. All or nothing.
+bool state::make_room(slot node, std::uint64_t bytes, std::int64_t demand) {
+  node_entry& n = g.nodes[node];
+  if (n.used + bytes <= n.memory)
+    return true;
+  struct victim {
+    std::int64_t value;
+    slot replica;
+  };
+  std::vector<victim> victims;
+  for (const slot r : n.replicas) {
+    const replica_entry& replica = g.replicas[r];
+    if (!replica.order.empty() || !replica.ready)
+      continue;
+    const variant_entry& v = g.variants[replica.variant];
+    if (v.replicas.size() == 1 && v.demand > 0)
+      continue;
+    victims.push_back({v.demand / static_cast<std::int64_t>(v.replicas.size()), r});
+  }
+  std::sort(victims.begin(), victims.end(),
+            [](const victim& a, const victim& b) { return std::tie(a.value, a.replica) < std::tie(b.value, b.replica); });
+  std::uint64_t freed = n.memory - n.used;
+  std::size_t count = 0;
+  while (freed < bytes && count < victims.size() && victims[count].value * 2 < demand)
+    freed += g.variants[g.replicas[victims[count++].replica].variant].info.memory_bytes;
+  if (freed < bytes)
+    return false;
+  for (std::size_t i = 0; i < count; ++i)
+    evict(victims[i].replica);
+  return true;
+}
+
+/// Free CPU memory goes to the variants with the most booked time a replica.
+void state::fill_cpu() {
+  for (int rounds = 0; rounds < 64; ++rounds) {
+    slot best_variant = none, best_node = none;
+    std::int64_t best = 0;
+    for (slot i = 0; i < g.variants.size(); ++i) {
+      const variant_entry& v = g.variants[i];
+      if (v.resource() != 0 || v.demand == 0)
+        continue;
+      const std::int64_t value = v.demand / static_cast<std::int64_t>(v.replicas.size() + 1);
+      if (value <= best)
+        continue;
+      slot node = none;
+      std::size_t fewest = 0;
+      for (slot n = 0; n < g.nodes.size(); ++n) {
+        const node_entry& at = g.nodes[n];
+        if (!at.id || at.lanes[0].empty() || at.used + v.info.memory_bytes > at.memory)
+          continue;
+        const auto mine = static_cast<std::size_t>(std::count_if(
+            at.replicas.begin(), at.replicas.end(), [&](slot r) { return g.replicas[r].variant == i; }));
+        if (node == none || mine < fewest ||
+            (mine == fewest && at.memory - at.used > g.nodes[node].memory - g.nodes[node].used)) {
+          node = n;
+          fewest = mine;
+        }
+      }
+      if (node == none)
+        continue;
+      best = value;
+      best_variant = i;
+      best_node = node;
+    }
+    if (best_variant == none)
+      return;
+    g.add_replica(best_node, best_variant, now + g.variants[best_variant].info.load.count());
+  }
+}
+
+/// GPU memory goes to the variants that are worth most for their size.
+void state::pack_gpu() {
+  struct want {
+    std::int64_t density;
+    slot variant;
+  };
+  std::vector<want> wants;
+  for (slot i = 0; i < g.variants.size(); ++i) {
+    const variant_entry& v = g.variants[i];
+    if (v.resource() == 1 && v.worth > 0)
+      wants.push_back({v.worth / static_cast<std::int64_t>(1 + v.info.memory_bytes / 1'000'000), i});
+  }
+  std::sort(wants.begin(), wants.end(),
+            [](const want& a, const want& b) { return std::tie(b.density, a.variant) < std::tie(a.density, b.variant); });
+  for (const want& w : wants) {
+    const variant_entry& v = g.variants[w.variant];
+    if (!v.replicas.empty())
+      continue;
+    slot best = none;
+    std::vector<slot> best_out;
+    std::int64_t best_loss = 0;
+    for (slot n = 0; n < g.nodes.size(); ++n) {
+      const node_entry& node = g.nodes[n];
+      if (!node.id || node.lanes[1].empty() || v.info.memory_bytes > node.memory)
+        continue;
+      std::vector<want> idle;
+      for (const slot r : node.replicas)
+        if (g.replicas[r].order.empty() && g.replicas[r].ready) {
+          const variant_entry& u = g.variants[g.replicas[r].variant];
+          idle.push_back({u.worth / static_cast<std::int64_t>(1 + u.info.memory_bytes / 1'000'000), r});
+        }
+      std::sort(idle.begin(), idle.end(),
+                [](const want& a, const want& b) { return std::tie(a.density, a.variant) < std::tie(b.density, b.variant); });
+      std::uint64_t free = node.memory - node.used;
+      std::int64_t loss = 0;
+      std::vector<slot> gone;
+      for (const want& u : idle) {
+        if (free >= v.info.memory_bytes)
+          break;
+        free += g.variants[g.replicas[u.variant].variant].info.memory_bytes;
+        loss += g.variants[g.replicas[u.variant].variant].worth;
+        gone.push_back(u.variant);
+      }
+      if (free < v.info.memory_bytes || loss * config.swap_ppm / 1'000'000 >= v.worth)
+        continue;
+      if (best == none || loss < best_loss) {
+        best = n;
+        best_loss = loss;
+        best_out = gone;
+      }
+    }
+    if (best == none)
+      continue;
+    for (const slot r : best_out)
+      evict(r);
+    g.add_replica(best, w.variant, now + v.info.load.count());
+  }
+}
+
+void state::manage() {
+  fill_cpu();
+  pack_gpu();
+  const std::int64_t keep_q10 =
+      1024 - 1024 * config.manage_every.count() * 7 / 10 / std::max<std::int64_t>(1, config.demand_half_life.count());
+  for (variant_entry& v : g.variants) {
+    v.demand = v.demand / 1024 * keep_q10;
+    v.worth = v.worth / 1024 * keep_q10;
+  }
+}
+
+} // namespace squall::policy::calendar
