@@ -92,8 +92,8 @@ state::verdict state::place_call(slot s) {
   if (ranked.empty())
     return verdict::impossible;
   const std::uint32_t priority = std::min<std::uint32_t>(g.calls[s].priority, 16);
-  const std::int64_t limit = price.limit >= far_off >> (2 * priority) ? far_off : price.limit << (2 * priority);
-  bool affordable = false;
+  const std::int64_t limit = prices::limit << (2 * priority);
+  std::size_t failed_on = resources;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> failed; // plan, the stage at which it failed
   std::uint32_t tried = 0;
   for (const candidate& c : ranked) {
@@ -117,7 +117,8 @@ state::verdict state::place_call(slot s) {
       for (stage_entry& stage : g.calls[s].stages)
         stage.placed = false;
       failed.emplace_back(c.plan, failed_at);
-      affordable = true;
+      if (failed_on == resources)
+        failed_on = g.variants[dag.stages[failed_at].variants[plan.choice[failed_at]]].resource();
       continue;
     }
     if (paid > limit) {
@@ -128,12 +129,12 @@ state::verdict state::place_call(slot s) {
     }
     g.keep();
     g.calls[s].cost = plan.cost;
-    price.note(true, paid, config.no_place_ppm);
+    price.note(true, 0, config.no_place_ppm);
     return verdict::admitted;
   }
-  if (!affordable)
+  if (failed_on == resources)
     return verdict::too_dear;
-  price.note(false, 0, config.no_place_ppm);
+  price.note(false, failed_on, config.no_place_ppm);
   return verdict::no_place;
 }
 
@@ -221,23 +222,12 @@ ns state::finish_of(const call_entry& call) const {
   return end;
 }
 
-/// What the call would use if everything were resident: where residency is decided, that counts.
-void state::record_demand(const call_entry& call) {
-  const dag_entry& dag = g.dags[call.dag];
-  for (std::size_t s = 0; s < dag.stages.size(); ++s) {
-    const dag_stage& stage = dag.stages[s];
-    for (const slot v : stage.variants)
-      if (call.stages[s].variant == v && call.stages[s].placed)
-        g.variants[v].demand += g.variants[v].times.front() * call.stages[s].width;
-  }
-}
-
 /// What the call gains where its plan with the least price may use GPUs, as if all were resident there: spread over the
 /// memory that this takes.
-void state::want_gpu(const call_entry& call, verdict) {
+void state::want_gpu(const call_entry& call, verdict v) {
   const dag_entry& dag = g.dags[call.dag];
   std::int64_t best = unpriced, without = unpriced;
-  std::uint32_t best_plan = 0;
+  std::uint32_t best_plan = 0, without_plan = 0;
   for (std::uint32_t p = 0; p < dag.plans.size(); ++p) {
     const plan_entry& plan = dag.plans[p];
     if (plan.cost > call.max_cost || now + plan.latency > call.deadline)
@@ -253,17 +243,27 @@ void state::want_gpu(const call_entry& call, verdict) {
         sum += price.of(0, v.times.front());
       }
     }
-    if (!gpu)
-      without = std::min(without, sum);
+    if (!gpu && sum < without) {
+      without = sum;
+      without_plan = p;
+    }
     if (sum < best) {
       best = sum;
       best_plan = p;
     }
   }
-  if (best >= without || best > price.limit)
+  if (std::min(best, without) > price.limit || best == unpriced)
     return;
-  const std::int64_t cap = price.limit < far_off ? price.limit : best * 4;
-  const std::int64_t gain = std::min(without, std::max(cap, best)) - best;
+  for (std::size_t s = 0; s < dag.stages.size() && (v == verdict::admitted || v == verdict::no_place); ++s) {
+    const dag_stage& stage = dag.stages[s];
+    const slot chosen = v == verdict::admitted ? call.stages[s].variant
+                                               : stage.variants[dag.plans[without == unpriced ? best_plan : without_plan].choice[s]];
+    if (g.variants[chosen].resource() == 0)
+      g.variants[chosen].demand += g.variants[chosen].times.front() * call.stages[s].width;
+  }
+  if (best >= without)
+    return;
+  const std::int64_t gain = std::min(without, prices::limit) - best;
   std::int64_t memory = 1;
   const plan_entry& plan = dag.plans[best_plan];
   for (std::size_t s = 0; s < dag.stages.size(); ++s) {

@@ -109,14 +109,13 @@ void state::on(const placing::call_arrived& fact) {
   want_gpu(g.calls[s], v);
   if (v == verdict::admitted) {
     const call_entry& call = g.calls[s];
-    record_demand(call);
     call_slots.at(call_slots.insert(fact.id)).at = s;
     out->emplace_back(placing::admit{fact.id, {}, duration{finish_of(call) - now}, true, call.cost});
     return;
   }
   ++refused[static_cast<std::size_t>(v)];
   g.free_call(s);
-  out->emplace_back(placing::refuse{fact.id, errc::overloaded, "no place", {}, {}});
+  out->emplace_back(placing::refuse{fact.id, errc::overloaded, v == verdict::too_dear ? "too dear" : v == verdict::no_place ? "no place" : "impossible", {}, {}});
 }
 
 void state::on(const placing::call_ended& fact) {
@@ -213,6 +212,10 @@ void state::on(const placing::tick&) {
   if (dirty)
     run_idle();
   dirty = false;
+  if (checking) for (auto& b : g.batches) if (b.variant != none && !b.running && b.earliest <= now && g.replicas[b.replica].ready) {
+    fprintf(stderr, "UNSTARTED t=%ld batch %ld es %ld ls %ld dur %ld lane %d head %d replica %d head %d n %zu res %zu\n", now/1000000, &b-&g.batches[0], b.earliest, b.latest, b.duration, b.lane, b.lane_before, b.replica, b.replica_before, b.tasks.size(), g.variants[b.variant].resource());
+    for (auto t : b.tasks) { auto& c = g.calls[t.call]; auto& st = c.stages[c.tasks[t.index].stage]; auto& rd=g.variants[st.variant].ready; fprintf(stderr, "   task call %ld stage %d phase %d inready %ld variant %d/%d le %ld\n", c.id.value, c.tasks[t.index].stage, (int)st.phase, std::count(rd.begin(), rd.end(), t), st.variant, b.variant, g.latest_end(t)); }
+    abort(); }
 }
 
 } // namespace calendar

@@ -6,6 +6,7 @@
 
 namespace squall::policy::calendar {
 
+int knob[16];
 namespace {
 void erase_value(std::vector<slot>& list, slot value) {
   const auto at = std::find(list.begin(), list.end(), value);

@@ -16,6 +16,7 @@ namespace squall::policy::calendar {
 namespace placing = calls::placing;
 using placing::micro_cost;
 
+extern int knob[16]; // EXPERIMENT
 using ns = std::int64_t;
 using slot = std::uint32_t;
 inline constexpr slot none = std::numeric_limits<slot>::max();

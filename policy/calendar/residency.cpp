@@ -2,6 +2,8 @@
 #include "policy/calendar/state.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <tuple>
 
 namespace squall::policy::calendar {
@@ -56,42 +58,51 @@ bool state::make_room(slot node, std::uint64_t bytes, std::int64_t demand) {
   return true;
 }
 
-/// Free CPU memory goes to the variants with the most booked time a replica.
+/// CPU memory goes to the variants with the most work asked for a replica.
 void state::fill_cpu() {
-  for (int rounds = 0; rounds < 64; ++rounds) {
-    slot best_variant = none, best_node = none;
-    std::int64_t best = 0;
-    for (slot i = 0; i < g.variants.size(); ++i) {
-      const variant_entry& v = g.variants[i];
-      if (v.resource() != 0 || v.demand == 0)
-        continue;
-      const std::int64_t value = v.demand / static_cast<std::int64_t>(v.replicas.size() + 1);
-      if (value <= best)
-        continue;
-      slot node = none;
-      std::size_t fewest = 0;
-      for (slot n = 0; n < g.nodes.size(); ++n) {
-        const node_entry& at = g.nodes[n];
-        if (!at.id || at.lanes[0].empty() || at.used + v.info.memory_bytes > at.memory)
-          continue;
-        const auto mine = static_cast<std::size_t>(std::count_if(
-            at.replicas.begin(), at.replicas.end(), [&](slot r) { return g.replicas[r].variant == i; }));
-        if (node == none || mine < fewest ||
-            (mine == fewest && at.memory - at.used > g.nodes[node].memory - g.nodes[node].used)) {
-          node = n;
-          fewest = mine;
-        }
-      }
-      if (node == none)
-        continue;
-      best = value;
-      best_variant = i;
-      best_node = node;
-    }
-    if (best_variant == none)
+  std::vector<slot> order;
+  for (slot i = 0; i < g.variants.size(); ++i)
+    if (g.variants[i].resource() == 0 && g.variants[i].demand > config.demand_half_life.count() / 16)
+      order.push_back(i);
+  const auto value = [&](slot i) {
+    return g.variants[i].demand / static_cast<std::int64_t>(g.variants[i].replicas.size() + 1);
+  };
+  for (int rounds = 0; rounds < 64 && !order.empty(); ++rounds) {
+    const auto best = std::min_element(order.begin(), order.end(), [&](slot a, slot b) {
+      return std::tuple{g.variants[a].replicas.empty() ? 0 : 1, -value(a), a} <
+             std::tuple{g.variants[b].replicas.empty() ? 0 : 1, -value(b), b};
+    });
+    if (value(*best) < config.demand_half_life.count() / 16)
       return;
-    g.add_replica(best_node, best_variant, now + g.variants[best_variant].info.load.count());
+    if (!add_cpu_replica(*best, value(*best)))
+      order.erase(best);
   }
+}
+
+bool state::add_cpu_replica(slot variant, std::int64_t value) {
+  const variant_entry& v = g.variants[variant];
+  const std::uint64_t bytes = v.info.memory_bytes;
+  slot best = none;
+  std::size_t fewest = 0;
+  for (slot n = 0; n < g.nodes.size(); ++n) {
+    const node_entry& at = g.nodes[n];
+    if (!at.id || at.lanes[0].empty() || at.used + bytes > at.memory)
+      continue;
+    const auto mine = static_cast<std::size_t>(
+        std::count_if(at.replicas.begin(), at.replicas.end(), [&](slot r) { return g.replicas[r].variant == variant; }));
+    if (best == none || mine < fewest ||
+        (mine == fewest && at.memory - at.used > g.nodes[best].memory - g.nodes[best].used)) {
+      best = n;
+      fewest = mine;
+    }
+  }
+  for (slot n = 0; n < g.nodes.size() && best == none; ++n)
+    if (g.nodes[n].id && !g.nodes[n].lanes[0].empty() && make_room(n, bytes, v.replicas.empty() ? far_off : value))
+      best = n;
+  if (best == none)
+    return false;
+  g.add_replica(best, variant, now + v.info.load.count());
+  return true;
 }
 
 /// GPU memory goes to the variants that are worth most for their size.
@@ -154,6 +165,13 @@ void state::pack_gpu() {
 }
 
 void state::manage() {
+  if (getenv("GPUS")) {
+    fprintf(stderr, "t=%ld limit %ld usual %ld w %ld %ld booked %ld %ld |", now / 1000000, price.factor[0], price.factor[1], price.per_us[0], price.per_us[1], g.booked[0]/1000000, g.booked[1]/1000000);
+    for (auto& n : g.nodes) if (!n.lanes[1].empty()) { for (slot r : n.replicas) fprintf(stderr, " %d(%ld)", (int)(g.replicas[r].variant/2), g.variants[g.replicas[r].variant].worth/1000); fprintf(stderr, " ;"); }
+    fprintf(stderr, " CPU");
+    for (slot i = 0; i < g.variants.size(); ++i) if (g.variants[i].resource() == 0) { int busy=0; for (slot r : g.variants[i].replicas) busy += g.running_of(g.replicas[r].order) != none; fprintf(stderr, " %d:%zu/%d/%ld/%ld", i/2, g.variants[i].replicas.size(), busy, g.variants[i].booked/1000000, g.variants[i].demand/1000000); }
+    fprintf(stderr, "\n");
+  }
   fill_cpu();
   pack_gpu();
   const std::int64_t keep_q10 =

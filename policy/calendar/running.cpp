@@ -47,7 +47,13 @@ void state::consider(slot lane, slot replica, const std::vector<task_ref>& from,
       continue;
     if (end > room_before(g.lanes[lane].order, trial, k) || end > room_before(g.replicas[replica].order, trial, k))
       continue;
-    const ns urgency = sorted.front().latest_end - time;
+    ns urgency = sorted.front().latest_end - time;
+    if (g.variants[variant].resource() == 1) {
+      if (knob[0] == 1) urgency = -static_cast<ns>(k) * g.variants[variant].times[0] * 1000 / time;
+      if (knob[0] == 2) urgency = -(static_cast<ns>(k) * g.variants[variant].times[0] - time);
+      if (knob[0] == 3) urgency = -static_cast<ns>(k);
+      if (knob[0] == 4) urgency = (sorted.front().latest_end - time - now) * time / static_cast<ns>(k) / g.variants[variant].times[0];
+    }
     if (best.replica == none || urgency < best.urgency) {
       best.replica = replica;
       best.urgency = urgency;
@@ -153,12 +159,16 @@ void state::launch(slot lane, slot replica, std::vector<task_ref>& tasks) {
 }
 
 void state::run_idle() {
-  for (const std::size_t resource : {std::size_t{1}, std::size_t{0}})
-    for (const bool exchange : {false, true})
-      for (slot n = 0; n < g.nodes.size(); ++n)
-        for (const slot lane : g.nodes[n].lanes[resource])
-          if (g.running_of(g.lanes[lane].order) == none)
-            exchange ? run_exchange(lane) : run_lane(lane);
+  // What one lane takes may be what another waited behind: until nothing more starts.
+  for (bool again = true; again;) {
+    again = false;
+    for (const std::size_t resource : {std::size_t{1}, std::size_t{0}})
+      for (const bool exchange : {false, true})
+        for (slot n = 0; n < g.nodes.size(); ++n)
+          for (const slot lane : g.nodes[n].lanes[resource])
+            if (g.running_of(g.lanes[lane].order) == none)
+              again = (exchange ? run_exchange(lane) : run_lane(lane)) || again;
+  }
 }
 
 } // namespace squall::policy::calendar

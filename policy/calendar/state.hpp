@@ -84,7 +84,6 @@ struct state {
   bool place_task(task_ref task, slot variant, ns key, std::int64_t& paid);
   bool load_for(task_ref task, slot variant, ns key);
   [[nodiscard]] ns finish_of(const call_entry& call) const;
-  void record_demand(const call_entry& call);
   void want_gpu(const call_entry& call, verdict v);
   std::array<std::uint64_t, 4> refused{};
   [[nodiscard]] std::int64_t stage_price(const variant_entry& v, std::uint64_t odds) const;
@@ -114,6 +113,7 @@ struct state {
   // -- residency (residency.cpp)
   void manage();
   void fill_cpu();
+  bool add_cpu_replica(slot variant, std::int64_t value);
   void pack_gpu();
   bool make_room(slot node, std::uint64_t bytes, std::int64_t worth_ppm);
   void order_load(slot replica);
