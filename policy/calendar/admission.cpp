@@ -3,6 +3,9 @@
 #include "policy/calendar/state.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
 #include <tuple>
 
 namespace squall::policy::calendar {
@@ -116,6 +119,7 @@ state::verdict state::place_call(slot s) {
       g.take_back();
       for (stage_entry& stage : g.calls[s].stages)
         stage.placed = false;
+      if (getenv("FAILS")) { std::string q; for (auto x : plan.choice) q += char('0' + x); fprintf(stderr, "F %u lat%ld plan %s at %u t %ld\n", g.calls[s].dag, (g.calls[s].deadline-g.calls[s].arrival)/1000000, q.c_str(), failed_at, now/1000000); }
       failed.emplace_back(c.plan, failed_at);
       if (failed_on == resources)
         failed_on = g.variants[dag.stages[failed_at].variants[plan.choice[failed_at]]].resource();
@@ -273,8 +277,10 @@ void state::want_gpu(const call_entry& call, verdict v) {
   }
   for (std::size_t s = 0; s < dag.stages.size(); ++s) {
     variant_entry& v = g.variants[dag.stages[s].variants[plan.choice[s]]];
-    if (v.resource() == 1)
+    if (v.resource() == 1) {
+      v.demand += v.times.back() / static_cast<ns>(v.times.size());
       v.worth += gain * (1 + static_cast<std::int64_t>(v.info.memory_bytes / 1'000'000)) / memory * 64;
+    }
   }
 }
 

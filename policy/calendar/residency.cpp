@@ -25,9 +25,29 @@ void state::evict(slot replica) {
   g.drop_replica(replica);
 }
 
-/// Evicts idle replicas of the node until so much memory is free: least demand a replica first, and only such as are
-/// in clearly less demand. All or nothing.
-bool state::make_room(slot node, std::uint64_t bytes, std::int64_t demand) {
+/// What one more replica beside `count` is worth, for its memory.
+std::int64_t state::replica_value(const variant_entry& v, std::size_t count) const {
+  const std::int64_t n = static_cast<std::int64_t>(count);
+  if (v.demand == 0)
+    return 0;
+  if (n == 0)
+    return far_off;
+  const std::int64_t mem = 1 + static_cast<std::int64_t>(v.info.memory_bytes / 1'000'000);
+  switch (knob[6]) {
+    case 0: return v.demand / (n + 1);
+    case 1: return v.demand / (n + 1) * 100 / mem;
+    case 2: return v.demand / (n * (n + 1)) * 100 / mem;
+    case 3: return v.demand / 1000000 * v.demand / (n * (n + 1)) * 100 / mem;
+    case 4: return v.demand / (n * (n + 1));
+    case 6: return v.demand / (n + 1) * 1000 / mem * 100 / mem;
+    case 7: return v.demand / (2*n + 1) * 100 / mem;
+    default: return v.demand / 1000000 * v.demand / (n * (n + 1));
+  }
+}
+
+/// Evicts idle replicas of the node until so much memory is free: least value first, and only such as are worth clearly
+/// less. All or nothing.
+bool state::make_room(slot node, std::uint64_t bytes, std::int64_t value) {
   node_entry& n = g.nodes[node];
   if (n.used + bytes <= n.memory)
     return true;
@@ -36,20 +56,23 @@ bool state::make_room(slot node, std::uint64_t bytes, std::int64_t demand) {
     slot replica;
   };
   std::vector<victim> victims;
+  std::vector<slot> counted;
   for (const slot r : n.replicas) {
     const replica_entry& replica = g.replicas[r];
     if (!replica.order.empty() || !replica.ready)
       continue;
     const variant_entry& v = g.variants[replica.variant];
-    if (v.replicas.size() == 1 && v.demand > 0)
+    const auto same = static_cast<std::size_t>(std::count(counted.begin(), counted.end(), replica.variant));
+    counted.push_back(replica.variant);
+    if (v.replicas.size() <= same + 1 && v.demand > 0)
       continue;
-    victims.push_back({v.demand / static_cast<std::int64_t>(v.replicas.size()), r});
+    victims.push_back({replica_value(v, v.replicas.size() - same - 1), r});
   }
   std::sort(victims.begin(), victims.end(),
             [](const victim& a, const victim& b) { return std::tie(a.value, a.replica) < std::tie(b.value, b.replica); });
   std::uint64_t freed = n.memory - n.used;
   std::size_t count = 0;
-  while (freed < bytes && count < victims.size() && victims[count].value * 2 < demand)
+  while (freed < bytes && count < victims.size() && victims[count].value / 100 * (knob[7] ? knob[7] : 150) < value)
     freed += g.variants[g.replicas[victims[count++].replica].variant].info.memory_bytes;
   if (freed < bytes)
     return false;
@@ -62,17 +85,15 @@ bool state::make_room(slot node, std::uint64_t bytes, std::int64_t demand) {
 void state::fill_cpu() {
   std::vector<slot> order;
   for (slot i = 0; i < g.variants.size(); ++i)
-    if (g.variants[i].resource() == 0 && g.variants[i].demand > config.demand_half_life.count() / 16)
+    if (g.variants[i].resource() == 0 &&
+        g.variants[i].demand / static_cast<std::int64_t>(1 + g.variants[i].replicas.size()) > config.demand_half_life.count() / 16)
       order.push_back(i);
-  const auto value = [&](slot i) {
-    return g.variants[i].demand / static_cast<std::int64_t>(g.variants[i].replicas.size() + 1);
-  };
+  const auto value = [&](slot i) { return replica_value(g.variants[i], g.variants[i].replicas.size()); };
   for (int rounds = 0; rounds < 64 && !order.empty(); ++rounds) {
     const auto best = std::min_element(order.begin(), order.end(), [&](slot a, slot b) {
-      return std::tuple{g.variants[a].replicas.empty() ? 0 : 1, -value(a), a} <
-             std::tuple{g.variants[b].replicas.empty() ? 0 : 1, -value(b), b};
+      return std::tuple{-value(a), a} < std::tuple{-value(b), b};
     });
-    if (value(*best) < config.demand_half_life.count() / 16)
+    if (value(*best) == 0)
       return;
     if (!add_cpu_replica(*best, value(*best)))
       order.erase(best);
@@ -97,7 +118,7 @@ bool state::add_cpu_replica(slot variant, std::int64_t value) {
     }
   }
   for (slot n = 0; n < g.nodes.size() && best == none; ++n)
-    if (g.nodes[n].id && !g.nodes[n].lanes[0].empty() && make_room(n, bytes, v.replicas.empty() ? far_off : value))
+    if (g.nodes[n].id && !g.nodes[n].lanes[0].empty() && make_room(n, bytes, value))
       best = n;
   if (best == none)
     return false;
@@ -125,7 +146,7 @@ void state::pack_gpu() {
       continue;
     slot best = none;
     std::vector<slot> best_out;
-    std::int64_t best_loss = 0;
+    std::int64_t best_load = 0;
     for (slot n = 0; n < g.nodes.size(); ++n) {
       const node_entry& node = g.nodes[n];
       if (!node.id || node.lanes[1].empty() || v.info.memory_bytes > node.memory)
@@ -139,20 +160,23 @@ void state::pack_gpu() {
       std::sort(idle.begin(), idle.end(),
                 [](const want& a, const want& b) { return std::tie(a.density, a.variant) < std::tie(b.density, b.variant); });
       std::uint64_t free = node.memory - node.used;
-      std::int64_t loss = 0;
+      std::int64_t loss = 0, load = 0;
+      for (const slot r : node.replicas)
+        load += g.variants[g.replicas[r].variant].demand;
       std::vector<slot> gone;
       for (const want& u : idle) {
         if (free >= v.info.memory_bytes)
           break;
         free += g.variants[g.replicas[u.variant].variant].info.memory_bytes;
         loss += g.variants[g.replicas[u.variant].variant].worth;
+        load -= g.variants[g.replicas[u.variant].variant].demand;
         gone.push_back(u.variant);
       }
       if (free < v.info.memory_bytes || loss * config.swap_ppm / 1'000'000 >= v.worth)
         continue;
-      if (best == none || loss < best_loss) {
+      if (best == none || load < best_load) {
         best = n;
-        best_loss = loss;
+        best_load = load;
         best_out = gone;
       }
     }

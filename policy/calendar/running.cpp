@@ -43,6 +43,20 @@ void state::consider(slot lane, slot replica, const std::vector<task_ref>& from,
   for (std::size_t k = count; k > 0; --k) {
     const ns time = g.time_of(variant, k * 1'000'000);
     const ns end = now + time;
+    if (knob[3] && g.variants[variant].resource() == 1) {
+      // Only if no booked member is left behind that could come soon.
+      ns soon = far_off;
+      std::size_t waiting = 0;
+      for (const slot o : g.variants[variant].open) {
+        const batch_entry& b = g.batches[o];
+        waiting += b.tasks.size();
+        soon = std::min(soon, b.latest);
+      }
+      if (knob[3] == 1 && k * 100 < waiting * static_cast<std::size_t>(knob[4]) && k < g.variants[variant].info.max_batch)
+        continue;
+      if (knob[3] == 2 && k * 100 < static_cast<std::size_t>(knob[4]) && sorted.front().latest_end - end > knob[5] * 1'000'000)
+        continue;
+    }
     if (end > sorted.front().latest_end)
       continue;
     if (end > room_before(g.lanes[lane].order, trial, k) || end > room_before(g.replicas[replica].order, trial, k))
@@ -72,7 +86,7 @@ bool state::run_lane(slot lane) {
     const variant_entry& v = g.variants[replica.variant];
     if (v.resource() != resource || !replica.ready || v.ready.empty() || g.running_of(replica.order) != none)
       continue;
-    consider(lane, r, v.ready, resource == 1 ? v.info.max_batch : 1, best);
+    consider(lane, r, v.ready, resource == 1 || knob[2] ? v.info.max_batch : 1, best);
   }
   if (best.replica == none && !l.order.empty()) {
     // As booked, if all of it is ready.
@@ -167,7 +181,7 @@ void state::run_idle() {
         for (slot n = 0; n < g.nodes.size(); ++n)
           for (const slot lane : g.nodes[n].lanes[resource])
             if (g.running_of(g.lanes[lane].order) == none)
-              again = (exchange ? run_exchange(lane) : run_lane(lane)) || again;
+              again = (exchange ? knob[1] >> resource & 1 ? false : run_exchange(lane) : run_lane(lane)) || again;
   }
 }
 

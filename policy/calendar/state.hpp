@@ -113,9 +113,10 @@ struct state {
   // -- residency (residency.cpp)
   void manage();
   void fill_cpu();
+  [[nodiscard]] std::int64_t replica_value(const variant_entry& v, std::size_t count) const;
   bool add_cpu_replica(slot variant, std::int64_t value);
   void pack_gpu();
-  bool make_room(slot node, std::uint64_t bytes, std::int64_t worth_ppm);
+  bool make_room(slot node, std::uint64_t bytes, std::int64_t value);
   void order_load(slot replica);
   void evict(slot replica);
 };
