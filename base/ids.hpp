@@ -33,6 +33,7 @@ using variant_id = strong_id<struct variant_tag>;   ///< one variant of one vers
 using dag_id = strong_id<struct dag_tag>;           ///< one version of one DAG
 using item_id = strong_id<struct item_tag>;         ///< one element of work in a node's queue
 using batch_id = strong_id<struct batch_tag>;       ///< items that run together
+using replica_id = strong_id<struct replica_tag>;   ///< one instance of a variant on one node, given by the scheduler
 using sequence_id = strong_id<struct sequence_tag>; ///< a stream of calls that share state
 using request_id = strong_id<struct request_tag>;   ///< matches a reply with its request on one connection
 

@@ -14,8 +14,7 @@
 /// event log's format.
 namespace squall::calls::placing {
 
-using replica_id = strong_id<struct replica_tag>; ///< one instance of a variant on one node, named by the scheduler
-using ticket_id = strong_id<struct ticket_tag>;   ///< an offer that can be redeemed
+using ticket_id = strong_id<struct ticket_tag>; ///< an offer that can be redeemed
 
 /// Money in millionths of the configuration's unit.
 using micro_cost = std::int64_t;
@@ -258,8 +257,8 @@ struct task {
   }
 };
 
-/// All producers of a stage have ended or been skipped, and it is known whether it runs and how wide it is. Only of calls
-/// whose work is dispatched (below).
+/// All producers of a stage have ended or been skipped, and it is known whether it runs and how wide it is. Only of
+/// calls whose work is dispatched (below).
 struct stage_ready {
   call_id call;
   stage_index stage = 0;
@@ -339,7 +338,7 @@ using event = std::variant<function_registered, dag_registered, dag_removed, nod
 struct admit {
   call_id id;
   calls::plan plan;
-  duration expected{0}; ///< estimate of the time to finish; zero = not known
+  duration expected{0};    ///< estimate of the time to finish; zero = not known
   bool dispatched = false; ///< `plan` is empty: the work is dispatched batch by batch
   micro_cost cost = 0;     ///< the most that it is expected to cost
   friend bool operator==(const admit&, const admit&) = default;
@@ -486,7 +485,7 @@ struct dispatch {
   }
 };
 
-using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica,
-                             dispatch>;
+using command =
+    std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica, dispatch>;
 
 } // namespace squall::calls::placing

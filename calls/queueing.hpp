@@ -158,8 +158,71 @@ struct tick {
   static void fields(S&, V&) {}
 };
 
+/// The scheduler wants an instance of a variant of its own, beside what is resident on demand (placing::load_replica).
+struct replica_wanted {
+  replica_id replica;
+  variant_id variant;
+  friend bool operator==(const replica_wanted&, const replica_wanted&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("variant", s.variant);
+  }
+};
+
+/// It wants it no longer; a batch that runs on it ends first.
+struct replica_unwanted {
+  replica_id replica;
+  friend bool operator==(const replica_unwanted&, const replica_unwanted&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+  }
+};
+
+/// The load of a replica ended.
+struct replica_loaded {
+  replica_id replica;
+  errc code = errc::ok;
+  friend bool operator==(const replica_loaded&, const replica_loaded&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("code", s.code);
+  }
+};
+
+/// An item of a batch that the scheduler put together.
+struct ordered_item {
+  item_id item;
+  call_id call;
+  friend bool operator==(const ordered_item&, const ordered_item&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("item", s.item);
+    v("call", s.call);
+  }
+};
+
+/// The scheduler put a batch together (placing::dispatch), and the inputs of its items are here.
+struct ordered {
+  batch_id order; ///< the scheduler's name of it
+  replica_id replica;
+  std::vector<ordered_item> items;
+  time_point latest_start = never; ///< it is given up rather than started later
+  friend bool operator==(const ordered&, const ordered&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("order", s.order);
+    v("replica", s.replica);
+    v("items", s.items);
+    v("latest_start", s.latest_start);
+  }
+};
+
 using event = std::variant<variant_known, variant_forgotten, lane_opened, lane_closed, arrived, batch_ended, loaded,
-                           load_failed, residents_lost, call_withdrawn, preload_wanted, tick>;
+                           load_failed, residents_lost, call_withdrawn, preload_wanted, tick, replica_wanted,
+                           replica_unwanted, replica_loaded, ordered>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------
@@ -213,6 +276,77 @@ struct drop {
   }
 };
 
-using command = std::variant<run, load, evict, drop>;
+/// Answered by batch_ended, as `run` is.
+struct run_order {
+  batch_id id;
+  lane_id lane;
+  batch_id order;
+  replica_id replica;
+  variant_id variant;
+  std::vector<item_id> items; ///< as they were ordered
+  friend bool operator==(const run_order&, const run_order&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("lane", s.lane);
+    v("order", s.order);
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("items", s.items);
+  }
+};
+
+/// None of its items will run.
+struct drop_order {
+  batch_id order;
+  errc code = errc::deadline_exceeded;
+  std::string message;
+  friend bool operator==(const drop_order&, const drop_order&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("order", s.order);
+    v("code", s.code);
+    v("message", s.message);
+  }
+};
+
+/// Answered by replica_loaded.
+struct load_replica {
+  replica_id replica;
+  variant_id variant;
+  friend bool operator==(const load_replica&, const load_replica&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("variant", s.variant);
+  }
+};
+
+/// Also of one that is being loaded: its load is not reported any more.
+struct evict_replica {
+  replica_id replica;
+  friend bool operator==(const evict_replica&, const evict_replica&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+  }
+};
+
+/// A replica that was wanted is not there (any more), and not because it is unwanted: the scheduler is told.
+struct replica_failed {
+  replica_id replica;
+  errc code = errc::unavailable;
+  std::string message;
+  friend bool operator==(const replica_failed&, const replica_failed&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("code", s.code);
+    v("message", s.message);
+  }
+};
+
+using command =
+    std::variant<run, load, evict, drop, run_order, drop_order, load_replica, evict_replica, replica_failed>;
 
 } // namespace squall::calls::queueing

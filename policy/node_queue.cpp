@@ -37,6 +37,7 @@ void node_queue::step(time_point now, const queueing::event& fact) {
   state_->ticking = std::holds_alternative<queueing::tick>(fact);
   std::visit([this](const auto& f) { state_->on(f); }, fact);
   state_->expire();
+  state_->load_waiting_replicas();
   state_->retry_wanting();
   state_->dispatch();
 }
@@ -44,11 +45,13 @@ void node_queue::step(time_point now, const queueing::event& fact) {
 std::vector<queueing::command> node_queue::take_commands() { return std::exchange(state_->commands, {}); }
 
 std::optional<time_point> node_queue::next_deadline() const {
-  const auto late = state_->latest_starts.first();
-  const auto hold = state_->holds.first();
-  if (late && hold)
-    return std::min(*late, *hold);
-  return late ? late : hold;
+  std::optional<time_point> next = state_->latest_starts.first();
+  if (const auto hold = state_->holds.first(); hold && (!next || *hold < *next))
+    next = hold;
+  if (!state_->orders.empty() && state_->orders.front().latest_start != never)
+    if (const auto late = state_->orders.front().latest_start + duration{1}; !next || late < *next)
+      next = late;
+  return next;
 }
 
 time_point node_queue::now() const { return state_->now; }
@@ -120,8 +123,12 @@ void node_queue::state::on(const queueing::lane_closed& fact) {
     return;
   if (lane->batch) {
     const slot_index batch = running.find_slot(lane->batch);
-    for (const item_id item : running.at(batch).items)
-      drop(item, errc::unavailable, "lane " + to_string(fact.id) + ", on which it ran, closed");
+    const std::string why = "lane " + to_string(fact.id) + ", on which it ran, closed";
+    if (const batch_id order = running.at(batch).order)
+      commands.emplace_back(queueing::drop_order{order, errc::unavailable, why});
+    else
+      for (const item_id item : running.at(batch).items)
+        drop(item, errc::unavailable, why);
     end_batch(batch);
   }
   --r.idle;
@@ -195,7 +202,14 @@ void node_queue::state::end_batch(slot_index slot) {
     }
   }
   const slot_index variant = variants.find_slot(batch.variant);
+  const replica_id on = batch.replica;
   running.erase(slot);
+  if (on)
+    if (replica_state* replica = find_replica(on)) {
+      replica->running = {};
+      if (replica->unwanted)
+        remove_replica(on);
+    }
   if (variant == no_slot)
     return;
   queued_variant& v = variants.at(variant);
@@ -216,6 +230,7 @@ void node_queue::state::on(const queueing::call_withdrawn& fact) {
   // The call is forgotten with its last item.
   for (slot_index slot = queued_calls.find_slot(fact.id); slot != no_slot; slot = queued_calls.find_slot(fact.id))
     dequeue(queued_calls.at(slot).items.first);
+  withdraw_ordered(fact.id);
 }
 
 void node_queue::state::expire() {
@@ -223,6 +238,7 @@ void node_queue::state::expire() {
     drop(items.id_of(item), errc::deadline_exceeded, "it could not start by its latest start");
     dequeue(item);
   }
+  expire_orders();
   for (slot_index variant = holds.due(now); variant != no_slot && !held(variants.at(variant)); variant = holds.due(now))
     disarm(variant);
 }

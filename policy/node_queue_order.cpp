@@ -182,6 +182,7 @@ void node_queue::state::disarm(slot_index variant) {
 // ---------------------------------------------------------------------------------------------------------
 
 void node_queue::state::dispatch() {
+  start_orders();
   dispatch(cpu);
   dispatch(gpu);
 }
@@ -233,12 +234,10 @@ void node_queue::state::start_batch(resource_state& on, slot_index variant) {
   set_hold(variant);
   std::sort(chosen.begin(), chosen.end());
 
-  const auto lane = std::find_if(on.lanes.begin(), on.lanes.end(), [](const lane_state& l) { return !l.batch; });
   const batch_id id{++batches};
-  lane->batch = id;
-  --on.idle;
+  const lane_id lane = take_lane(on, id);
   running_batch& batch = running.at(running.insert(id));
-  batch.lane = lane->id;
+  batch.lane = lane;
   batch.variant = v.info.id;
   batch.items.assign(chosen.begin(), chosen.end());
   ++v.running;
@@ -246,7 +245,7 @@ void node_queue::state::start_batch(resource_state& on, slot_index variant) {
   const std::int64_t gap = std::min<std::int64_t>((now - last_start).count(), longest_gap_ns);
   item_gap_ns = averaged(item_gap_ns, std::max<std::int64_t>(1, gap / std::ssize(chosen)));
   last_start = now;
-  commands.emplace_back(queueing::run{id, lane->id, v.info.id, std::move(chosen)});
+  commands.emplace_back(queueing::run{id, lane, v.info.id, std::move(chosen)});
 }
 
 } // namespace squall::policy

@@ -162,6 +162,7 @@ void node_queue::state::fail_load(slot_index slot, const queueing::load_failed& 
 }
 
 void node_queue::state::on(const queueing::residents_lost& fact) {
+  lose_replicas(fact.resource);
   for (const variant_id id : variants.sorted_ids()) {
     const slot_index slot = variants.find_slot(id);
     const queued_variant& v = variants.at(slot);

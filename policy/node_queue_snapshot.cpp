@@ -7,7 +7,7 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t snapshot_version = 1;
+constexpr std::uint32_t snapshot_version = 2;
 
 template <class T, class Key>
 bool ascends(const std::vector<T>& v, Key key) {
@@ -37,6 +37,8 @@ void node_queue::state::save(calls::binary_writer& out) const {
   out.write(batches);
   out.write(item_gap_ns);
   out.write(last_start);
+  out.write(replicas);
+  out.write(orders);
   out.write(commands);
 }
 
@@ -62,6 +64,8 @@ result<> node_queue::state::load(std::span<const std::byte> snapshot) {
   in.read(batches);
   in.read(item_gap_ns);
   in.read(last_start);
+  in.read(replicas);
+  in.read(orders);
   in.read(commands);
   SQUALL_TRY(in.finish("node queue snapshot"));
   return rebuild();
@@ -96,6 +100,7 @@ result<> node_queue::state::rebuild() {
     if (v.armed)
       holds.set(slot, v.hold, id.value);
   }
+  SQUALL_TRY(rebuild_replicas());
   // Items ascend in order of arrival, which is the order of the lists.
   for (const item_id id : items.sorted_ids()) {
     const slot_index slot = items.find_slot(id);
@@ -113,6 +118,27 @@ result<> node_queue::state::rebuild() {
   for (const call_id id : queued_calls.sorted_ids())
     if (queued_calls.find(id)->items.first == no_slot)
       return damaged("call " + to_string(id) + " has no items");
+  return {};
+}
+
+result<> node_queue::state::rebuild_replicas() {
+  if (!ascends(replicas, [](const replica_state& r) { return r.id; }) ||
+      !ascends(orders, [](const queueing::ordered& o) {
+        return std::pair{o.latest_start, o.order};
+      }))
+    return damaged("its replicas or orders do not ascend");
+  for (const replica_state& r : replicas) {
+    const running_batch* batch = running.find(r.running);
+    if (r.phase > replica_phase::ready || (r.running && (batch == nullptr || batch->replica != r.id)))
+      return damaged("replica " + to_string(r.id) + " does not fit together");
+    if (r.phase == replica_phase::waiting)
+      replicas_wait = true;
+    else
+      used_bytes += r.memory_bytes;
+  }
+  for (const queueing::ordered& o : orders)
+    if (find_replica(o.replica) == nullptr)
+      return damaged("order " + to_string(o.order) + " is for a replica that is not there");
   return {};
 }
 

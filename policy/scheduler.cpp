@@ -14,7 +14,10 @@ using namespace detail;
 scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
   state_->config = config;
   state_->seed = seed;
-  state_->use_policy(config.policy);
+  if (config.late_placement)
+    state_->use_dispatch_policy(config.policy);
+  else
+    state_->use_policy(config.policy);
 }
 scheduler::scheduler(std::unique_ptr<state> restored) : state_(std::move(restored)) {}
 scheduler::~scheduler() = default;
@@ -22,6 +25,8 @@ scheduler::~scheduler() = default;
 void scheduler::step(time_point now, const placing::event& fact) {
   SQUALL_CHECK(now >= state_->now, to_ns(now), to_ns(state_->now));
   state_->now = now;
+  if (state_->config.late_placement)
+    return state_->step_late(fact);
   // The fact goes first: an answer that is there when its deadline is noticed still counts.
   std::visit([this](const auto& f) { state_->on(f); }, fact);
   state_->expire();
@@ -30,6 +35,8 @@ void scheduler::step(time_point now, const placing::event& fact) {
 std::vector<placing::command> scheduler::take_commands() { return std::exchange(state_->commands, {}); }
 
 std::optional<time_point> scheduler::next_deadline() const {
+  if (state_->config.late_placement)
+    return state_->late.policy->next_deadline();
   const auto call = state_->call_timers.first();
   const auto sequence = state_->sequence_timers.first();
   if (call && sequence)
@@ -231,7 +238,7 @@ void scheduler::state::on(const placing::call_arrived& fact) {
   admit(fact, *dag);
 }
 
-void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+slot_index scheduler::state::enter(const placing::call_arrived& fact, dag_state& dag) {
   const slot_index slot = in_flight.insert(fact.id);
   call_state& call = in_flight.at(slot);
   call.client = fact.client;
@@ -239,13 +246,6 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   call.order = ++arrivals;
   call.deadline = fact.deadline;
   call.sequence = fact.sequence;
-  std::swap(call.variants, draft.variants);
-  std::swap(call.charges, draft.charges);
-  for (const charge& c : call.charges) {
-    node_share& share = find_node(c.node)->share(c.resource);
-    share.work += c.work;
-    ++share.charges;
-  }
   ++dag.calls;
   slot_index client = clients.find_slot(fact.client);
   if (client == no_slot) {
@@ -253,6 +253,19 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
     clients.at(client).calls = 0;
   }
   ++clients.at(client).calls;
+  return slot;
+}
+
+void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+  const slot_index slot = enter(fact, dag);
+  call_state& call = in_flight.at(slot);
+  std::swap(call.variants, draft.variants);
+  std::swap(call.charges, draft.charges);
+  for (const charge& c : call.charges) {
+    node_share& share = find_node(c.node)->share(c.resource);
+    share.work += c.work;
+    ++share.charges;
+  }
   if (fact.deadline != never)
     call_timers.set(slot, later(fact.deadline, config.deadline_grace), call.order);
 

@@ -13,7 +13,8 @@ namespace squall::policy {
 
 /// What the scheduler is told once. Part of every snapshot.
 struct scheduler_config {
-  std::string policy = "fifo";                          ///< name of a placement policy (placement_policy.hpp)
+  std::string policy = "fifo"; ///< name of a placement policy (placement_policy.hpp) or, with `late_placement`, of a
+                               ///< dispatch policy (dispatch_policies.hpp)
   std::uint32_t max_calls = 100'000;                    ///< admitted and not ended; more are refused as overloaded
   std::uint32_t max_calls_per_client = 20'000;          ///< the same for one client
   duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended
@@ -21,6 +22,7 @@ struct scheduler_config {
       200}; ///< after its deadline, how long a call may stay unanswered by its nodes before it is abandoned
   duration move_cost = std::chrono::milliseconds{
       1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
+  bool late_placement = false; ///< calls are not placed when they arrive: a dispatch policy holds their work back
 
   friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
   template <class S, class V>
@@ -31,11 +33,17 @@ struct scheduler_config {
     v("sequence_timeout_ns", s.sequence_timeout);
     v("deadline_grace_ns", s.deadline_grace);
     v("move_cost_ns", s.move_cost);
+    v("late_placement", s.late_placement);
   }
 };
 
 /// Decides what runs where. The same configuration, seed and facts give the same commands on every platform.
 /// Not thread-safe; owns all of its state; unmovable.
+///
+/// With `late_placement` it checks limits and names, and a dispatch policy (dispatch_policy.hpp) decides the rest. When
+/// another one is set, the calls that it admitted end under the old one; those that arrive meanwhile are held, and
+/// given to the new one when the last of them has ended and the old one's replicas are gone, so that never two policies
+/// order of the same nodes. Calls of sequences are refused.
 class scheduler {
 public:
   scheduler(const scheduler_config& config, std::uint64_t seed);

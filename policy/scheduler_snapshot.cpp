@@ -6,7 +6,7 @@ namespace squall::policy {
 using namespace detail;
 
 namespace {
-constexpr std::uint32_t snapshot_version = 1;
+constexpr std::uint32_t snapshot_version = 2;
 } // namespace
 
 void scheduler::state::save(calls::binary_writer& out) const {
@@ -15,7 +15,10 @@ void scheduler::state::save(calls::binary_writer& out) const {
   out.write(seed);
   out.write(now);
   out.write(policy_name);
-  policy->save(out);
+  if (config.late_placement)
+    save_late(out);
+  else
+    policy->save(out);
   out.write(nodes);
   write_map(out, functions);
   write_map(out, variants);
@@ -42,10 +45,15 @@ result<> scheduler::state::load(std::span<const std::byte> snapshot) {
   in.read(seed);
   in.read(now);
   in.read(policy_name);
-  policy = make_placement_policy(policy_name, seed);
-  if (!policy)
-    return {errc::corrupt, "scheduler snapshot: names a policy '" + policy_name + "' that does not exist"};
-  policy->restore(in);
+  SQUALL_TRY(in.status("scheduler snapshot"));
+  if (config.late_placement) {
+    SQUALL_TRY(load_late(in));
+  } else {
+    policy = make_placement_policy(policy_name, seed);
+    if (!policy)
+      return {errc::corrupt, "scheduler snapshot: names a policy '" + policy_name + "' that does not exist"};
+    policy->restore(in);
+  }
   in.read(nodes);
   read_map(in, functions);
   read_map(in, variants);
@@ -73,7 +81,7 @@ result<> scheduler::state::rebuild() {
   for (const call_id id : in_flight.sorted_ids()) {
     const slot_index slot = in_flight.find_slot(id);
     const call_state& call = in_flight.at(slot);
-    if (call.deadline != never)
+    if (call.deadline != never && !config.late_placement)
       call_timers.set(slot, later(call.deadline, config.deadline_grace), call.order);
   }
   for (const sequence_id id : sequences.sorted_ids()) {

@@ -76,6 +76,8 @@ private:
   void follow(const calls::queueing::load& c);
   void follow(const calls::queueing::evict& c);
   void follow(const calls::queueing::drop& c);
+  template <class Other>
+  void follow(const Other&) {}
   void end_batch(batch_id id);
   void check_work_conservation();
   [[nodiscard]] std::uint64_t used() const;

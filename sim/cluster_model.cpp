@@ -301,6 +301,11 @@ struct cluster_model::state {
       step(placing::event{placing::residency_changed{id, v, false}});
     });
   }
+  void carry_out(node&, const queueing::run_order&) {}
+  void carry_out(node&, const queueing::drop_order&) {}
+  void carry_out(node&, const queueing::load_replica&) {}
+  void carry_out(node&, const queueing::evict_replica&) {}
+  void carry_out(node&, const queueing::replica_failed&) {}
   void carry_out(node& n, const queueing::drop& c) {
     const auto [call, s] = n.items.at(c.item);
     if (live_flow(call) != nullptr)

@@ -208,6 +208,12 @@ private:
   void carry_out(const calls::queueing::load& command);
   void carry_out(const calls::queueing::evict& command);
   void carry_out(const calls::queueing::drop& command);
+  // Nothing is ordered of a live node yet.
+  void carry_out(const calls::queueing::run_order&) {}
+  void carry_out(const calls::queueing::drop_order&) {}
+  void carry_out(const calls::queueing::load_replica&) {}
+  void carry_out(const calls::queueing::evict_replica&) {}
+  void carry_out(const calls::queueing::replica_failed&) {}
   /// What the worker needs to run an item; the item's deadline beside it.
   struct item_inputs {
     std::vector<functions::value> values;

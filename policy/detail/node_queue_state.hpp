@@ -138,12 +138,45 @@ struct running_batch {
   lane_id lane;
   variant_id variant;
   std::vector<item_id> items;
-  void recycle() { items.clear(); }
+  batch_id order;     ///< zero: the queue put it together
+  replica_id replica; ///< of an order
+  void recycle() {
+    items.clear();
+    order = {};
+    replica = {};
+  }
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("lane", s.lane);
     v("variant", s.variant);
     v("items", s.items);
+    v("order", s.order);
+    v("replica", s.replica);
+  }
+};
+
+enum class replica_phase : std::uint8_t {
+  waiting = 0, ///< for room
+  loading = 1,
+  ready = 2,
+};
+
+/// An instance that the scheduler asked for.
+struct replica_state {
+  replica_id id;
+  variant_id variant;
+  replica_phase phase = replica_phase::waiting;
+  bool unwanted = false; ///< to be evicted when its batch ends
+  batch_id running;      ///< of the queue; zero: idle
+  std::uint64_t memory_bytes = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("variant", s.variant);
+    v("phase", s.phase);
+    v("unwanted", s.unwanted);
+    v("running", s.running);
+    v("memory_bytes", s.memory_bytes);
   }
 };
 
@@ -216,6 +249,10 @@ struct node_queue::state {
   std::int64_t item_gap_ns = 0; ///< running average of the time between starts of items
   time_point last_start{};
 
+  std::vector<detail::replica_state> replicas;  ///< ascending
+  std::vector<calls::queueing::ordered> orders; ///< that wait, by latest start, then id
+  bool replicas_wait = false;                   ///< one of them waits for room; follows from the replicas
+
   std::vector<calls::queueing::command> commands;
 
   // Facts (node_queue.cpp).
@@ -231,6 +268,10 @@ struct node_queue::state {
   void on(const calls::queueing::call_withdrawn& fact);
   void on(const calls::queueing::preload_wanted& fact);
   void on(const calls::queueing::tick&) {}
+  void on(const calls::queueing::replica_wanted& fact);
+  void on(const calls::queueing::replica_unwanted& fact);
+  void on(const calls::queueing::replica_loaded& fact);
+  void on(const calls::queueing::ordered& fact);
   void expire();
 
   [[nodiscard]] detail::resource_state& resource(resource_type r) { return r == resource_type::gpu ? gpu : cpu; }
@@ -262,6 +303,21 @@ struct node_queue::state {
   [[nodiscard]] slot_index best_variant(const detail::resource_state& on);
   void start_batch(detail::resource_state& on, slot_index variant);
 
+  // What the scheduler orders (node_queue_orders.cpp).
+  [[nodiscard]] detail::replica_state* find_replica(replica_id id);
+  void load_waiting_replicas();
+  void remove_replica(replica_id id);
+  void fail_replica(replica_id id, errc code, const std::string& message);
+  /// Those of a resource, when the process that held them died.
+  void lose_replicas(resource_type r);
+  void drop_orders_of(replica_id replica, errc code, const std::string& message);
+  void expire_orders();
+  void withdraw_ordered(call_id call);
+  void start_orders();
+  void start_order(const calls::queueing::ordered& order, detail::replica_state& replica);
+  /// Claims the lowest idle lane of a resource for a new batch.
+  [[nodiscard]] lane_id take_lane(detail::resource_state& on, batch_id batch);
+
   // Residency (node_queue_residency.cpp).
   /// Has the variant loaded as soon as there is room; it has items queued.
   void want(variant_id id);
@@ -282,6 +338,7 @@ struct node_queue::state {
   void save(calls::binary_writer& out) const;
   [[nodiscard]] result<> load(std::span<const std::byte> snapshot);
   [[nodiscard]] result<> rebuild();
+  [[nodiscard]] result<> rebuild_replicas();
 };
 
 } // namespace squall::policy

@@ -3,10 +3,12 @@
 #include "policy/detail/averages.hpp"
 #include "policy/detail/indexed_heap.hpp"
 #include "policy/detail/slot_map.hpp"
+#include "policy/dispatch_policy.hpp"
 #include "policy/placement_policy.hpp"
 #include "policy/scheduler.hpp"
 
 #include <array>
+#include <map>
 
 namespace squall::policy::detail {
 
@@ -185,6 +187,28 @@ struct sequence_state {
   }
 };
 
+/// A replica that a dispatch policy asked for.
+struct late_replica {
+  replica_id id;
+  node_id node;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("node", s.node);
+  }
+};
+
+/// What the scheduler knows beside its dispatch policy, with `late_placement`.
+struct late_state {
+  std::unique_ptr<dispatch_policy> policy;
+  std::uint64_t policies = 0; ///< made so far: each has ids of its own
+  std::string next;           ///< the policy that is to follow when the calls of this one have ended; empty = none
+  std::vector<placing::call_arrived> held;                       ///< for the next policy, in order of arrival
+  std::map<function_id, placing::function_registered> functions; ///< for the next policy
+  std::vector<placing::node_joined> nodes;                       ///< for the next policy, ascending
+  std::vector<late_replica> replicas;                            ///< ascending
+};
+
 /// A plan with what it will be charged for. A member of the state, so that its memory is used again.
 struct draft {
   calls::plan plan;
@@ -223,6 +247,8 @@ struct scheduler::state {
   std::int64_t end_gap_ns = 0; ///< running average of the time between ends of calls
   time_point last_end{};
 
+  detail::late_state late;
+
   std::vector<calls::placing::command> commands;
 
   // Scratch of one placement.
@@ -242,7 +268,7 @@ struct scheduler::state {
   void on(const calls::placing::cancel_requested& fact);
   void on(const calls::placing::policy_set& fact);
   void on(const calls::placing::tick&) {}
-  // Facts about dispatched calls (dispatch_policy.hpp).
+  // Facts about dispatched calls; nothing without `late_placement`.
   void on(const calls::placing::stage_ready&) {}
   void on(const calls::placing::batch_started&) {}
   void on(const calls::placing::batch_done&) {}
@@ -254,10 +280,40 @@ struct scheduler::state {
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
   void admit(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  /// Enters a call into what counts calls.
+  detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   void learn(const detail::call_state& call, const calls::placing::call_ended& fact);
   void release(detail::slot_index call);
   void abandon(detail::slot_index call, errc code, std::string message);
   [[nodiscard]] detail::node_state* find_node(node_id id);
+
+  // Late placement (scheduler_late.cpp).
+  void step_late(const calls::placing::event& fact);
+  void late_fact(const calls::placing::function_registered& fact);
+  void late_fact(const calls::placing::dag_registered& fact);
+  void late_fact(const calls::placing::node_joined& fact);
+  void late_fact(const calls::placing::node_lost& fact);
+  void late_fact(const calls::placing::call_arrived& fact);
+  void late_fact(const calls::placing::call_ended& fact);
+  void late_fact(const calls::placing::cancel_requested& fact);
+  void late_fact(const calls::placing::policy_set& fact);
+  void late_fact(const calls::placing::tick& fact);
+  void late_fact(const calls::placing::replica_loaded& fact);
+  void late_fact(const calls::placing::ticket_redeemed& fact);
+  template <class Fact>
+  void late_fact(const Fact& fact) {
+    on(fact);
+    tell_policy(fact);
+  }
+  void tell_policy(const calls::placing::event& fact);
+  /// Follows what the policy ordered.
+  void note(const calls::placing::command& command);
+  void release_if_known(call_id call);
+  void use_dispatch_policy(const std::string& name);
+  [[nodiscard]] result<std::unique_ptr<dispatch_policy>> next_dispatch_policy(const std::string& name);
+  void hand_over();
+  void save_late(calls::binary_writer& out) const;
+  [[nodiscard]] result<> load_late(calls::binary_reader& in);
 
   // Sequences (scheduler_sequences.cpp).
   /// The sequence of a call that belongs to one; null: it is to be made. An error when its state is not held.

@@ -1,0 +1,236 @@
+// Late placement: a dispatch policy decides, the scheduler checks limits, counts calls and changes policies.
+#include "policy/detail/scheduler_state.hpp"
+#include "policy/dispatch_policies.hpp"
+
+#include <algorithm>
+
+namespace squall::policy {
+
+using namespace detail;
+
+namespace {
+
+/// So many ids of one kind one policy may name.
+constexpr int id_bits = 40;
+
+auto place_of(std::vector<late_replica>& replicas, replica_id id) {
+  return std::lower_bound(replicas.begin(), replicas.end(), id,
+                          [](const late_replica& r, replica_id i) { return r.id < i; });
+}
+
+} // namespace
+
+void scheduler::state::step_late(const placing::event& fact) {
+  std::visit([this](const auto& f) { late_fact(f); }, fact);
+  if (!late.next.empty() && in_flight.size() == late.held.size())
+    hand_over();
+}
+
+void scheduler::state::tell_policy(const placing::event& fact) {
+  const std::size_t before = commands.size();
+  late.policy->step(now, fact, commands);
+  for (std::size_t i = before; i < commands.size(); ++i)
+    note(commands[i]);
+}
+
+void scheduler::state::note(const placing::command& command) {
+  if (const auto* r = std::get_if<placing::refuse>(&command))
+    return release_if_known(r->id);
+  if (const auto* a = std::get_if<placing::abandon>(&command))
+    return release_if_known(a->id);
+  if (const auto* l = std::get_if<placing::load_replica>(&command)) {
+    late.replicas.insert(place_of(late.replicas, l->replica), {l->replica, l->node});
+    return;
+  }
+  if (const auto* e = std::get_if<placing::evict_replica>(&command))
+    if (const auto at = place_of(late.replicas, e->replica); at != late.replicas.end() && at->id == e->replica)
+      late.replicas.erase(at);
+}
+
+void scheduler::state::release_if_known(call_id call) {
+  if (const slot_index slot = in_flight.find_slot(call); slot != no_slot)
+    release(slot);
+}
+
+// -- facts
+// ---------------------------------------------------------------------------------------------------------------------
+
+void scheduler::state::late_fact(const placing::function_registered& fact) {
+  on(fact);
+  late.functions[fact.id] = fact;
+  tell_policy(fact);
+}
+
+void scheduler::state::late_fact(const placing::dag_registered& fact) {
+  on(fact);
+  const dag_state* dag = dags.find(fact.id);
+  if (dag != nullptr && dag->stages.size() == fact.stages.size())
+    tell_policy(fact);
+}
+
+void scheduler::state::late_fact(const placing::node_joined& fact) {
+  on(fact);
+  const auto at = std::lower_bound(late.nodes.begin(), late.nodes.end(), fact.id,
+                                   [](const placing::node_joined& n, node_id i) { return n.id < i; });
+  if (at != late.nodes.end() && at->id == fact.id)
+    *at = fact;
+  else
+    late.nodes.insert(at, fact);
+  tell_policy(fact);
+}
+
+void scheduler::state::late_fact(const placing::node_lost& fact) {
+  on(fact);
+  std::erase_if(late.nodes, [&](const placing::node_joined& n) { return n.id == fact.id; });
+  std::erase_if(late.replicas, [&](const late_replica& r) { return r.node == fact.id; });
+  tell_policy(fact);
+}
+
+void scheduler::state::late_fact(const placing::replica_loaded& fact) {
+  if (const auto at = place_of(late.replicas, fact.replica);
+      fact.code != errc::ok && at != late.replicas.end() && at->id == fact.replica)
+    late.replicas.erase(at);
+  tell_policy(fact);
+}
+
+void scheduler::state::late_fact(const placing::call_arrived& fact) {
+  const auto refuse = [&](const error& e) {
+    commands.emplace_back(placing::refuse{fact.id, e.code, e.message, e.retry_after});
+  };
+  dag_state* dag = dags.find(fact.dag);
+  if (const auto fine = check_arrival(fact, dag); !fine.ok())
+    return refuse(fine.error());
+  if (fact.sequence.id)
+    return refuse({errc::unsupported, "calls of a sequence cannot be placed late", {}});
+  enter(fact, *dag);
+  if (late.next.empty())
+    tell_policy(fact);
+  else
+    late.held.push_back(fact);
+}
+
+void scheduler::state::late_fact(const placing::ticket_redeemed& fact) {
+  tell_policy(fact);
+  // It was refused when it arrived; from now on it counts.
+  const auto admitted = std::any_of(commands.begin(), commands.end(), [&](const placing::command& c) {
+    const auto* a = std::get_if<placing::admit>(&c);
+    return a != nullptr && a->id == fact.call;
+  });
+  if (!admitted || in_flight.find(fact.call) != nullptr)
+    return;
+  placing::call_arrived as_new;
+  as_new.id = fact.call;
+  as_new.client = fact.client;
+  dag_state none;
+  enter(as_new, none);
+}
+
+void scheduler::state::late_fact(const placing::call_ended& fact) {
+  tell_policy(fact);
+  const slot_index slot = in_flight.find_slot(fact.id);
+  if (slot == no_slot)
+    return;
+  const std::int64_t gap = std::clamp<std::int64_t>((now - last_end).count(), 1, longest_gap_ns);
+  end_gap_ns = averaged(end_gap_ns, gap);
+  last_end = now;
+  release(slot);
+}
+
+void scheduler::state::late_fact(const placing::cancel_requested& fact) {
+  const auto held =
+      std::find_if(late.held.begin(), late.held.end(), [&](const placing::call_arrived& c) { return c.id == fact.id; });
+  if (held == late.held.end())
+    return tell_policy(fact);
+  late.held.erase(held);
+  abandon(in_flight.find_slot(fact.id), errc::cancelled, "the client withdrew the call");
+}
+
+void scheduler::state::late_fact(const placing::tick& fact) {
+  if (const auto due = late.policy->next_deadline(); due && *due <= now)
+    tell_policy(fact);
+}
+
+// -- policies
+// ------------------------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<dispatch_policy>> scheduler::state::next_dispatch_policy(const std::string& name) {
+  return make_dispatch_policy(name, seed, late.policies << id_bits);
+}
+
+void scheduler::state::use_dispatch_policy(const std::string& name) {
+  auto wanted = next_dispatch_policy(name);
+  policy_name = name;
+  if (!wanted.ok()) {
+    commands.emplace_back(placing::policy_refused{name, wanted.error().message});
+    policy_name = "fifo";
+    wanted = next_dispatch_policy(policy_name);
+  }
+  late.policy = std::move(*wanted);
+  ++late.policies;
+}
+
+void scheduler::state::late_fact(const placing::policy_set& fact) {
+  if (const auto wanted = next_dispatch_policy(fact.name); !wanted.ok()) {
+    commands.emplace_back(placing::policy_refused{fact.name, wanted.error().message});
+    return;
+  }
+  if (fact.name != policy_name) {
+    late.next = fact.name;
+    return;
+  }
+  late.next.clear(); // back to the one that is still in force
+  for (const placing::call_arrived& call : std::exchange(late.held, {}))
+    tell_policy(call);
+}
+
+/// The last call of the old policy has ended.
+void scheduler::state::hand_over() {
+  for (const late_replica& r : std::exchange(late.replicas, {}))
+    commands.emplace_back(placing::evict_replica{r.id, r.node});
+  use_dispatch_policy(std::exchange(late.next, {}));
+  for (const auto& [id, function] : late.functions)
+    tell_policy(function);
+  for (const dag_id id : dags.sorted_ids()) {
+    placing::dag_registered fact{id, {}};
+    for (const stage_state& stage : dags.find(id)->stages)
+      fact.stages.push_back(stage.info);
+    tell_policy(fact);
+  }
+  for (const placing::node_joined& node : late.nodes)
+    tell_policy(node);
+  for (const placing::call_arrived& call : std::exchange(late.held, {}))
+    tell_policy(call);
+}
+
+// -- snapshots
+// -----------------------------------------------------------------------------------------------------------------
+
+void scheduler::state::save_late(calls::binary_writer& out) const {
+  out.write(late.policies);
+  out.write(late.next);
+  out.write(late.held);
+  out.write(late.functions);
+  out.write(late.nodes);
+  out.write(late.replicas);
+  late.policy->save(out);
+}
+
+result<> scheduler::state::load_late(calls::binary_reader& in) {
+  in.read(late.policies);
+  in.read(late.next);
+  in.read(late.held);
+  in.read(late.functions);
+  in.read(late.nodes);
+  in.read(late.replicas);
+  SQUALL_TRY(in.status("scheduler snapshot"));
+  --late.policies;
+  auto saved = next_dispatch_policy(policy_name);
+  ++late.policies;
+  if (!saved.ok())
+    return {errc::corrupt, "scheduler snapshot: " + saved.error().message};
+  late.policy = std::move(*saved);
+  late.policy->restore(in);
+  return {};
+}
+
+} // namespace squall::policy

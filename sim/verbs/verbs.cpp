@@ -1,0 +1,13 @@
+#include "sim/verbs/verbs.hpp"
+
+#include "sim/verbs/parts.hpp"
+
+namespace squall::sim {
+
+void add_sim_verbs(CLI::App& app, int& status) {
+  auto* sim = app.add_subcommand("sim", "run the scheduling code under virtual time");
+  sim->require_subcommand(1);
+  add_run_verb(*sim, status);
+}
+
+} // namespace squall::sim
