@@ -1,0 +1,38 @@
+#pragma once
+
+#include "base/time.hpp"
+
+#include <cstdint>
+
+namespace squall::policy::calendar {
+
+/// Rules of the calendar that an operator may set. Shares are in millionths.
+struct calendar_config {
+  std::uint32_t plans_tried = 8;                           ///< for one call, cheapest price first
+  std::uint32_t no_place_ppm = 50'000;                     ///< of the calls within the price limit may find no place
+  duration manage_every = std::chrono::milliseconds{25};   ///< how often residency is reconsidered
+  duration demand_half_life = std::chrono::milliseconds{400}; ///< of what was asked for, where residency is decided
+  std::uint32_t swap_ppm = 1'300'000;   ///< a resident variant leaves for what is worth so much more
+  duration ticket_valid = std::chrono::milliseconds{200};  ///< how long an offer's booking is held
+  std::uint32_t tickets_per_client = 4;                    ///< held at once
+  std::uint32_t tickets = 256;                             ///< held at once, of all clients
+  std::uint32_t max_calls = 100'000;                       ///< admitted and not ended, offers included
+  duration overrun_margin = std::chrono::milliseconds{1};  ///< what a batch that should have ended is expected to take yet
+
+  friend bool operator==(const calendar_config&, const calendar_config&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("plans_tried", s.plans_tried);
+    v("no_place_ppm", s.no_place_ppm);
+    v("manage_every_ns", s.manage_every);
+    v("demand_half_life_ns", s.demand_half_life);
+    v("swap_ppm", s.swap_ppm);
+    v("ticket_valid_ns", s.ticket_valid);
+    v("tickets_per_client", s.tickets_per_client);
+    v("tickets", s.tickets);
+    v("max_calls", s.max_calls);
+    v("overrun_margin_ns", s.overrun_margin);
+  }
+};
+
+} // namespace squall::policy::calendar

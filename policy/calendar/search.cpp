@@ -1,0 +1,128 @@
+#include "policy/calendar/search.hpp"
+
+#include <algorithm>
+
+namespace squall::policy::calendar {
+
+std::optional<slot> find_join(const graph& g, task_ref task, slot variant) {
+  const variant_entry& v = g.variants[variant];
+  const call_entry& call = g.calls[task.call];
+  const task_entry& t = call.tasks[task.index];
+  if (v.info.max_batch < 2 || v.open.empty())
+    return std::nullopt;
+  const ns inputs = g.inputs_end(call, t.stage);
+  const ns least_end = g.latest_end(task);
+  const std::uint64_t full = std::uint64_t{v.info.max_batch} * 1'000'000;
+  std::optional<slot> best;
+  ns best_end = 0;
+  const std::size_t first = v.open.size() > max_joins_tried ? v.open.size() - max_joins_tried : 0;
+  for (std::size_t i = first; i < v.open.size(); ++i) {
+    const batch_entry& b = g.batches[v.open[i]];
+    if (b.weight + t.odds > full)
+      continue;
+    const ns end = std::max(b.earliest, inputs) + g.time_of(variant, b.weight + t.odds);
+    if (end > least_end || end > b.latest_end() || (best && end >= best_end) || !g.precedes(call, t.stage, v.open[i]))
+      continue;
+    best = v.open[i];
+    best_end = end;
+  }
+  return best;
+}
+
+namespace {
+
+/// One search for a place of a new batch.
+struct place_search {
+  const graph& g;
+  const call_entry& call;
+  std::uint32_t stage;
+  ns inputs;    ///< when they are there
+  ns time;      ///< that the batch takes
+  ns least_end; ///< by when it has to have ended
+  ns key;
+  std::optional<graph::place> best;
+
+  /// Whether what comes before may come before `next`, which is not to be one of them.
+  [[nodiscard]] bool ordered(slot before, slot next) const {
+    return before == none || next == none ||
+           (before != next && g.batches[before].earliest < g.batches[next].end());
+  }
+
+  bool try_at(slot lane, slot replica, std::size_t at) {
+    const auto& order = g.lanes[lane].order;
+    const auto& mates = g.replicas[replica].order;
+    const slot lane_before = at > 0 ? order[at - 1] : none;
+    const slot lane_after = at < order.size() ? order[at] : none;
+    ns start = inputs;
+    if (lane_before != none)
+      start = std::max(start, g.batches[lane_before].end());
+    const std::size_t fixed = g.running_of(mates) == none ? 0 : 1;
+    auto r = static_cast<std::size_t>(
+        std::partition_point(mates.begin() + static_cast<std::ptrdiff_t>(fixed), mates.end(),
+                             [&](slot m) { return g.batches[m].earliest < start; }) -
+        mates.begin());
+    const slot replica_before = r > 0 ? mates[r - 1] : none;
+    const slot replica_after = r < mates.size() ? mates[r] : none;
+    if (replica_before != none)
+      start = std::max(start, g.batches[replica_before].end());
+    if (!g.replicas[replica].ready)
+      start = std::max(start, g.replicas[replica].ready_at);
+    const ns end = start + time;
+    if (end > least_end || (best && start >= best->start))
+      return false;
+    for (const slot next : {lane_after, replica_after})
+      if (next != none && (end > g.batches[next].latest || !g.precedes(call, stage, next)))
+        return false;
+    if (!ordered(lane_before, replica_after) || !ordered(replica_before, lane_after))
+      return false;
+    best = graph::place{lane, replica, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(r), start};
+    return true;
+  }
+
+  void try_lane(slot lane, slot replica) {
+    const auto& order = g.lanes[lane].order;
+    const std::size_t fixed = g.running_of(order) == none ? 0 : 1;
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(fixed);
+    // Nothing that has to start before this could end may come after it.
+    const auto low = static_cast<std::size_t>(
+        std::partition_point(begin, order.end(), [&](slot b) { return g.batches[b].latest < inputs + time; }) -
+        order.begin());
+    const auto wanted = static_cast<std::size_t>(
+        std::find_if(begin, order.end(), [&](slot b) { return g.batches[b].key > key; }) - order.begin());
+    const std::size_t from = std::max(low, wanted);
+    std::size_t tries = 0;
+    for (std::size_t at = from; at <= order.size() && tries < max_gaps_tried; ++at, ++tries) {
+      if (at > 0 && g.batches[order[at - 1]].end() + time > least_end)
+        break;
+      if (try_at(lane, replica, at))
+        return;
+    }
+    for (std::size_t at = from; at > low && tries < 2 * max_gaps_tried; ++tries)
+      if (try_at(lane, replica, --at))
+        return;
+  }
+};
+
+} // namespace
+
+std::optional<graph::place> find_place(const graph& g, task_ref task, slot variant, ns key, std::uint64_t turn) {
+  const variant_entry& v = g.variants[variant];
+  const call_entry& call = g.calls[task.call];
+  const task_entry& t = call.tasks[task.index];
+  place_search s{g, call, t.stage, g.inputs_end(call, t.stage), g.time_of(variant, t.odds), g.latest_end(task), key, {}};
+  if (s.inputs + s.time > s.least_end)
+    return std::nullopt;
+  const std::size_t count = std::min(v.replicas.size(), max_replicas_tried);
+  const std::size_t first = v.replicas.size() > count ? turn % v.replicas.size() : 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const slot replica = v.replicas[(first + i) % v.replicas.size()];
+    const auto& lanes = g.nodes[g.replicas[replica].node].lanes[v.resource()];
+    const std::size_t tried = std::min(lanes.size(), max_lanes_tried);
+    const std::size_t start = lanes.size() > tried ? turn % lanes.size() : 0;
+    for (std::size_t l = 0; l < tried; ++l)
+      s.try_lane(lanes[(start + l) % lanes.size()], replica);
+  }
+  return s.best;
+}
+
+} // namespace squall::policy::calendar
