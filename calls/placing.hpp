@@ -330,6 +330,8 @@ struct admit {
   duration expected{0};    ///< estimate of the time to finish; zero = not known
   bool dispatched = false; ///< `plan` is empty: the work is dispatched batch by batch
   micro_cost cost = 0;     ///< the most that it is expected to cost
+  bool promised = false;   ///< its SLOs are a promise from now on
+  std::string why{};       ///< what decided, for people: the plan and what binds it
   friend bool operator==(const admit&, const admit&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -338,6 +340,8 @@ struct admit {
     v("expected_ns", s.expected);
     v("dispatched", s.dispatched);
     v("cost_micro", s.cost);
+    v("promised", s.promised);
+    v("why", s.why);
   }
 };
 

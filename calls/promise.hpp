@@ -52,6 +52,7 @@ struct promise {
   micro_cost cost = no_cost_limit; ///< at most
   std::uint32_t assurance_ppm = 0; ///< `firm_ppm`, or the share of such calls that is kept
   duration expected{0};            ///< finish as planned at admission; zero = not known
+  std::string why;                 ///< what decided, for people
   friend bool operator==(const promise&, const promise&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -59,6 +60,7 @@ struct promise {
     v("cost_micro", s.cost);
     v("assurance_ppm", s.assurance_ppm);
     v("expected_ns", s.expected);
+    v("why", s.why);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "cluster/config.hpp"
 
 #include "client/strict_yaml.hpp"
+#include "client/units.hpp"
 
 #include <cstdlib>
 #include <set>
@@ -54,6 +55,20 @@ result<node_config> read_node(const yaml_view& view) {
   return node;
 }
 
+/// A text that `parse` understands; what it says of a wrong one is said with file and line.
+template <class Parse, class T>
+result<> read_with(const yaml_view& view, const char* key, Parse parse, T& out) {
+  const auto node = view.find(key);
+  if (!node)
+    return {};
+  SQUALL_ASSIGN(text, node->text());
+  const auto parsed = parse(text);
+  if (!parsed.ok())
+    return node->fail(parsed.error().message);
+  out = *parsed;
+  return {};
+}
+
 result<> read_nodes(const yaml_view& view, cluster_config& config) {
   SQUALL_ASSIGN(items, view.items());
   std::set<std::string> names;
@@ -67,7 +82,7 @@ result<> read_nodes(const yaml_view& view, cluster_config& config) {
 }
 
 result<> read_spec(const yaml_view& view, cluster_config& config) {
-  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log", "default-deadline", "nodes"}));
+  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log", "default-deadline", "prices", "assurance", "nodes"}));
   SQUALL_TRY(read(spec, "data", config.data_folder));
   SQUALL_TRY(read(spec, "listen", config.listen));
   SQUALL_TRY(read(spec, "http", config.http));
@@ -84,6 +99,12 @@ result<> read_spec(const yaml_view& view, cluster_config& config) {
       return deadline->fail("a deadline must be positive, such as 60s");
     config.default_deadline = value;
   }
+  if (const auto prices = spec.find("prices")) {
+    SQUALL_ASSIGN(keys, prices->mapping({"cpu", "gpu"}));
+    SQUALL_TRY(read_with(keys, "cpu", client::parse_cost, config.cpu_price));
+    SQUALL_TRY(read_with(keys, "gpu", client::parse_cost, config.gpu_price));
+  }
+  SQUALL_TRY(read_with(spec, "assurance", client::parse_assurance, config.assurance_ppm));
   if (const auto nodes = spec.find("nodes"))
     SQUALL_TRY(read_nodes(*nodes, config));
   return {};

@@ -2,6 +2,7 @@
 
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "calls/promise.hpp"
 
 #include <cstdint>
 #include <string>
@@ -27,6 +28,9 @@ struct cluster_config {
   std::string policy = "fifo";
   bool event_log = true;
   duration default_deadline = std::chrono::seconds{60};
+  calls::micro_cost cpu_price = 1'000'000;  ///< of a millisecond of a CPU lane
+  calls::micro_cost gpu_price = 15'000'000; ///< of a device lane
+  std::uint32_t assurance_ppm = calls::firm_ppm; ///< of calls with an SLO that do not say
   std::vector<node_config> nodes; ///< empty: everything in one process
 };
 

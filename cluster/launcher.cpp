@@ -102,6 +102,9 @@ process_spec base_spec(const cluster_config& config, std::string roles, const st
   spec.policy = config.policy;
   spec.event_log = config.event_log;
   spec.default_deadline = config.default_deadline;
+  spec.cpu_price = config.cpu_price;
+  spec.gpu_price = config.gpu_price;
+  spec.assurance_ppm = config.assurance_ppm;
   return spec;
 }
 

@@ -98,6 +98,8 @@ void host_controller(process_parts& parts) {
   options.event_log = parts.spec.event_log;
   options.default_deadline = parts.spec.default_deadline;
   options.scheduler.policy = parts.spec.policy;
+  options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
+  options.default_assurance_ppm = parts.spec.assurance_ppm;
   options.on_shutdown = [&bridge = parts.bridge] { bridge.stop(); };
   parts.bridge.host(wire::role::controller, controller::make_controller_service(options, parts.arenas, parts.log),
                     actors::placing::inline_in_bridge);

@@ -3,6 +3,7 @@
 #include "base/fields.hpp"
 #include "base/log.hpp"
 #include "base/time.hpp"
+#include "calls/promise.hpp"
 
 #include <cstdint>
 #include <string>
@@ -22,6 +23,9 @@ struct process_spec {
   std::string policy = "fifo";
   bool event_log = true;
   duration default_deadline = std::chrono::seconds{60};
+  calls::micro_cost cpu_price = 1'000'000;
+  calls::micro_cost gpu_price = 15'000'000;
+  std::uint32_t assurance_ppm = calls::firm_ppm;
   std::string node_name = "node";
   std::uint32_t slots = 0;        ///< 0 = cores
   std::uint64_t memory_bytes = 0; ///< 0 = half of the host's
@@ -39,6 +43,9 @@ struct process_spec {
     v("policy", s.policy);
     v("event_log", s.event_log);
     v("default_deadline_ns", s.default_deadline);
+    v("cpu_price_micro", s.cpu_price);
+    v("gpu_price_micro", s.gpu_price);
+    v("assurance_ppm", s.assurance_ppm);
     v("node_name", s.node_name);
     v("slots", s.slots);
     v("memory_bytes", s.memory_bytes);

@@ -86,6 +86,9 @@ int run_embedded(const cluster_config& config, logger& log) {
   spec.policy = config.policy;
   spec.event_log = config.event_log;
   spec.default_deadline = config.default_deadline;
+  spec.cpu_price = config.cpu_price;
+  spec.gpu_price = config.gpu_price;
+  spec.assurance_ppm = config.assurance_ppm;
   spec.node_name = "local";
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0)
@@ -243,7 +246,7 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
   up_verb->add_option("--listen", flags->listen, "where clients connect (tcp://127.0.0.1:*)")->envname("SQUALL_LISTEN");
   up_verb->add_option("--http", flags->http, "address of the HTTP face, such as 127.0.0.1:8000 (off)")->envname("SQUALL_HTTP");
   up_verb->add_option("--keys", flags->keys, "folder made by `squall keys new`; needed beyond loopback")->envname("SQUALL_KEYS");
-  up_verb->add_option("--policy", flags->policy, "fifo, rr or balance")->envname("SQUALL_POLICY");
+  up_verb->add_option("--policy", flags->policy, "such as fifo, balance or calendar; docs/policies.md has them all")->envname("SQUALL_POLICY");
   up_verb->add_flag("-d,--detach", flags->detach, "return when the cluster serves")->envname("SQUALL_DETACH");
   up_verb->add_flag("--log-json", flags->log_json, "log lines as JSON")->envname("SQUALL_LOG_JSON");
   up_verb->add_flag("--foreground", *foreground)->group("");

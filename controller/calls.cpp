@@ -128,7 +128,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     fact.max_cost = message.options.max_cost;
     fact.assurance_ppm = message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
     fact.preference = message.options.prefer;
-    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}};
+    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
   }
   const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
@@ -147,9 +147,10 @@ void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
-  if (!command.dispatched)
+  if (!command.promised)
     call->promise = {};
   call->promise.expected = command.expected;
+  call->promise.why = std::move(command.why);
   if (command.dispatched)
     return start_dispatched(*call);
   call->nodes = nodes_of(command.plan);

@@ -145,7 +145,7 @@ void controller_service::publish(const catalogue_change& change) {
   for (const functions::registered_function* f : change.functions_added) {
     send_to_nodes(wire::define_function{*f});
     step(described(*f));
-    measure(*f);
+    recall_profiles(*f);
   }
   for (const auto& dag : change.dags_added) {
     send_to_nodes(wire::define_dag{{dag->id, dag->spec}});

@@ -10,6 +10,7 @@ namespace squall::controller {
 namespace {
 
 constexpr duration sweep_interval = std::chrono::milliseconds{500};
+constexpr duration profile_save_interval = std::chrono::seconds{5};
 constexpr duration store_timeout = std::chrono::seconds{10};
 
 } // namespace
@@ -238,6 +239,10 @@ void controller_service::on_alarm() {
   if (next_sweep_ <= now) {
     sweep();
     expire_refused();
+    if (next_profile_save_ <= now) {
+      next_profile_save_ = now + profile_save_interval;
+      save_profiles();
+    }
     next_sweep_ = now + sweep_interval;
   }
   flush_releases();

@@ -1,3 +1,4 @@
+#include "calls/binary.hpp"
 #include "controller/detail/service.hpp"
 
 #include <algorithm>
@@ -171,7 +172,7 @@ result<> controller_service::take_offer(running_call& call, const calls::call_op
   if (kept.dag != call.dag->id || call.id != options.redeems)
     return {errc::invalid_argument, "ticket " + to_string(options.ticket) + " is for another call; redeem it with the id and the target of the refused one"};
   call.arrived = kept.arrived;
-  call.promise = {offer->finish, offer->cost, kept.assurance_ppm, duration{0}};
+  call.promise = {offer->finish, offer->cost, kept.assurance_ppm, duration{0}, {}};
   call.deadline = kept.arrived + offer->finish;
   refused_.erase(refused);
   ledger_.redeemed();
@@ -201,6 +202,41 @@ void controller_service::refresh_profiles() {
     if (std::any_of(f->variants.begin(), f->variants.end(),
                     [&](variant_id v) { return std::binary_search(moved.begin(), moved.end(), v); }))
       step(described(*f));
+}
+
+namespace {
+
+std::string profile_key(const functions::registered_function& function, std::size_t variant) {
+  return "profiles/" + function.spec.name + "/" + std::to_string(function.spec.version) + "/" + function.spec.variants[variant].name;
+}
+
+} // namespace
+
+/// Profiles outlive the controller in the store; what was never measured is measured now.
+void controller_service::recall_profiles(const functions::registered_function& function) {
+  for (std::size_t i = 0; i < function.variants.size(); ++i)
+    store_->get(profile_key(function, i), [this, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
+      if (bytes)
+        if (auto saved = calls::from_binary<profile>(bytes->span(), "a profile")) {
+          profiles_.restore(variant, std::move(saved).value());
+          return;
+        }
+      if (const functions::registered_function* known = catalogue_.find_function(id))
+        measure(*known);
+    });
+}
+
+void controller_service::save_profiles() {
+  const auto unsaved = profiles_.take_unsaved();
+  if (unsaved.empty())
+    return;
+  for (const functions::registered_function* f : catalogue_.functions())
+    for (std::size_t i = 0; i < f->variants.size(); ++i)
+      if (const profile* p = profiles_.find(f->variants[i]); p && std::binary_search(unsaved.begin(), unsaved.end(), f->variants[i]))
+        store_->put(profile_key(*f, i), shared_bytes::take(calls::to_binary(*p)), false, [this](result<> stored) {
+          if (!stored)
+            log_.debug("controller", "a profile was not stored", {{"error", stored.error().message}});
+        });
 }
 
 /// A variant that was never measured is loaded once, so that its warm-up measures it before somebody asks for a promise.

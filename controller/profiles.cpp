@@ -69,6 +69,7 @@ void profiles::ran(variant_id variant, std::uint32_t batch, duration executed) {
     return;
   entry& e = known_[variant];
   e.data.by_batch[batch].add(executed);
+  e.unsaved = true;
   check(e);
 }
 
@@ -80,6 +81,14 @@ void profiles::loaded(variant_id variant, duration load_time, std::uint64_t memo
   for (const calls::batch_time& m : measured)
     if (m.batch > 0)
       e.data.by_batch[m.batch].add(m.time);
+  e.moved = e.unsaved = true;
+}
+
+void profiles::restore(variant_id variant, profile saved) {
+  entry& e = known_[variant];
+  if (!e.data.by_batch.empty())
+    return;
+  e.data = std::move(saved);
   e.moved = true;
 }
 
@@ -143,6 +152,14 @@ std::vector<variant_id> profiles::take_moved() {
   std::vector<variant_id> out;
   for (auto& [id, e] : known_)
     if (std::exchange(e.moved, false))
+      out.push_back(id);
+  return out;
+}
+
+std::vector<variant_id> profiles::take_unsaved() {
+  std::vector<variant_id> out;
+  for (auto& [id, e] : known_)
+    if (std::exchange(e.unsaved, false))
       out.push_back(id);
   return out;
 }

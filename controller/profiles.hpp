@@ -67,7 +67,8 @@ public:
   void ran(variant_id variant, std::uint32_t batch, duration executed);
   void loaded(variant_id variant, duration load_time, std::uint64_t memory_bytes,
               const std::vector<calls::batch_time>& measured);
-  void restore(variant_id variant, profile saved) { known_[variant].data = std::move(saved); }
+  /// What was learned in an earlier life; what this one has measured already is newer and stays.
+  void restore(variant_id variant, profile saved);
   void forget(variant_id variant) { known_.erase(variant); }
 
   [[nodiscard]] const profile* find(variant_id variant) const {
@@ -83,12 +84,15 @@ public:
 
   /// Variants whose times have moved by more than a tenth since they were described, ascending.
   [[nodiscard]] std::vector<variant_id> take_moved();
+  /// Variants that have been measured since this was last asked, ascending: for whoever keeps profiles.
+  [[nodiscard]] std::vector<variant_id> take_unsaved();
 
 private:
   struct entry {
     profile data;
     std::vector<duration> told; ///< batch_times as last described
     bool moved = false;
+    bool unsaved = false;
   };
   [[nodiscard]] duration estimate(const time_histogram& of) const;
   [[nodiscard]] std::vector<duration> batch_times(const profile& p, std::uint32_t max_batch) const;

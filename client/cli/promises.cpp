@@ -110,6 +110,8 @@ std::string explanation(const json_node& call) {
   if (promise && number_of(*promise, "assurance_ppm") > 0) {
     out += fmt::format("  promised: done within {} for at most {}; planned: {}\n", when(*promise, "finish_ns"),
                        format_cost(number_of(*promise, "cost_micro")), when(*promise, "expected_ns"));
+    if (const std::string why = text_of(*promise, "why"); !why.empty())
+      out += "  " + why + "\n";
     if (const std::string blame = text_of(call, "blame"); !blame.empty())
       out += "  broken by: " + blame + "\n";
   }

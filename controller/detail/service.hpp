@@ -110,6 +110,8 @@ private:
   void learn_from(const running_call& call, const calls::stage_trace& trace);
   void refresh_profiles();
   void measure(const functions::registered_function& function);
+  void recall_profiles(const functions::registered_function& function);
+  void save_profiles();
 
   // -- nodes (nodes.cpp) --
   void on_node_hello(const actors::incoming& from, wire::node_hello message);
@@ -173,6 +175,7 @@ private:
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
   time_point next_sweep_;
+  time_point next_profile_save_;
   time_point started_;
 };
 

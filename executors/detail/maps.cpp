@@ -221,7 +221,7 @@ void node_role::on_gathered(wire::gathered message) {
   if (auto* const trace = call->flow.open_trace(message.stage)) {
     add(*trace, message.trace);
     if (call->context.dispatched)
-      trace->node = message.node;
+      note_dispatched(*call, *trace, message.node);
   }
   for (std::size_t i = 0; i < message.elements.size(); ++i) {
     if (message.code != errc::ok) {

@@ -65,9 +65,11 @@ void node_role::hand_over(call_record& call, stage_index stage, std::vector<std:
                           const wire::hand_out& message) {
   if (message.runner == membership_.self()) {
     auto& order = order_of(message.order);
+    const auto* const trace = call.flow.open_trace(stage);
+    const auto ready = call.arrived + (trace->begin - call.context.age);
     for (const auto element : elements) {
       const item_id id{++last_item_};
-      items_.emplace(id, work_item{call.context.call, stage, element, nullptr, message.order.variant, now(), false,
+      items_.emplace(id, work_item{call.context.call, stage, element, nullptr, message.order.variant, ready, false,
                                    message.order.order});
       call.items.push_back(id);
       order.items.push_back(id);
@@ -86,6 +88,13 @@ void node_role::hand_over(call_record& call, stage_index stage, std::vector<std:
   if (const auto sent = send_with_context(call, message.runner, share); !sent.ok())
     call.flow.abort(stage, sent.error());
   touched_.push_back(call.context.call);
+}
+
+/// A stage that is no map ran on another node: what it did not execute since it was ready, it waited.
+void node_role::note_dispatched(const call_record& call, calls::stage_trace& trace, node_id node) {
+  trace.node = node;
+  if (trace.width == 1)
+    trace.queued = std::max(call.age(now()) - trace.begin - trace.executed, duration{0});
 }
 
 // -- the node that runs the batch

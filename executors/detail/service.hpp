@@ -214,6 +214,7 @@ private:
   void on_hand_out(const wire::hand_out& message);
   void hand_over(call_record& call, stage_index stage, std::vector<std::uint32_t> elements,
                  const wire::hand_out& message);
+  void note_dispatched(const call_record& call, calls::stage_trace& trace, node_id node);
   void on_order_short(const wire::order_short& message);
   order_record& order_of(const wire::order_ticket& ticket);
   void tasks_missing(const wire::order_ticket& ticket, std::uint32_t count);

@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 calls::outcome late_outcome(duration queued, duration loading, duration executed, duration elapsed) {
   calls::outcome out;
   out.elapsed = elapsed;
-  out.promise = {milliseconds{10}, calls::no_cost_limit, calls::firm_ppm, milliseconds{8}};
+  out.promise = {milliseconds{10}, calls::no_cost_limit, calls::firm_ppm, milliseconds{8}, {}};
   calls::stage_trace t;
   t.queued = queued + loading; // the figure includes the load
   t.loading = loading;

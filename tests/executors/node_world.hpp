@@ -508,6 +508,9 @@ protected:
   std::vector<wire::node_beat> beats_;
   std::vector<wire::residency> residencies_;
   std::vector<wire::call_finished> finished_;
+  std::vector<wire::stage_ready> ready_stages_;
+  std::vector<wire::order_report> order_reports_;
+  std::vector<wire::replica_report> replica_reports_;
   std::size_t leaves_ = 0;
   std::size_t messages_between_nodes_ = 0;
   bool answers_beats_ = true;
@@ -531,6 +534,12 @@ private:
         return take(finished_);
       case message_type::residency:
         return take(residencies_);
+      case message_type::stage_ready:
+        return take(ready_stages_);
+      case message_type::order_report:
+        return take(order_reports_);
+      case message_type::replica_report:
+        return take(replica_reports_);
       case message_type::node_leave:
         ++leaves_;
         return;

@@ -1,0 +1,161 @@
+"""Calls whose work is dispatched batch by batch, and what is promised to them."""
+
+import json
+import time
+import unittest
+
+from harness import Cluster
+
+SPEC = """
+apiVersion: squall/v1
+kind: Function
+metadata: {name: work}
+spec: {variants: [{kind: builtin, builtin: sleep, parameters: {milliseconds: "10"}}]}
+---
+apiVersion: squall/v1
+kind: Function
+metadata: {name: echo}
+spec: {variants: [{kind: builtin, builtin: noop}]}
+---
+apiVersion: squall/v1
+kind: Dag
+metadata: {name: fork}
+spec:
+  inputs: {x: {datatype: UINT8, shape: [-1]}}
+  stages:
+  - {name: first, function: echo, inputs: {x: $x}}
+  - {name: left, function: work, inputs: {x: first.x}}
+  - {name: right, function: work, inputs: {x: first.x}}
+  - {name: rare, function: work, inputs: {x: first.x}, when: {value: first.x, above: 100}}
+  - {name: last, function: echo, inputs: {x: left.x}}
+  outputs: {x: last.x, y: right.x}
+---
+apiVersion: squall/v1
+kind: Dag
+metadata: {name: wide}
+spec:
+  inputs: {x: {datatype: UINT8, shape: [-1], list: true}}
+  stages:
+  - {name: each, function: work, map: x, inputs: {x: $x}}
+  outputs: {x: each.x}
+"""
+
+HELD = ("srtf", "mlfq", "exclusive", "calendar")
+
+
+class Promises(unittest.TestCase):
+    nodes = 2
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(nodes=cls.nodes, slots=2, policy="calendar")
+        cls.cluster.__enter__()
+        cls.cluster.apply(SPEC)
+        for _ in range(5):  # profiles
+            cls.cluster.run("call", "fork", "--input", "x=[1]")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.__exit__(None, None, None)
+
+    def setUp(self):
+        if self.cluster.json("policy", "get")["name"] != "calendar":
+            self.cluster.run("policy", "set", "calendar")
+
+    def test_a_call_is_promised_and_says_what_it_used(self):
+        out = self.cluster.json("call", "fork", "--input", "x=[7]", "--deadline", "900ms", "--max-cost", "500", "--assurance", "firm")
+        self.assertEqual(out["outputs"]["x"]["data"], [7])
+        self.assertEqual(out["promise"]["finish_ns"], 900_000_000)
+        self.assertEqual(out["promise"]["cost_micro"], 500_000_000)
+        executed = sum(s["executed_ns"] for s in out["trace"])
+        receipt = out["receipt"]
+        self.assertEqual(receipt["cpu_ns"] + receipt["device_ns"], executed)
+        self.assertGreater(receipt["cpu_ns"], 19_000_000, "two stages of 10 ms")
+        self.assertLess(out["elapsed_ns"], 900_000_000)
+        skipped = {s["stage"] for s in out["trace"] if s["skipped"]}
+        self.assertEqual(skipped, {"rare"})
+
+    def test_a_map_is_dispatched_and_gathered_in_order(self):
+        values = [[i] for i in range(8)]
+        inputs = [word for v in values for word in ("--input", f"x={v}")]
+        out = self.cluster.json("call", "wide", *inputs, "--deadline", "3s")
+        self.assertEqual([v["data"] for v in out["outputs"]["x"]], values)
+        self.assertEqual(out["trace"][0]["width"], 8)
+
+    def test_what_cannot_be_kept_is_refused_at_once_with_offers(self):
+        begin = time.monotonic()
+        out = self.cluster.json("call", "fork", "--input", "x=[1]", "--deadline", "3ms", status=1)
+        self.assertLess(time.monotonic() - begin, 2)
+        self.assertNotEqual(out["state"], "ok")
+        self.assertTrue(out["offers"], out)
+        self.assertGreater(min(o["finish_ns"] for o in out["offers"]), 9_000_000)
+        text = self.cluster.run("explain", out["call"])
+        self.assertIn("would have been admitted", text)
+
+    def test_an_offer_is_taken_and_kept(self):
+        out = self.cluster.json("call", "fork", "--input", "x=[5]", "--deadline", "3ms", "--accept", "earliest")
+        self.assertEqual(out["state"], "ok")
+        self.assertEqual(out["outputs"]["x"]["data"], [5])
+        self.assertGreater(out["promise"]["finish_ns"], 9_000_000)
+
+    def test_a_budget_below_the_cheapest_plan_is_told_the_least_cost(self):
+        out = self.cluster.json("call", "fork", "--input", "x=[1]", "--deadline", "2s", "--max-cost", "0.001", status=1)
+        self.assertTrue(any(o["cost_micro"] > 1_000 for o in out["offers"]), out)
+
+    def test_what_change_was_suggested_admits_it(self):
+        refused = self.cluster.json("call", "fork", "--input", "x=[1]", "--deadline", "3ms", status=1)
+        wanted = max(o["finish_ns"] for o in refused["offers"]) * 2
+        out = self.cluster.json("call", "fork", "--input", "x=[1]", "--deadline", f"{wanted}ns")
+        self.assertEqual(out["state"], "ok")
+
+    def test_nonsense_is_refused(self):
+        for flags in (("--deadline", "0"), ("--deadline=-3ms",), ("--deadline", "nan"), ("--max-cost", "inf"), ("--max-cost=-1",),
+                      ("--assurance", "2"), ("--assurance", "0"), ("--prefer", "best")):
+            with self.assertRaises(Exception, msg=flags):
+                self.cluster.run("call", "fork", "--input", "x=[1]", *flags)
+
+    def test_the_ledger_counts_what_was_kept(self):
+        before = self.cluster.json("promises")
+        for _ in range(3):
+            self.cluster.run("call", "fork", "--input", "x=[1]", "--deadline", "2s")
+        after = self.cluster.json("promises")
+        self.assertEqual(after["kept"] - before["kept"], 3)
+        newest = self.cluster.json("get", "promises")[0]
+        self.assertTrue(newest["kept"])
+        self.assertEqual(newest["dag"], "fork")
+
+    def test_policies_of_both_kinds_switch_under_load_without_losing_a_call(self):
+        load = self.cluster.start("bench", "fork", "--input", "x=[1]", "--rate", "25", "--duration", "6s", "-o", "json")
+        for policy in ("srtf", "fifo", "calendar", "mlfq", "balance", "exclusive", "calendar"):
+            time.sleep(0.6)
+            self.cluster.run("policy", "set", policy)
+        out, err = load.communicate(timeout=90)
+        self.assertEqual(load.returncode, 0, err)
+        report = json.loads(out)
+        self.assertEqual(report["errors"], {}, report)
+
+    def test_every_held_policy_runs_the_dag(self):
+        for policy in HELD:
+            with self.subTest(policy):
+                self.cluster.run("policy", "set", policy)
+                out = self.cluster.json("call", "fork", "--input", "x=[3]")
+                self.assertEqual(out["outputs"]["y"]["data"], [3])
+
+    def test_under_twice_the_load_admitted_calls_are_in_time(self):
+        out = self.cluster.run("bench", "fork", "--input", "x=[1]", "--rate", "300", "--duration", "4s", "--deadline", "150ms", "-o", "json")
+        report = json.loads(out)
+        ledger = self.cluster.json("promises")
+        self.assertGreater(ledger["refused"], 0, report)
+        self.assertLessEqual(ledger["broken"], 0.05 * (ledger["kept"] + ledger["broken"]), ledger)
+
+    def test_the_scheduler_replays_to_the_same_commands(self):
+        self.cluster.run("call", "fork", "--input", "x=[1]", "--deadline", "2s")
+        time.sleep(0.3)
+        logs = sorted(self.cluster.folder.glob("data/**/events/*"))
+        self.assertTrue(logs)
+        for log in logs:
+            self.assertIn("same", self.cluster.run("replay", log, cluster=False))
+
+
+if __name__ == "__main__":
+    unittest.main()
