@@ -80,7 +80,7 @@ private:
       queue_.pop_front();
       tried_ = untried;
     }
-    fleet_.dispatch(out);
+    fleet_.dispatch(now_, out);
   }
 
   /// A call that found no place though nothing is in its way would wait for ever, and all others behind it.
