@@ -1,6 +1,7 @@
 #include "policy/dispatch_policies.hpp"
 
 #include "policy/reference/admission.hpp"
+#include "policy/reference/clockwork.hpp"
 #include "policy/reference/fifo.hpp"
 
 #include <algorithm>
@@ -20,6 +21,7 @@ struct named_policy {
 
 /// Ascending.
 constexpr std::array policies{
+    named_policy{"clockwork", reference::make_clockwork},
     named_policy{"clockwork-naive", reference::make_clockwork_naive},
     named_policy{"fifo", reference::make_fifo},
     named_policy{"thesis", reference::make_thesis},

@@ -84,8 +84,8 @@ private:
     if (!chosen && rules_.queueing)
       chosen = best ? best : first_that_fits(fact, *dag);
     if (!chosen) {
-      out.emplace_back(placing::refuse{fact.id, errc::overloaded, "no instance would end in time and within its cost",
-                                       duration{0}, {}});
+      out.emplace_back(placing::refuse{
+          fact.id, errc::overloaded, "no instance would end in time and within its cost", duration{0}, {}});
       return;
     }
     const placing::micro_cost cost = dag->choices[chosen->choice].cost;

@@ -12,9 +12,9 @@ namespace squall::policy::reference {
 /// `batching=on`: tasks of several calls join in a batch while no SLO of theirs is predicted to break.
 [[nodiscard]] result<std::unique_ptr<dispatch_policy>> make_clockwork_naive(const dispatch_policy_setup& setup);
 
-/// The thesis' chapter 4, corrected: as above, but a new instance is one of `samples` (4) drawn from the Pareto front of
-/// (latency, cost) within both SLOs, of those that fit and are predicted to end in time, drawn again. `queueing` (off)
-/// and `batching` (on) as above.
+/// The thesis' chapter 4, corrected: as above, but a new instance is one of `samples` (4) drawn from the Pareto front
+/// of (latency, cost) within both SLOs, of those that fit and are predicted to end in time, drawn again. `queueing`
+/// (off) and `batching` (on) as above.
 [[nodiscard]] result<std::unique_ptr<dispatch_policy>> make_thesis(const dispatch_policy_setup& setup);
 
 } // namespace squall::policy::reference

@@ -545,8 +545,7 @@ time_point fleet::predict(const fleet_dag& dag, const fleet_instance& instance, 
     const std::uint32_t lanes = nodes_[n].lanes[replica.type];
     const time_point ready = replica.loaded ? now : std::max(now, replica.ready_at);
     const time_point free = now + std::max(replica.work, nodes_[n].work / std::int64_t{lanes});
-    out.add(dag.stages[s], n, lanes == 1, std::max(ready, free),
-            batch_time(*dag.stages[s].variants[replica.type], 1));
+    out.add(dag.stages[s], n, lanes == 1, std::max(ready, free), batch_time(*dag.stages[s].variants[replica.type], 1));
   }
   return out.last();
 }
