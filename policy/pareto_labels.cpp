@@ -1,3 +1,4 @@
+#include "policy/detail/complete_plans.hpp"
 #include "policy/detail/pareto_state.hpp"
 
 #include <algorithm>
@@ -9,13 +10,13 @@ namespace squall::policy::detail {
 namespace {
 
 using node = module_graph::node;
+constexpr std::size_t few_labels = 128;
 constexpr std::int64_t unreachable = std::numeric_limits<std::int64_t>::min() / 4;
 
 /// Placed nodes whose successors left are the same: only the latest end among them matters. The end of the DAG counts
 /// as a successor of its last nodes.
 struct group {
-  std::vector<std::uint32_t> members; ///< ascending
-  std::vector<std::uint32_t> left;    ///< successors not yet placed, ascending
+  std::vector<std::uint32_t> left; ///< successors not yet placed, ascending
 };
 
 class placer {
@@ -26,17 +27,21 @@ public:
         budget_(config.epsilon_ppm),
         recovery_(recovery),
         end_(static_cast<std::uint32_t>(graph.nodes.size())),
-        placed_(graph.nodes.size(), false) {
+        after_(graph.nodes.size()),
+        waits_(graph.nodes.size()) {
     least_latency_.resize(end_);
     for (std::uint32_t i = 0; i < end_; ++i)
       if (!g_.nodes[i].gone) {
         todo_.push_back(i);
+        after_[i] = successors(i);
+        waits_[i] = g_.nodes[i].before.size();
         out_.lost = std::max(out_.lost, g_.nodes[i].lost);
         const rows& points = g_.nodes[i].points;
         least_latency_[i] = points.row(0)[0];
         for (std::size_t p = 1; p < points.size(); ++p)
           least_latency_[i] = std::min(least_latency_[i], points.row(p)[0]);
       }
+    completions_ = completions(g_);
     sort_topologically();
     labels_.width = g_.nodes[todo_.front()].points.width - 1; // cost and uses, no times yet
     labels_.data.assign(labels_.width, 0);
@@ -58,13 +63,11 @@ private:
   /// Merged nodes keep the index of their first, so indices alone are no order.
   void sort_topologically() {
     std::vector<std::uint32_t> order;
-    std::vector<std::size_t> waits(end_, 0);
+    std::vector<std::size_t> waits = waits_;
     std::vector<std::uint32_t> ready;
-    for (const std::uint32_t i : todo_) {
-      waits[i] = g_.nodes[i].before.size();
+    for (const std::uint32_t i : todo_)
       if (waits[i] == 0)
         ready.push_back(i);
-    }
     for (std::size_t k = 0; k < ready.size(); ++k) {
       order.push_back(ready[k]);
       for (const std::uint32_t a : g_.nodes[ready[k]].after)
@@ -75,7 +78,7 @@ private:
   }
 
   /// The groups after `i` was placed; `came` tells for each the old groups in it (of `groups_.size()`: the new node).
-  std::vector<group> groups_after(std::uint32_t i, std::vector<std::vector<std::size_t>>* came) const {
+  [[nodiscard]] std::vector<group> groups_after(std::uint32_t i, std::vector<std::vector<std::size_t>>& came) const {
     std::map<std::vector<std::uint32_t>, std::vector<std::size_t>> by_left;
     for (std::size_t k = 0; k < groups_.size(); ++k) {
       std::vector<std::uint32_t> left = groups_[k].left;
@@ -83,21 +86,43 @@ private:
       if (!left.empty())
         by_left[left].push_back(k);
     }
-    by_left[successors(i)].push_back(groups_.size());
+    by_left[after_[i]].push_back(groups_.size());
     std::vector<group> out;
     for (const auto& [left, from] : by_left) {
-      group g{{}, left};
-      for (const std::size_t k : from) {
-        if (k == groups_.size())
-          g.members.push_back(i);
-        else
-          g.members.insert(g.members.end(), groups_[k].members.begin(), groups_[k].members.end());
-      }
-      out.push_back(std::move(g));
-      if (came != nullptr)
-        came->push_back(from);
+      out.push_back({left});
+      came.push_back(from);
     }
     return out;
+  }
+
+  /// Whether two groups have the same successors left, `i` not counted.
+  static bool same_without(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b, std::uint32_t i) {
+    auto x = a.begin();
+    auto y = b.begin();
+    for (;; ++x, ++y) {
+      if (x != a.end() && *x == i)
+        ++x;
+      if (y != b.end() && *y == i)
+        ++y;
+      if (x == a.end() || y == b.end())
+        return x == a.end() && y == b.end();
+      if (*x != *y)
+        return false;
+    }
+  }
+
+  /// How many groups there are after `i` was placed.
+  [[nodiscard]] std::size_t count_groups_after(std::uint32_t i) const {
+    const auto& mine = after_[i];
+    std::size_t count = 1;
+    for (std::size_t k = 0; k < groups_.size(); ++k) {
+      const auto& left = groups_[k].left;
+      bool is_new = !(left.size() == 1 && left[0] == i) && !same_without(left, mine, i);
+      for (std::size_t other = 0; other < k && is_new; ++other)
+        is_new = !same_without(left, groups_[other].left, i);
+      count += is_new ? 1 : 0;
+    }
+    return count;
   }
 
   /// Of the nodes that may be placed the one that leaves the fewest groups; the first of equals.
@@ -105,10 +130,9 @@ private:
     std::uint32_t best = end_;
     std::size_t fewest = 0;
     for (const std::uint32_t i : todo_) {
-      const auto& before = g_.nodes[i].before;
-      if (!std::all_of(before.begin(), before.end(), [&](std::uint32_t b) { return placed_[b]; }))
+      if (waits_[i] > 0)
         continue;
-      const std::size_t groups = groups_after(i, nullptr).size();
+      const std::size_t groups = count_groups_after(i);
       if (best == end_ || groups < fewest) {
         best = i;
         fewest = groups;
@@ -119,11 +143,12 @@ private:
 
   void place(std::uint32_t i) {
     std::vector<std::vector<std::size_t>> came;
-    std::vector<group> groups = groups_after(i, &came);
+    std::vector<group> groups = groups_after(i, came);
     rows next = expand(i, groups, came);
     groups_ = std::move(groups);
-    placed_[i] = true;
     std::erase(todo_, i);
+    for (const std::uint32_t a : g_.nodes[i].after)
+      --waits_[a];
     raise_to_what_is_waited_for(next);
     keep(i, std::move(next));
   }
@@ -163,7 +188,7 @@ private:
 
   /// A group's time may be as late as what all its successors wait for anyhow, without a change to any end: then labels
   /// that differ in nothing that matters are equal.
-  void raise_to_what_is_waited_for(rows& labels) const {
+  void raise_to_what_is_waited_for(rows& labels) {
     std::vector<std::uint32_t> waiting; // successors of any group
     for (const group& g : groups_)
       for (const std::uint32_t s : g.left)
@@ -173,52 +198,110 @@ private:
     const std::size_t times = groups_.size();
     if (times < 2)
       return;
-    std::vector<std::vector<std::int64_t>> distance; // per group, to the start of each of `waiting`
+    std::vector<std::int64_t> distance; // per group, to the start of each of `waiting`
     for (const group& g : groups_)
-      distance.push_back(least_distances(g, waiting));
-    std::vector<std::vector<std::size_t>> left(times); // as places in `waiting`
+      add_least_distances(g, waiting, distance);
+    std::vector<std::pair<std::size_t, std::size_t>> left; // group, place of a successor in `waiting`
     for (std::size_t k = 0; k < times; ++k)
       for (const std::uint32_t s : groups_[k].left)
-        left[k].push_back(
-            static_cast<std::size_t>(std::lower_bound(waiting.begin(), waiting.end(), s) - waiting.begin()));
+        left.emplace_back(
+            k, static_cast<std::size_t>(std::lower_bound(waiting.begin(), waiting.end(), s) - waiting.begin()));
     std::vector<std::int64_t> start(waiting.size());
     for (std::size_t l = 0; l < labels.size(); ++l) {
       std::int64_t* row = labels.row(l);
-      for (std::size_t s = 0; s < waiting.size(); ++s) {
-        start[s] = 0;
-        for (std::size_t k = 0; k < times; ++k)
-          start[s] = std::max(start[s], row[k] + distance[k][s]);
-      }
-      for (std::size_t k = 0; k < times; ++k) {
-        std::int64_t least = start[left[k].front()];
-        for (const std::size_t s : left[k])
-          least = std::min(least, start[s]);
-        row[k] = least;
-      }
+      std::fill(start.begin(), start.end(), 0);
+      const std::int64_t* to = distance.data();
+      for (std::size_t k = 0; k < times; ++k)
+        for (std::int64_t& s : start)
+          s = std::max(s, row[k] + *to++);
+      std::fill(row, row + times, std::numeric_limits<std::int64_t>::max());
+      for (const auto& [k, s] : left)
+        row[k] = std::min(row[k], start[s]);
     }
   }
 
   /// The least time from a group's end to the start of each node, over what is not placed.
-  [[nodiscard]] std::vector<std::int64_t> least_distances(const group& g,
-                                                          const std::vector<std::uint32_t>& waiting) const {
-    std::vector<std::int64_t> start(end_ + 1, unreachable);
-    for (const std::uint32_t s : g.left)
-      start[s] = 0;
-    for (const std::uint32_t i : todo_) {
-      if (start[i] == unreachable)
-        continue;
-      const std::int64_t end = start[i] + least_latency_[i];
-      for (const std::uint32_t a : successors(i))
-        start[a] = std::max(start[a], end);
-    }
-    std::vector<std::int64_t> out;
+  void add_least_distances(const group& g, const std::vector<std::uint32_t>& waiting, std::vector<std::int64_t>& out) {
+    find_starts(g, least_latency_);
     for (const std::uint32_t s : waiting)
-      out.push_back(start[s]);
+      out.push_back(starts_[s]);
+  }
+
+  /// When each node that is not placed starts, and the DAG ends, if the group ends at 0 and nodes take so long.
+  void find_starts(const group& g, const std::vector<std::int64_t>& latency) {
+    starts_.assign(end_ + 1, unreachable);
+    for (const std::uint32_t s : g.left)
+      starts_[s] = 0;
+    for (const std::uint32_t i : todo_) {
+      if (starts_[i] == unreachable)
+        continue;
+      const std::int64_t end = starts_[i] + latency[i];
+      for (const std::uint32_t a : after_[i])
+        starts_[a] = std::max(starts_[a], end);
+    }
+  }
+
+  // -- bounds; of labels without uses only
+
+  /// Per group the time from its end to the DAG's; at the end that of what waits for no group, from the start on.
+  [[nodiscard]] std::vector<std::int64_t> times_to_end(const std::vector<std::int64_t>& latency) {
+    std::vector<std::int64_t> out;
+    for (const group& g : groups_) {
+      find_starts(g, latency);
+      out.push_back(starts_[end_]);
+    }
+    starts_.assign(end_ + 1, 0);
+    for (const std::uint32_t i : todo_)
+      for (const std::uint32_t a : after_[i])
+        starts_[a] = std::max(starts_[a], starts_[i] + latency[i]);
+    out.push_back(starts_[end_]);
     return out;
+  }
+
+  [[nodiscard]] static std::int64_t latest(const std::int64_t* times, const std::vector<std::int64_t>& more) {
+    std::int64_t out = more.back();
+    for (std::size_t k = 0; k + 1 < more.size(); ++k)
+      out = std::max(out, times[k] + more[k]);
+    return out;
+  }
+
+  /// Drops labels that, with the least latency and the least cost for all that is not placed, are beaten by a plan that
+  /// is known. `origin` gets the places of those that stay.
+  void drop_hopeless(rows& labels, std::vector<std::uint32_t>& origin) {
+    const std::vector<std::int64_t> to_end = times_to_end(least_latency_);
+    const std::int64_t cost = completions_.back().cost_left;
+    std::size_t stay = 0;
+    for (std::size_t l = 0; l < labels.size(); ++l) {
+      const std::int64_t* row = labels.row(l);
+      if (known_.beats(latest(row, to_end), row[groups_.size()] + cost))
+        continue;
+      std::copy(row, row + labels.width, labels.row(stay++));
+      origin.push_back(static_cast<std::uint32_t>(l));
+    }
+    labels.data.resize(stay * labels.width);
+  }
+
+  /// Completes some labels in some ways, for the labels to come to be measured with. Few labels are not worth it.
+  void complete_labels() {
+    if (labels_.size() < few_labels)
+      return;
+    const std::size_t stride = labels_.size() / few_labels;
+    for (const completion& c : completions_) {
+      const std::vector<std::int64_t> to_end = times_to_end(c.latency);
+      for (std::size_t l = 0; l < labels_.size(); l += stride)
+        known_.add(latest(labels_.row(l), to_end), labels_.row(l)[groups_.size()] + c.cost_left);
+    }
   }
 
   void keep(std::uint32_t i, rows next) {
     const std::size_t points = g_.nodes[i].points.size();
+    std::vector<std::uint32_t> origin;
+    for (completion& c : completions_)
+      c.cost_left -= c.cost[i];
+    const bool without_uses = next.width == groups_.size() + 1;
+    const bool bounded = without_uses && !known_.empty();
+    if (bounded)
+      drop_hopeless(next, origin);
     std::vector<std::uint32_t> stay = efficient(next);
     out_.most_labels = std::max(out_.most_labels, stay.size());
     labels_.width = next.width;
@@ -238,9 +321,12 @@ private:
     labels_.data.clear();
     for (const std::uint32_t r : stay) {
       labels_.data.insert(labels_.data.end(), next.row(r), next.row(r) + next.width);
-      round.before.push_back(static_cast<std::uint32_t>(r / points));
-      round.point.push_back(static_cast<std::uint32_t>(r % points));
+      const std::uint32_t made = bounded ? origin[r] : r;
+      round.before.push_back(static_cast<std::uint32_t>(made / points));
+      round.point.push_back(static_cast<std::uint32_t>(made % points));
     }
+    if (without_uses)
+      complete_labels();
     recovery_.rounds.push_back(std::move(round));
   }
 
@@ -249,8 +335,12 @@ private:
   loss_budget budget_;
   pareto_front::recovery& recovery_;
   std::uint32_t end_;
-  std::vector<bool> placed_;
+  std::vector<std::vector<std::uint32_t>> after_; ///< successors; the end is one
+  std::vector<std::size_t> waits_;                ///< per node, those before it that are not placed
   std::vector<std::int64_t> least_latency_;
+  std::vector<std::int64_t> starts_; ///< scratch
+  std::vector<completion> completions_;
+  complete_plans known_;
   std::vector<std::uint32_t> todo_; ///< not placed, in topological order
   std::vector<group> groups_;
   rows labels_; ///< times of the groups, then cost and uses

@@ -82,8 +82,9 @@ void add_hybrid_verb(CLI::App& sim, int& status) {
   auto* verb = sim.add_subcommand("hybrid",
                                   "a machine helped out by functions: problems on standard input, answers on "
                                   "standard output, one a line");
-  verb->add_flag("--functions", flags->functions, "add what the functions did");
-  verb->add_flag("--thresholds", flags->thresholds, "print how many requests at once meet an SLA instead");
+  verb->add_flag("--functions", flags->functions, "add what the functions did")->envname("SQUALL_FUNCTIONS");
+  verb->add_flag("--thresholds", flags->thresholds, "print how many requests at once meet an SLA instead")
+      ->envname("SQUALL_THRESHOLDS");
   verb->callback([&status, flags] {
     status = flags->thresholds ? print_thresholds()
                                : answer_lines([&](json_node root) { return answer(root, flags->functions); });

@@ -310,9 +310,14 @@ void add_kaas_verb(CLI::App& sim, int& status) {
                                   "one a line");
   auto* poisson = verb->add_option("--poisson", flags->poisson,
                                    "random arrivals instead: rho=0.8 gpus=4 steps=1000 rates=equal-work seeds=200")
-                      ->expected(0, -1);
-  verb->add_option("--curves", flags->curves, "draw what section 6.3 varies, as kaas-*.svg into this folder");
-  verb->add_option("--seeds", flags->seeds, "runs of each point of a curve")->check(CLI::Range(1, 100'000));
+                      ->expected(0, -1)
+                      ->envname("SQUALL_POISSON");
+  verb->add_option("--curves", flags->curves, "draw what section 6.3 varies, as kaas-*.svg into this folder")
+      ->envname("SQUALL_CURVES");
+  verb->add_option("--seeds", flags->seeds, "runs of each point of a curve")
+      ->check(CLI::Range(1, 100'000))
+      ->envname("SQUALL_SEEDS")
+      ->capture_default_str();
   flags->output = add_output_option(*verb);
   verb->callback([&status, flags, poisson, verb] {
     if (!flags->curves.empty())

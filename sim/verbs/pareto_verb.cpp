@@ -159,8 +159,9 @@ void add_pareto_verb(CLI::App& sim, int& status) {
                                   "the efficient plans of DAGs: problems on standard input, fronts on standard "
                                   "output, one a line");
   verb->add_option("--epsilon", flags->epsilon, "latencies may be so much higher, as a share, where that saves work")
-      ->check(CLI::Range(0.0, 1000.0));
-  verb->add_flag("--time", flags->time, "add how long each took, in microseconds");
+      ->check(CLI::Range(0.0, 1000.0))
+      ->envname("SQUALL_EPSILON");
+  verb->add_flag("--time", flags->time, "add how long each took, in microseconds")->envname("SQUALL_TIME");
   verb->callback([&status, flags] { status = answer_lines([&](json_node root) { return answer(root, *flags); }); });
 }
 
