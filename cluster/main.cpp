@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   squall::client::cli::add_client_verbs(app, context);
   squall::cluster::add_cluster_verbs(app, std::vector<std::string>(argv, argv + argc), status);
   squall::sim::add_sim_verbs(app, status);
+  squall::sim::add_whatif_verb(app, status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

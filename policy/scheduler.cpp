@@ -46,6 +46,7 @@ std::optional<time_point> scheduler::next_deadline() const {
   return next;
 }
 
+std::vector<placing::event> scheduler::known_facts() const { return state_->known_facts(); }
 time_point scheduler::now() const { return state_->now; }
 const std::string& scheduler::policy_name() const { return state_->policy_name; }
 std::size_t scheduler::calls_in_flight() const { return state_->in_flight.size(); }

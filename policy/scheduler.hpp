@@ -71,6 +71,9 @@ public:
   /// A hash of the state, equal for equal states.
   [[nodiscard]] std::uint64_t hash() const;
 
+  /// What it knows of the catalogue and the cluster, as facts that would tell another one: functions, DAGs, nodes.
+  [[nodiscard]] std::vector<calls::placing::event> known_facts() const;
+
   /// The time of the last step.
   [[nodiscard]] time_point now() const;
 

@@ -239,20 +239,27 @@ void scheduler::state::retire_policy() {
   late.name.clear();
 }
 
-/// The last call of the old policy has ended.
-void scheduler::state::hand_over() {
-  retire_policy();
-  use_dispatch_policy(std::exchange(late.next, {}));
+std::vector<placing::event> scheduler::state::known_facts() const {
+  std::vector<placing::event> out;
   for (const auto& [id, function] : late.functions)
-    tell_policy(function);
+    out.emplace_back(function);
   for (const dag_id id : dags.sorted_ids()) {
     placing::dag_registered fact{id, {}};
     for (const stage_state& stage : dags.find(id)->stages)
       fact.stages.push_back(stage.info);
-    tell_policy(fact);
+    out.emplace_back(std::move(fact));
   }
   for (const placing::node_joined& node : late.nodes)
-    tell_policy(node);
+    out.emplace_back(node);
+  return out;
+}
+
+/// The last call of the old policy has ended.
+void scheduler::state::hand_over() {
+  retire_policy();
+  use_dispatch_policy(std::exchange(late.next, {}));
+  for (const placing::event& fact : known_facts())
+    tell_policy(fact);
   for (const placing::call_arrived& call : std::exchange(late.held, {}))
     tell_policy(call);
 }

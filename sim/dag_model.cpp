@@ -16,7 +16,6 @@ using functions::resource_type;
 
 namespace {
 
-constexpr std::int64_t ns_per_ms = 1'000'000;
 
 enum class element_state : std::uint8_t { ready, ordered, ended };
 
@@ -116,8 +115,8 @@ struct dag_model::state {
     random_source random{config.seed ^ 0x736b6577ULL};
     nodes.resize(input.nodes.size());
     for (modelled& n : nodes)
-      n.ahead = std::chrono::milliseconds{
-          static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(config.skew) + 1))};
+      n.ahead =
+          static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(config.skew) + 1)) * input.tick;
     calls.resize(input.requests.size());
     for (const workload_dag& d : input.dags) {
       auto& of_dag = consumers.emplace_back(d.stages.size());
@@ -127,7 +126,7 @@ struct dag_model::state {
     }
   }
 
-  [[nodiscard]] std::int64_t now_ms() const { return to_ns(now) / ns_per_ms; }
+  [[nodiscard]] std::int64_t now_ms() const { return to_ns(now) / input.tick.count(); }
   [[nodiscard]] const workload_dag& dag_of(std::size_t request) const {
     return input.dags[input.requests[request].dag];
   }
@@ -152,7 +151,7 @@ struct dag_model::state {
   }
   void send(std::function<void()> what) {
     messages.push_back(std::move(what));
-    plan(now + std::chrono::milliseconds{config.delay}, planned::message, 0);
+    plan(now + config.delay * input.tick, planned::message, 0);
   }
   template <class What>
   void send_to_node(What what) {
@@ -209,7 +208,7 @@ struct dag_model::state {
       ++summary.redeemed;
       observer.redeemed(now_ms(), r, {call.deadline, call.max_cost.value_or(0)});
     } else {
-      const auto expected = (now + c.expected).time_since_epoch() / std::chrono::milliseconds{1};
+      const auto expected = (now + c.expected).time_since_epoch() / input.tick;
       observer.admitted(now_ms(), r, c.expected.count() > 0 ? std::optional<std::int64_t>{expected} : std::nullopt,
                         c.cost);
     }
@@ -223,7 +222,7 @@ struct dag_model::state {
     ++summary.refused;
     std::vector<run_observer::offered> offers;
     for (const placing::offer& o : c.offers)
-      offers.push_back({input.requests[r].arrival + o.finish / std::chrono::milliseconds{1}, o.cost});
+      offers.push_back({input.requests[r].arrival + o.finish / input.tick, o.cost});
     observer.refused(now_ms(), r, offers);
     if (!input.requests[r].redeem || offers.empty())
       return;
@@ -237,7 +236,7 @@ struct dag_model::state {
         best = i;
     }
     tickets.push_back({r, c.offers[best].ticket, offers[best]});
-    plan(now + std::chrono::milliseconds{input.requests[r].redeem->delay}, planned::redeem, tickets.size() - 1);
+    plan(now + input.requests[r].redeem->delay * input.tick, planned::redeem, tickets.size() - 1);
   }
 
   void carry_out(const placing::abandon& c) {
@@ -320,7 +319,7 @@ struct dag_model::state {
     fact.id = id_of_request(r);
     fact.client = client_id{1};
     fact.dag = id_of_dag(request.dag);
-    fact.deadline = from_ns(call.deadline * ns_per_ms);
+    fact.deadline = from_ns(call.deadline * input.tick.count());
     fact.priority = request.priority;
     fact.max_cost = call.max_cost.value_or(placing::no_cost_limit);
     fact.assurance_ppm = config.assurance_ppm;
@@ -482,7 +481,7 @@ struct dag_model::state {
       slot = free_batches.back();
       free_batches.pop_back();
     }
-    const duration executed = std::chrono::milliseconds{takes};
+    const duration executed = takes * input.tick;
     batches[slot] = {n, nodes[n].life, c.id, c.order, v.cost, executed, std::move(tasks), true};
     plan(now + executed, planned::batch_end, slot);
     tell_from_node(placing::batch_started{id_of_node(n), c.order});
@@ -496,7 +495,7 @@ struct dag_model::state {
   void carry_out(std::size_t n, const queueing::load_replica& c) {
     ++summary.loads;
     observer.loading(now_ms(), c.replica, id_of_node(n), c.variant);
-    plan(now + std::chrono::milliseconds{variant_of(input, c.variant).load}, planned::load_end, n, c.replica.value);
+    plan(now + variant_of(input, c.variant).load * input.tick, planned::load_end, n, c.replica.value);
   }
   void carry_out(std::size_t, const queueing::evict_replica& c) { observer.evicted(now_ms(), c.replica); }
   void carry_out(std::size_t n, const queueing::replica_failed& c) {
@@ -570,7 +569,7 @@ struct dag_model::state {
     if (!agenda.empty())
       consider(from_ns(agenda.top().at));
     if (next_request < input.requests.size())
-      consider(from_ns(input.requests[next_request].arrival * ns_per_ms));
+      consider(from_ns(input.requests[next_request].arrival * input.tick.count()));
     if (const auto due = core->next_deadline())
       consider(std::max(*due, now));
     return next;
@@ -590,7 +589,7 @@ struct dag_model::state {
         drain_inbox();
         any = true;
       }
-      while (next_request < input.requests.size() && input.requests[next_request].arrival * ns_per_ms <= to_ns(now)) {
+      while (next_request < input.requests.size() && input.requests[next_request].arrival * input.tick.count() <= to_ns(now)) {
         arrive(next_request++);
         drain_inbox();
         any = true;
@@ -621,7 +620,7 @@ struct dag_model::state {
       join(n);
     drain_inbox();
     for (std::size_t c = 0; c < input.changes.size(); ++c)
-      plan(from_ns(input.changes[c].at * ns_per_ms), planned::change, c);
+      plan(from_ns(input.changes[c].at * input.tick.count()), planned::change, c);
     std::uint64_t reported = 0;
     for (auto next = next_moment(); next && wrong.empty(); next = next_moment()) {
       now = *next;

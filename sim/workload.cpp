@@ -25,10 +25,10 @@ placing::variant_info variant_fact(variant_id id, const workload_variant& v) {
   out.resource = resource_of(id);
   out.max_batch = v.batch_max;
   out.memory_bytes = v.memory_bytes;
-  out.load = std::chrono::milliseconds{v.load};
+  out.load = v.load * w.tick;
   out.cost = v.cost;
   for (std::uint32_t b = 1; b <= v.batch_max; ++b)
-    out.batch_times.push_back(std::chrono::milliseconds{batch_ms(v, b)});
+    out.batch_times.push_back(batch_ms(v, b) * w.tick);
   out.expected = out.batch_times.front();
   return out;
 }

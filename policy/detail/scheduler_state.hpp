@@ -317,6 +317,7 @@ struct scheduler::state {
   void use_dispatch_policy(const std::string& name);
   [[nodiscard]] result<std::unique_ptr<dispatch_policy>> next_dispatch_policy(const std::string& name);
   void hand_over();
+  [[nodiscard]] std::vector<calls::placing::event> known_facts() const;
   /// After a fact: follows a change of policy as far as the calls of the old one allow.
   void settle_policies();
   void retire_policy();
