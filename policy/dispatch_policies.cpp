@@ -1,5 +1,7 @@
 #include "policy/dispatch_policies.hpp"
 
+#include "policy/reference/admission.hpp"
+#include "policy/reference/clockwork.hpp"
 #include "policy/reference/fifo.hpp"
 
 #include <algorithm>
@@ -19,7 +21,10 @@ struct named_policy {
 
 /// Ascending.
 constexpr std::array policies{
+    named_policy{"clockwork", reference::make_clockwork},
+    named_policy{"clockwork-naive", reference::make_clockwork_naive},
     named_policy{"fifo", reference::make_fifo},
+    named_policy{"thesis", reference::make_thesis},
 };
 
 result<dispatch_policy_setup> parse(std::string_view name) {

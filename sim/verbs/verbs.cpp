@@ -8,6 +8,7 @@ void add_sim_verbs(CLI::App& app, int& status) {
   auto* sim = app.add_subcommand("sim", "run the scheduling code under virtual time");
   sim->require_subcommand(1);
   add_run_verb(*sim, status);
+  add_workload_verb(*sim, status);
 }
 
 } // namespace squall::sim

@@ -310,7 +310,7 @@ class Checker:
     def report(self):
         requests = self.requests.values()
         finished = [r for r in requests if r.state == "finished"]
-        in_time = [r for r in finished if r.ended <= r.deadline]
+        in_time = [r for r in finished if r.ended is not None and r.ended <= r.deadline]
         in_budget = [r for r in finished if r.max_cost is None or r.cost <= r.max_cost + 1e-9]
         both = [r for r in in_time if r in set(in_budget)]
         admitted = [r for r in requests if r.state in ("finished", "dropped", "admitted")]
