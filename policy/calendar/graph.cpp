@@ -6,7 +6,6 @@
 
 namespace squall::policy::calendar {
 
-int knob[16];
 namespace {
 void erase_value(std::vector<slot>& list, slot value) {
   const auto at = std::find(list.begin(), list.end(), value);
@@ -90,7 +89,7 @@ ns graph::time_of(slot variant, std::uint64_t weight) const {
 }
 
 ns graph::inputs_end(const call_entry& call, std::uint32_t stage) const {
-  ns latest = now_;
+  ns latest = std::max(now_, call.release);
   for (const stage_index p : dags[call.dag].stages[stage].info.producers) {
     const stage_entry& producer = call.stages[p];
     if (producer.phase == stage_phase::done)
@@ -211,6 +210,8 @@ void graph::flow_forward() {
       continue;
     remember(s);
     b.earliest = start;
+    if (start > b.latest)
+      violated.push_back(s);
     push_after(b);
   }
   work_.clear();
@@ -454,6 +455,26 @@ slot graph::start(slot lane, slot replica, std::span<const task_ref> tasks) {
   push_after(b);
   flow_forward();
   return s;
+}
+
+void graph::detach(task_ref task) {
+  task_entry& t = calls[task.call].tasks[task.index];
+  batch_entry& b = batches[t.batch];
+  b.tasks.erase(std::find(b.tasks.begin(), b.tasks.end(), task));
+  b.weight -= whole_task;
+  t.batch = none;
+}
+
+void graph::abort(slot batch) {
+  batch_entry& b = batches[batch];
+  const slot after[] = {b.lane_after, b.replica_after};
+  for (const task_ref t : b.tasks)
+    calls[t.call].tasks[t.index].batch = none;
+  unlink(batch);
+  release(batch);
+  for (const slot a : after)
+    push(a);
+  flow_forward();
 }
 
 void graph::move_end(slot batch, ns end) {

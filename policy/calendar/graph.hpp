@@ -1,5 +1,6 @@
 #pragma once
 
+#include "calls/binary.hpp"
 #include "policy/calendar/model.hpp"
 
 #include <optional>
@@ -34,6 +35,8 @@ public:
   std::vector<dag_entry> dags;
   std::array<ns, resources> booked{};             ///< time of all booked batches that have not started
   std::array<std::int64_t, resources> lane_count{};
+
+  std::vector<slot> violated;                     ///< batches that were pushed past their latest start
 
   void set_now(ns now) { now_ = now; }
   [[nodiscard]] ns now() const { return now_; }
@@ -72,6 +75,10 @@ public:
   void set_odds(task_ref task, std::uint32_t odds);
   /// Starts the tasks as one batch, now; they leave the batches where they were booked. The caller has tested it.
   slot start(slot lane, slot replica, std::span<const task_ref> tasks);
+  /// Takes a task of a call that is over out of the running batch that holds it.
+  void detach(task_ref task);
+  /// A running batch is gone with its node; its tasks wait again, booked nowhere.
+  void abort(slot batch);
   /// A running batch takes until `end` (later or earlier than booked).
   void move_end(slot batch, ns end);
   /// A running batch has ended: it leaves its lane and its replica.
@@ -92,9 +99,13 @@ public:
   /// What is wrong with the books, for tests; empty when all is well.
   [[nodiscard]] std::string check(bool feasible) const;
 
+  /// What names something that is not there; empty when nothing does.
+  [[nodiscard]] std::string sound() const;
+
   slot add_call();
   void free_call(slot call);
-  void rebuild(); ///< after a restore
+  void save(calls::binary_writer& out) const;
+  void restore(calls::binary_reader& in);
 
 private:
   enum class step : std::uint8_t { times, joined, inserted, replica };

@@ -48,6 +48,50 @@ std::string graph::check_batch(slot s, bool feasible) const {
   return {};
 }
 
+std::string graph::sound() const {
+  const auto all = [](const std::vector<slot>& names, std::size_t count) {
+    return std::all_of(names.begin(), names.end(), [&](slot s) { return s < count; });
+  };
+  const auto link = [&](slot s) { return s == none || s < batches.size(); };
+  const auto task = [&](task_ref t) { return t.call < calls.size() && t.index < calls[t.call].tasks.size(); };
+  for (const variant_entry& v : variants)
+    if (v.times.empty() || !all(v.replicas, replicas.size()) || !all(v.open, batches.size()) ||
+        !all(v.siblings, variants.size()) || !std::all_of(v.ready.begin(), v.ready.end(), task))
+      return "a variant";
+  for (const lane_entry& l : lanes)
+    if (l.node >= nodes.size() || !all(l.order, batches.size()))
+      return "a lane";
+  for (const replica_entry& r : replicas)
+    if (r.variant != none && (r.variant >= variants.size() || r.node >= nodes.size() || !all(r.order, batches.size())))
+      return "a replica";
+  for (const node_entry& n : nodes)
+    if (!all(n.lanes[0], lanes.size()) || !all(n.lanes[1], lanes.size()) || !all(n.replicas, replicas.size()))
+      return "a node";
+  for (const batch_entry& b : batches)
+    if (b.variant != none &&
+        (b.variant >= variants.size() || b.lane >= lanes.size() || b.replica >= replicas.size() || !link(b.lane_before) ||
+         !link(b.lane_after) || !link(b.replica_before) || !link(b.replica_after) ||
+         !std::all_of(b.tasks.begin(), b.tasks.end(), task)))
+      return "a batch";
+  for (const call_entry& c : calls) {
+    if (c.dag == none)
+      continue;
+    if (c.dag >= dags.size() || c.stages.size() != dags[c.dag].stages.size())
+      return "a call";
+    for (const stage_entry& s : c.stages)
+      if (s.first > c.tasks.size() || s.width > c.tasks.size() - s.first || (s.placed && s.variant >= variants.size()))
+        return "a stage of a call";
+    for (const task_entry& t : c.tasks)
+      if (!link(t.batch) || t.stage >= c.stages.size())
+        return "a task";
+  }
+  for (const dag_entry& d : dags)
+    for (const dag_stage& s : d.stages)
+      if (!all(s.variants, variants.size()))
+        return "a DAG";
+  return {};
+}
+
 std::string graph::check(bool feasible) const {
   std::array<ns, resources> sums{};
   for (slot l = 0; l < lanes.size(); ++l)

@@ -16,12 +16,14 @@ namespace squall::policy::calendar {
 namespace placing = calls::placing;
 using placing::micro_cost;
 
-extern int knob[16]; // EXPERIMENT
 using ns = std::int64_t;
 using slot = std::uint32_t;
 inline constexpr slot none = std::numeric_limits<slot>::max();
 inline constexpr ns far_off = std::numeric_limits<ns>::max() / 4; ///< later than every deadline; can be added to
 inline constexpr std::size_t resources = 2;                       ///< cpu, gpu: functions::resource_type as index
+
+inline constexpr std::uint32_t max_batch_known = 1024; ///< larger batches are not formed
+inline constexpr std::uint32_t max_width_booked = 4096;
 
 [[nodiscard]] constexpr std::size_t index_of(functions::resource_type resource) {
   return resource == functions::resource_type::gpu ? 1 : 0;
@@ -47,6 +49,7 @@ struct variant_entry {
   std::vector<slot> open;         ///< booked batches that have not started, in the order in which they were booked
   std::vector<task_ref> ready;    ///< booked, not started, all inputs there
   std::vector<slot> siblings;     ///< other variants of the function
+  ns retry_at = 0;                ///< a load of it failed: none is tried before
   ns booked = 0;                  ///< time of its booked batches that have not started
   std::int64_t demand = 0;        ///< decaying: lane time asked for lately (ns)
   std::int64_t worth = 0;         ///< decaying: what being resident would have saved lately (price)
@@ -63,6 +66,7 @@ struct variant_entry {
     v("open", s.open);
     v("ready", s.ready);
     v("siblings", s.siblings);
+    v("retry_at", s.retry_at);
     v("booked", s.booked);
     v("demand", s.demand);
     v("worth", s.worth);
@@ -84,7 +88,7 @@ struct lane_entry {
 };
 
 struct replica_entry {
-  placing::replica_id id;
+  replica_id id;
   slot node = none;
   slot variant = none; ///< none: the slot is free
   ns ready_at = 0;     ///< expected end of its load
@@ -207,8 +211,9 @@ struct call_entry {
   std::uint32_t priority = 0;
   placing::preference preference = placing::preference::least_loaded;
   std::uint64_t order = 0; ///< of arrival
+  ns span = 0;             ///< of its proportional deadlines, from its arrival
+  ns release = 0;          ///< nothing of it starts before: an offer that may still be redeemed
   bool held = false;       ///< an offer that is not redeemed
-  std::uint32_t stages_left = 0;
   std::vector<stage_entry> stages;
   std::vector<task_entry> tasks;
   template <class S, class V>
@@ -224,8 +229,9 @@ struct call_entry {
     v("priority", s.priority);
     v("preference", s.preference);
     v("order", s.order);
+    v("span", s.span);
+    v("release", s.release);
     v("held", s.held);
-    v("stages_left", s.stages_left);
     v("stages", s.stages);
     v("tasks", s.tasks);
   }
@@ -244,7 +250,13 @@ struct dag_stage {
   std::vector<std::uint32_t> consumers;
   ns tail = 0;             ///< least time from its start to the end of the call
   std::int64_t share = 0;  ///< of the SLO at which it should have ended, in 1/1024
-  std::int64_t ran_q10 = 1024; ///< learned odds to run
+  std::uint32_t odds_ppm = 1'000'000; ///< learned: that it runs; of a map, its mean share of the width it may have
+  template <class S, class V>
+  static void fields(S& s, V& v) { // the rest is derived
+    v("info", s.info);
+    v("variants", s.variants);
+    v("odds", s.odds_ppm);
+  }
 };
 
 struct dag_entry {
@@ -255,6 +267,13 @@ struct dag_entry {
   ns least_latency = 0;
   std::uint32_t calls = 0;
   bool removed = false;
+  template <class S, class V>
+  static void fields(S& s, V& v) { // the rest is derived
+    v("id", s.id);
+    v("stages", s.stages);
+    v("calls", s.calls);
+    v("removed", s.removed);
+  }
 };
 
 } // namespace squall::policy::calendar

@@ -26,12 +26,15 @@ ns state::room_before(const std::vector<slot>& order, const std::vector<task_ref
   return far_off;
 }
 
-/// The most urgent of the ready tasks, as many as may run on the replica now; better than the best so far if more urgent.
-void state::consider(slot lane, slot replica, const std::vector<task_ref>& from, std::size_t most, pick& best) {
+/// The most urgent of the ready tasks, as many as may run on the replica now; taken if more urgent than the best so far.
+/// On GPUs a batch that saves more lane time counts as more urgent.
+void state::consider(slot lane, slot replica, const std::vector<task_ref>& from, pick& best) {
   const slot variant = g.replicas[replica].variant;
+  const variant_entry& v = g.variants[variant];
   sorted.clear();
   for (const task_ref t : from)
     sorted.push_back({g.latest_end(t), g.calls[t.call].order, t});
+  const std::size_t most = v.resource() == 1 ? v.info.max_batch : 1;
   const std::size_t count = std::min(most, sorted.size());
   std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(count), sorted.end(),
                     [](const urgent_task& a, const urgent_task& b) {
@@ -41,33 +44,14 @@ void state::consider(slot lane, slot replica, const std::vector<task_ref>& from,
   for (std::size_t i = 0; i < count; ++i)
     trial.push_back(sorted[i].task);
   for (std::size_t k = count; k > 0; --k) {
-    const ns time = g.time_of(variant, k * 1'000'000);
+    const ns time = g.time_of(variant, k * whole_task);
     const ns end = now + time;
-    if (knob[3] && g.variants[variant].resource() == 1) {
-      // Only if no booked member is left behind that could come soon.
-      ns soon = far_off;
-      std::size_t waiting = 0;
-      for (const slot o : g.variants[variant].open) {
-        const batch_entry& b = g.batches[o];
-        waiting += b.tasks.size();
-        soon = std::min(soon, b.latest);
-      }
-      if (knob[3] == 1 && k * 100 < waiting * static_cast<std::size_t>(knob[4]) && k < g.variants[variant].info.max_batch)
-        continue;
-      if (knob[3] == 2 && k * 100 < static_cast<std::size_t>(knob[4]) && sorted.front().latest_end - end > knob[5] * 1'000'000)
-        continue;
-    }
-    if (end > sorted.front().latest_end)
+    if (end > sorted.front().latest_end || end > room_before(g.lanes[lane].order, trial, k) ||
+        end > room_before(g.replicas[replica].order, trial, k))
       continue;
-    if (end > room_before(g.lanes[lane].order, trial, k) || end > room_before(g.replicas[replica].order, trial, k))
-      continue;
-    ns urgency = sorted.front().latest_end - time;
-    if (g.variants[variant].resource() == 1) {
-      if (knob[0] == 1) urgency = -static_cast<ns>(k) * g.variants[variant].times[0] * 1000 / time;
-      if (knob[0] == 2) urgency = -(static_cast<ns>(k) * g.variants[variant].times[0] - time);
-      if (knob[0] == 3) urgency = -static_cast<ns>(k);
-      if (knob[0] == 4) urgency = (sorted.front().latest_end - time - now) * time / static_cast<ns>(k) / g.variants[variant].times[0];
-    }
+    const ns slack = std::min(sorted.front().latest_end - end, far_off / 1'000'000) / 1000;
+    const std::int64_t urgency =
+        v.resource() == 1 ? slack * (time / 1000) / static_cast<ns>(k) / std::max<ns>(1, v.times.front() / 1000) : slack;
     if (best.replica == none || urgency < best.urgency) {
       best.replica = replica;
       best.urgency = urgency;
@@ -77,22 +61,25 @@ void state::consider(slot lane, slot replica, const std::vector<task_ref>& from,
   }
 }
 
+/// Work that is booked with a variant that is resident here, wherever its place is; else the first batch as booked.
 bool state::run_lane(slot lane) {
   const lane_entry& l = g.lanes[lane];
-  const auto resource = index_of(l.resource);
   pick best;
   for (const slot r : g.nodes[l.node].replicas) {
     const replica_entry& replica = g.replicas[r];
     const variant_entry& v = g.variants[replica.variant];
-    if (v.resource() != resource || !replica.ready || v.ready.empty() || g.running_of(replica.order) != none)
-      continue;
-    consider(lane, r, v.ready, resource == 1 || knob[2] ? v.info.max_batch : 1, best);
+    if (v.info.resource == l.resource && replica.ready && !v.ready.empty() && g.running_of(replica.order) == none)
+      consider(lane, r, v.ready, best);
   }
   if (best.replica == none && !l.order.empty()) {
-    // As booked, if all of it is ready.
     const batch_entry& head = g.batches[l.order.front()];
-    if (head.earliest <= now && g.replicas[head.replica].ready && g.running_of(g.replicas[head.replica].order) == none &&
-        g.replicas[head.replica].order.front() == l.order.front()) {
+    const replica_entry& replica = g.replicas[head.replica];
+    const bool can_start = head.earliest <= now && replica.ready && replica.order.front() == l.order.front();
+    const bool complete = std::all_of(head.tasks.begin(), head.tasks.end(), [&](task_ref t) {
+      const call_entry& call = g.calls[t.call];
+      return call.stages[call.tasks[t.index].stage].phase == stage_phase::ready;
+    });
+    if (can_start && complete) {
       best.replica = head.replica;
       best.tasks = head.tasks;
     }
@@ -106,38 +93,30 @@ bool state::run_lane(slot lane) {
 /// An idle lane takes ready work that is booked with another variant of the function, if its call can pay.
 bool state::run_exchange(slot lane) {
   const lane_entry& l = g.lanes[lane];
-  const auto resource = index_of(l.resource);
   pick best;
-  std::vector<task_ref> affordable;
   for (const slot r : g.nodes[l.node].replicas) {
     const replica_entry& replica = g.replicas[r];
     const variant_entry& v = g.variants[replica.variant];
-    if (v.resource() != resource || !replica.ready || g.running_of(replica.order) != none)
+    if (v.info.resource != l.resource || !replica.ready || g.running_of(replica.order) != none)
       continue;
     affordable.clear();
     for (const slot sibling : v.siblings)
       for (const task_ref t : g.variants[sibling].ready) {
         const call_entry& call = g.calls[t.call];
-        const auto& allowed = g.dags[call.dag].stages[call.tasks[t.index].stage].variants;
-        if (std::find(allowed.begin(), allowed.end(), replica.variant) == allowed.end())
-          continue;
-        if (call.cost - g.variants[sibling].info.cost + v.info.cost <= call.max_cost)
+        const std::uint32_t stage = call.tasks[t.index].stage;
+        const auto& allowed = g.dags[call.dag].stages[stage].variants;
+        if (call.stages[stage].width == 1 &&
+            call.cost - g.variants[sibling].info.cost + v.info.cost <= call.max_cost &&
+            std::find(allowed.begin(), allowed.end(), replica.variant) != allowed.end())
           affordable.push_back(t);
       }
     if (!affordable.empty())
-      consider(lane, r, affordable, resource == 1 ? v.info.max_batch : 1, best);
+      consider(lane, r, affordable, best);
   }
   if (best.replica == none)
     return false;
   launch(lane, best.replica, best.tasks);
   return true;
-}
-
-void state::forget_ready(task_ref task, slot variant) {
-  auto& ready = g.variants[variant].ready;
-  const auto at = std::find(ready.begin(), ready.end(), task);
-  if (at != ready.end())
-    ready.erase(at);
 }
 
 void state::launch(slot lane, slot replica, std::vector<task_ref>& tasks) {
@@ -148,28 +127,51 @@ void state::launch(slot lane, slot replica, std::vector<task_ref>& tasks) {
     call_entry& call = g.calls[t.call];
     stage_entry& stage = call.stages[call.tasks[t.index].stage];
     forget_ready(t, stage.variant);
-    if (stage.variant != variant && stage.width == 1) {
-      call.cost += g.variants[variant].info.cost - g.variants[stage.variant].info.cost;
-      stage.variant = variant;
-    }
+    call.cost += g.variants[variant].info.cost - g.variants[stage.variant].info.cost;
+    stage.variant = variant;
   }
   const slot s = g.start(lane, replica, tasks);
   batch_entry& b = g.batches[s];
-  b.id = batch_id{++batches_named};
-  batch_slots.at(batch_slots.insert(b.id)).at = s;
-  g.variants[variant].last_used = g.replicas[replica].last_used = batches_named;
-  placing::dispatch d;
-  d.batch = b.id;
-  d.node = g.nodes[g.lanes[lane].node].id;
-  d.replica = g.replicas[replica].id;
-  d.variant = g.variants[variant].info.id;
+  b.id = batch_id{++last_id};
+  put(batch_slots, b.id, s);
+  batch_ends.set(s, from_ns(b.end()), b.id.value);
+  g.replicas[replica].last_used = b.id.value;
+  placing::dispatch command;
+  command.batch = b.id;
+  command.node = g.nodes[g.lanes[lane].node].id;
+  command.replica = g.replicas[replica].id;
+  command.variant = g.variants[variant].info.id;
   for (const task_ref t : b.tasks) {
     const call_entry& call = g.calls[t.call];
     const std::uint32_t stage = call.tasks[t.index].stage;
-    d.tasks.push_back({call.id, stage, t.index - call.stages[stage].first});
+    command.tasks.push_back({call.id, stage, t.index - call.stages[stage].first});
   }
-  d.latest_start = from_ns(std::max(now, latest - b.duration));
-  out->emplace_back(std::move(d));
+  command.latest_start = latest == far_off ? never : from_ns(std::max(now, latest - b.duration));
+  out->emplace_back(std::move(command));
+}
+
+/// Nodes that have an idle replica of something that is ready: other lanes have nothing to look for.
+void state::find_work(bool exchange) {
+  for (auto& found : work_nodes)
+    found.clear();
+  const auto look = [&](const variant_entry& v) {
+    for (const slot r : v.replicas)
+      if (g.replicas[r].ready && g.running_of(g.replicas[r].order) == none)
+        work_nodes[v.resource()].push_back(g.replicas[r].node);
+  };
+  for (const variant_entry& v : g.variants) {
+    if (v.ready.empty())
+      continue;
+    if (!exchange)
+      look(v);
+    else
+      for (const slot s : v.siblings)
+        look(g.variants[s]);
+  }
+  for (auto& found : work_nodes) {
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+  }
 }
 
 void state::run_idle() {
@@ -177,11 +179,13 @@ void state::run_idle() {
   for (bool again = true; again;) {
     again = false;
     for (const std::size_t resource : {std::size_t{1}, std::size_t{0}})
-      for (const bool exchange : {false, true})
-        for (slot n = 0; n < g.nodes.size(); ++n)
+      for (const bool exchange : {false, true}) {
+        find_work(exchange);
+        for (const slot n : work_nodes[resource])
           for (const slot lane : g.nodes[n].lanes[resource])
             if (g.running_of(g.lanes[lane].order) == none)
-              again = (exchange ? knob[1] >> resource & 1 ? false : run_exchange(lane) : run_lane(lane)) || again;
+              again = (exchange ? run_exchange(lane) : run_lane(lane)) || again;
+      }
   }
 }
 

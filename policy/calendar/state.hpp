@@ -3,6 +3,7 @@
 #include "policy/calendar/config.hpp"
 #include "policy/calendar/graph.hpp"
 #include "policy/calendar/price.hpp"
+#include "policy/detail/indexed_heap.hpp"
 #include "policy/detail/slot_map.hpp"
 
 #include <optional>
@@ -13,7 +14,7 @@ namespace squall::policy::calendar {
 
 using policy::detail::no_slot;
 
-/// A number behind an id.
+/// A pool's slot behind an id.
 struct slot_value {
   slot at = none;
   void recycle() { at = none; }
@@ -26,30 +27,71 @@ struct slot_value {
 template <class Id>
 using slots_by_id = policy::detail::slot_map<Id, slot_value>;
 
+/// An offer that may still be redeemed.
+struct held_ticket {
+  placing::ticket_id id;
+  slot call = none;
+  ns expires = 0;
+  ns cpu = 0, gpu = 0; ///< lane time that it added to what is booked, which does not count for prices
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("call", s.call);
+    v("expires", s.expires);
+    v("cpu", s.cpu);
+    v("gpu", s.gpu);
+  }
+};
+
+/// How far the odds of branches may be trusted: what breaks of the calls that overbook them tells.
+struct trust {
+  std::uint32_t safety_ppm = 1'250'000; ///< on the odds
+  std::uint32_t admitted = 0, broken = 0;
+  void note(bool kept, std::uint32_t assurance_ppm);
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("safety", s.safety_ppm);
+    v("admitted", s.admitted);
+    v("broken", s.broken);
+  }
+};
+
 /// The calendar's whole state and its rules; each group of functions is a file of its own.
 struct state {
   calendar_config config;
   ns now = 0;
   graph g;
   prices price;
+  trust odds;
   slots_by_id<variant_id> variant_slots;
   slots_by_id<node_id> node_slots;
   slots_by_id<dag_id> dag_slots;
   slots_by_id<call_id> call_slots;
-  slots_by_id<placing::replica_id> replica_slots;
+  slots_by_id<replica_id> replica_slots;
   slots_by_id<batch_id> batch_slots;
-  std::uint64_t arrivals = 0, batches_named = 0, replicas_named = 0;
-  bool dirty = false;    ///< something happened since the last tick
+  std::vector<held_ticket> tickets; ///< in the order in which they were given
+  std::uint64_t arrivals = 0;
+  std::uint64_t last_id = 0; ///< of batches, replicas and tickets
+  bool dirty = false;        ///< something happened since the last tick
+  bool times_changed = false; ///< DAGs are derived anew before residency is
   ns manage_at = far_off;
+
+  // Of one step.
   std::vector<placing::command>* out = nullptr;
+  std::vector<slot> to_load; ///< replicas whose load was not sent yet
+  policy::detail::timer_heap batch_ends, load_ends;
 
   template <class Id>
   [[nodiscard]] static slot find(const slots_by_id<Id>& map, Id id) {
     const auto s = map.find_slot(id);
     return s == no_slot ? none : map.at(s).at;
   }
+  template <class Id>
+  static void put(slots_by_id<Id>& map, Id id, slot at) {
+    map.at(map.insert(id)).at = at;
+  }
 
-  // -- facts (calendar.cpp)
+  // -- facts (facts.cpp)
   void on(const placing::function_registered& fact);
   void on(const placing::dag_registered& fact);
   void on(const placing::dag_removed& fact);
@@ -66,9 +108,12 @@ struct state {
   void on(const placing::batch_done& fact);
   void on(const placing::replica_loaded& fact);
   void on(const placing::ticket_redeemed& fact);
-  void drop_call(slot call);
+  void set_times(variant_entry& v);
+  void drop_call(slot call); ///< takes it out of the books
+  void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);
   void forget_ready(task_ref task, slot variant);
+  [[nodiscard]] std::optional<time_point> next_deadline() const;
 
   // -- admission (admission.cpp)
   enum class verdict : std::uint8_t { admitted, too_dear, no_place, impossible };
@@ -78,17 +123,46 @@ struct state {
     friend auto operator<=>(const candidate&, const candidate&) = default;
   };
   [[nodiscard]] slot open_call(const placing::call_arrived& fact, slot dag);
+  [[nodiscard]] std::uint32_t odds_of(const call_entry& call, const dag_stage& stage) const;
   void rank_plans(const call_entry& call);
+  void refresh_prices();
+  [[nodiscard]] std::int64_t stage_price(const variant_entry& v) const;
   verdict place_call(slot call);
+  [[nodiscard]] bool fresh(const call_entry& call) const;
+  [[nodiscard]] bool fixed(const call_entry& call, std::size_t stage) const;
+  [[nodiscard]] micro_cost plan_cost(const call_entry& call, const plan_entry& plan) const;
+  /// One trial: places what is not started of the call by the plan. What fails is taken back.
+  bool try_plan(slot call, const plan_entry& plan, std::int64_t limit, std::uint32_t& failed_at);
   bool place_plan(slot call, const plan_entry& plan, std::int64_t& paid, std::uint32_t& failed_at);
   bool place_task(task_ref task, slot variant, ns key, std::int64_t& paid);
   bool load_for(task_ref task, slot variant, ns key);
   [[nodiscard]] ns finish_of(const call_entry& call) const;
-  void want_gpu(const call_entry& call, verdict v);
-  std::array<std::uint64_t, 4> refused{};
-  [[nodiscard]] std::int64_t stage_price(const variant_entry& v, std::uint64_t odds) const;
+  void note_demand(const call_entry& call, verdict v);
+  void note_worth(const call_entry& call, const plan_entry& plan, std::int64_t gain);
+  [[nodiscard]] std::int64_t ideal_price(const dag_entry& dag, const plan_entry& plan, bool& gpu) const;
+  static constexpr std::uint32_t too_dear_at = none; ///< `failed_at` of a plan that had a place, at too high a price
   std::vector<candidate> ranked;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> failed; ///< plans, and the stages at which they failed
   std::vector<std::int64_t> stage_prices; ///< of the DAG's stages and variants, in order
+
+  // -- offers (offers.cpp)
+  void refuse_call(slot call, verdict v);
+  void offer_finish(slot call, std::vector<placing::offer>& offers);
+  void offer_cost(slot call, std::vector<placing::offer>& offers);
+  void offer_cheapest(slot call, std::vector<placing::offer>& offers);
+  /// Books the plan and holds it; false if it has no place.
+  bool hold(slot call, const plan_entry& plan, const std::string& how, std::vector<placing::offer>& offers);
+  [[nodiscard]] slot copy_call(slot call, ns release);
+  void expire_tickets();
+  [[nodiscard]] bool may_hold(client_id client) const;
+
+  // -- what goes wrong (repair.cpp)
+  void check_overruns();
+  void repair();
+  bool replan(slot call);
+  void unbook(slot call);
+  bool settle_odds(slot call, std::uint32_t stage);
+  void learn_time(slot variant, std::size_t count, ns executed);
 
   // -- running (running.cpp)
   void run_idle();
@@ -97,11 +171,13 @@ struct state {
   void launch(slot lane, slot replica, std::vector<task_ref>& tasks);
   struct pick {
     slot replica = none;
-    ns urgency = 0;
+    std::int64_t urgency = 0;
     std::vector<task_ref> tasks;
   };
-  void consider(slot lane, slot replica, const std::vector<task_ref>& from, std::size_t most, pick& best);
-  [[nodiscard]] ns room_before(const std::vector<slot>& order, const std::vector<task_ref>& taken, std::size_t count) const;
+  void consider(slot lane, slot replica, const std::vector<task_ref>& from, pick& best);
+  [[nodiscard]] ns room_before(const std::vector<slot>& order, const std::vector<task_ref>& taken,
+                               std::size_t count) const;
+  void find_work(bool exchange);
   struct urgent_task {
     ns latest_end;
     std::uint64_t order;
@@ -109,16 +185,24 @@ struct state {
   };
   std::vector<urgent_task> sorted;
   std::vector<task_ref> trial;
+  std::vector<task_ref> affordable;
+  std::array<std::vector<slot>, resources> work_nodes; ///< that have a replica of something ready
 
   // -- residency (residency.cpp)
   void manage();
   void fill_cpu();
-  [[nodiscard]] std::int64_t replica_value(const variant_entry& v, std::size_t count) const;
   bool add_cpu_replica(slot variant, std::int64_t value);
   void pack_gpu();
+  void load_on_gpu(slot variant);
+  [[nodiscard]] std::int64_t replica_value(const variant_entry& v, std::size_t count) const;
   bool make_room(slot node, std::uint64_t bytes, std::int64_t value);
-  void order_load(slot replica);
+  slot new_replica(slot node, slot variant);
+  void order_loads();
   void evict(slot replica);
+
+  // -- snapshots (snapshot.cpp)
+  void save(calls::binary_writer& out) const;
+  void restore(calls::binary_reader& in);
 };
 
 } // namespace squall::policy::calendar

@@ -1,0 +1,369 @@
+// What the calendar hears.
+#include "policy/calendar/plans.hpp"
+#include "policy/calendar/state.hpp"
+
+#include <algorithm>
+
+namespace squall::policy::calendar {
+
+// -- the catalogue
+// ------------------------------------------------------------------------------------------------------------
+
+/// Times per batch size: the profile's, by what executions were found to take longer.
+void state::set_times(variant_entry& v) {
+  v.times.clear();
+  const auto& profile = v.info.batch_times;
+  for (std::uint32_t b = 1; b <= v.info.max_batch; ++b) {
+    ns time = v.info.expected.count() * b;
+    if (b <= profile.size())
+      time = profile[b - 1].count();
+    else if (!profile.empty())
+      time = profile.back().count() / static_cast<ns>(profile.size()) * b;
+    if (v.stretch_ppm > 1'000'000)
+      time += time / 1'000'000 * (v.stretch_ppm - 1'000'000);
+    v.times.push_back(std::max<ns>({1, time, v.times.empty() ? 1 : v.times.back()}));
+  }
+}
+
+void state::on(const placing::function_registered& fact) {
+  std::vector<slot> all;
+  for (const placing::variant_info& info : fact.variants) {
+    slot s = find(variant_slots, info.id);
+    if (s == none) {
+      s = static_cast<slot>(g.variants.size());
+      g.variants.emplace_back();
+      put(variant_slots, info.id, s);
+    }
+    variant_entry& v = g.variants[s];
+    v.info = info;
+    v.info.max_batch = std::clamp<std::uint32_t>(info.max_batch, 1, max_batch_known);
+    set_times(v);
+    all.push_back(s);
+  }
+  for (const slot s : all) {
+    g.variants[s].siblings.clear();
+    for (const slot other : all)
+      if (other != s)
+        g.variants[s].siblings.push_back(other);
+  }
+  for (dag_entry& dag : g.dags)
+    if (dag.id)
+      static_cast<void>(derive(dag, g.variants)); // it was a DAG before
+}
+
+void state::on(const placing::dag_registered& fact) {
+  dag_entry dag;
+  dag.id = fact.id;
+  for (const placing::stage_info& info : fact.stages) {
+    dag_stage& stage = dag.stages.emplace_back();
+    stage.info = info;
+    stage.info.width_max = info.map ? std::clamp<std::uint32_t>(info.width_max, 1, max_width_booked) : 1;
+    stage.odds_ppm = info.conditional ? info.chance_ppm : 1'000'000;
+    for (const variant_id v : info.variants)
+      if (const slot s = find(variant_slots, v); s != none)
+        stage.variants.push_back(s);
+  }
+  if (!derive(dag, g.variants))
+    return; // calls of it are told that it is not registered
+  slot s = find(dag_slots, fact.id);
+  if (s != none && g.dags[s].calls > 0)
+    return; // an id names one version, which calls in flight rely on
+  if (s == none) {
+    s = static_cast<slot>(g.dags.size());
+    g.dags.emplace_back();
+    put(dag_slots, fact.id, s);
+  }
+  g.dags[s] = std::move(dag);
+}
+
+void state::on(const placing::dag_removed& fact) {
+  if (const slot s = find(dag_slots, fact.id); s != none)
+    g.dags[s].removed = true;
+}
+
+// -- nodes
+// --------------------------------------------------------------------------------------------------------------------
+
+void state::on(const placing::node_joined& fact) {
+  dirty = true;
+  if (find(node_slots, fact.id) != none)
+    on(placing::node_lost{fact.id}); // its former life is over
+  const auto s = static_cast<slot>(g.nodes.size());
+  g.nodes.emplace_back();
+  g.nodes[s].id = fact.id;
+  g.nodes[s].memory = fact.memory_bytes;
+  for (const placing::lane_info& lane : fact.lanes) {
+    const auto l = static_cast<slot>(g.lanes.size());
+    g.lanes.push_back({s, lane.resource, {}});
+    g.nodes[s].lanes[index_of(lane.resource)].push_back(l);
+    ++g.lane_count[index_of(lane.resource)];
+  }
+  put(node_slots, fact.id, s);
+}
+
+void state::on(const placing::node_lost& fact) {
+  const slot n = find(node_slots, fact.id);
+  if (n == none)
+    return;
+  dirty = true;
+  node_slots.erase(node_slots.find_slot(fact.id));
+  std::vector<std::pair<std::uint64_t, slot>> hit;
+  const auto unbook_all = [&](std::vector<slot> order) {
+    for (const slot b : order) {
+      const std::vector<task_ref> tasks = g.batches[b].tasks;
+      const bool running = g.batches[b].running;
+      if (running) {
+        batch_slots.erase(batch_slots.find_slot(g.batches[b].id));
+        batch_ends.erase(b);
+        g.abort(b);
+      }
+      for (const task_ref t : tasks) {
+        call_entry& call = g.calls[t.call];
+        stage_entry& stage = call.stages[call.tasks[t.index].stage];
+        if (!running)
+          g.remove(t);
+        else
+          g.variants[stage.variant].ready.push_back(t);
+        hit.emplace_back(call.order, t.call);
+      }
+    }
+  };
+  for (const auto& lanes : g.nodes[n].lanes)
+    for (const slot l : lanes) {
+      unbook_all(g.lanes[l].order);
+      --g.lane_count[index_of(g.lanes[l].resource)];
+    }
+  for (const slot r : std::vector<slot>(g.nodes[n].replicas)) {
+    unbook_all(g.replicas[r].order);
+    load_ends.erase(r);
+    if (g.replicas[r].ordered)
+      replica_slots.erase(replica_slots.find_slot(g.replicas[r].id));
+    g.drop_replica(r);
+  }
+  std::erase_if(to_load, [&](slot r) { return g.replicas[r].variant == none; });
+  g.nodes[n].id = {};
+  for (auto& lanes : g.nodes[n].lanes)
+    lanes.clear();
+  std::sort(hit.begin(), hit.end());
+  hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
+  for (const auto& [order, call] : hit)
+    if (!replan(call))
+      give_up(call, errc::unavailable, "node " + to_string(fact.id) + ", which was to run a part of it, was lost");
+}
+
+// -- calls
+// --------------------------------------------------------------------------------------------------------------------
+
+void state::on(const placing::call_arrived& fact) {
+  dirty = true;
+  if (manage_at == far_off)
+    manage_at = now;
+  const auto refuse = [&](errc code, std::string why) {
+    out->emplace_back(placing::refuse{fact.id, code, std::move(why), {}, {}});
+  };
+  const slot dag = find(dag_slots, fact.dag);
+  if (dag == none || g.dags[dag].removed)
+    return refuse(errc::not_found, "the DAG is not registered with variants that can run");
+  if (fact.deadline != never && to_ns(fact.deadline) <= now)
+    return refuse(errc::invalid_argument,
+                  "the latency SLO is zero, negative or in the past; ask for a finish that lies ahead");
+  if (fact.max_cost <= 0)
+    return refuse(errc::invalid_argument, "the cost SLO is zero or negative; the least that a call of this DAG costs is " +
+                                              std::to_string(g.dags[dag].least_cost) + " micro-units");
+  if (call_slots.size() + tickets.size() >= config.max_calls)
+    return refuse(errc::overloaded, "the calendar holds " + std::to_string(config.max_calls) + " calls, its limit");
+  const slot s = open_call(fact, dag);
+  const verdict v = place_call(s);
+  note_demand(g.calls[s], v);
+  if (v != verdict::admitted) {
+    refuse_call(s, v);
+    g.free_call(s);
+    return;
+  }
+  const call_entry& call = g.calls[s];
+  put(call_slots, fact.id, s);
+  ++g.dags[dag].calls;
+  out->emplace_back(placing::admit{fact.id, {}, duration{finish_of(call) - now}, true, call.cost});
+}
+
+void state::on(const placing::call_ended& fact) {
+  const slot s = find(call_slots, fact.id);
+  if (s == none)
+    return;
+  dirty = true;
+  const call_entry& call = g.calls[s];
+  if (call.assurance_ppm > 0 && call.assurance_ppm < placing::firm_ppm)
+    odds.note(now <= call.deadline, call.assurance_ppm);
+  drop_call(s);
+}
+
+void state::on(const placing::cancel_requested& fact) {
+  const slot s = find(call_slots, fact.id);
+  if (s == none)
+    return;
+  dirty = true;
+  give_up(s, errc::cancelled, "the client withdrew the call");
+}
+
+void state::give_up(slot s, errc code, const std::string& why) {
+  const call_entry& call = g.calls[s];
+  if (call.held) {
+    std::erase_if(tickets, [&](const held_ticket& t) { return t.call == s; });
+    drop_call(s);
+    return;
+  }
+  if (code != errc::cancelled && call.assurance_ppm > 0 && call.assurance_ppm < placing::firm_ppm)
+    odds.note(false, call.assurance_ppm);
+  placing::abandon command{call.id, code, why, {}};
+  for (const task_entry& t : call.tasks)
+    if (t.batch != none && g.batches[t.batch].running)
+      command.nodes.push_back(g.nodes[g.lanes[g.batches[t.batch].lane].node].id);
+  std::sort(command.nodes.begin(), command.nodes.end());
+  command.nodes.erase(std::unique(command.nodes.begin(), command.nodes.end()), command.nodes.end());
+  drop_call(s);
+  out->emplace_back(std::move(command));
+}
+
+void state::drop_call(slot s) {
+  unbook(s);
+  call_entry& call = g.calls[s];
+  for (std::uint32_t i = 0; i < call.tasks.size(); ++i)
+    if (call.tasks[i].batch != none)
+      g.detach({s, i});
+  if (!call.held) {
+    call_slots.erase(call_slots.find_slot(call.id));
+    --g.dags[call.dag].calls;
+  }
+  g.free_call(s);
+}
+
+void state::on(const placing::stage_ready& fact) {
+  const slot s = find(call_slots, fact.call);
+  if (s == none || fact.stage >= g.calls[s].stages.size())
+    return;
+  dirty = true;
+  call_entry& call = g.calls[s];
+  stage_entry& stage = call.stages[fact.stage];
+  if (stage.phase != stage_phase::waiting)
+    return;
+  dag_stage& known = g.dags[call.dag].stages[fact.stage];
+  if (fact.width > stage.width)
+    return give_up(s, errc::invalid_argument,
+                   "stage " + std::to_string(fact.stage) + " is " + std::to_string(fact.width) + " wide, declared are " +
+                       std::to_string(stage.width));
+  if (known.info.conditional || known.info.map) {
+    const auto seen = static_cast<std::int64_t>(std::uint64_t{fact.width} * 1'000'000 / stage.width);
+    known.odds_ppm = static_cast<std::uint32_t>(known.odds_ppm + (seen - known.odds_ppm) / 64);
+  }
+  while (stage.width > fact.width) {
+    g.remove({s, stage.first + stage.width - 1});
+    --stage.width;
+    --stage.left;
+    call.cost -= g.variants[stage.variant].info.cost;
+  }
+  if (stage.width == 0) {
+    stage.phase = stage_phase::done;
+    g.touch_stage(s, fact.stage);
+    return;
+  }
+  make_ready(s, fact.stage);
+  if (!settle_odds(s, fact.stage) && !replan(s))
+    give_up(s, errc::deadline_exceeded,
+            "stage " + std::to_string(fact.stage) + " runs after all, and its odds were not booked in full");
+}
+
+void state::make_ready(slot s, std::uint32_t index) {
+  stage_entry& stage = g.calls[s].stages[index];
+  stage.phase = stage_phase::ready;
+  for (std::uint32_t e = 0; e < stage.width; ++e)
+    g.variants[stage.variant].ready.push_back({s, stage.first + e});
+}
+
+void state::forget_ready(task_ref task, slot variant) {
+  auto& ready = g.variants[variant].ready;
+  const auto at = std::find(ready.begin(), ready.end(), task);
+  if (at != ready.end())
+    ready.erase(at);
+}
+
+void state::on(const placing::batch_done& fact) {
+  const slot b = find(batch_slots, fact.batch);
+  if (b == none)
+    return;
+  dirty = true;
+  batch_slots.erase(batch_slots.find_slot(fact.batch));
+  batch_ends.erase(b);
+  const std::vector<task_ref> tasks = g.batches[b].tasks;
+  if (fact.code != errc::ok) {
+    // It was not run: what it held is ready as before.
+    g.abort(b);
+    for (const task_ref t : tasks)
+      g.variants[g.calls[t.call].stages[g.calls[t.call].tasks[t.index].stage].variant].ready.push_back(t);
+    for (const task_ref t : tasks)
+      if (g.calls[t.call].dag != none && g.calls[t.call].tasks[t.index].batch == none && !replan(t.call))
+        give_up(t.call, errc::deadline_exceeded, "a batch of it was not started in time");
+    return;
+  }
+  if (!tasks.empty() && tasks.size() * whole_task == g.batches[b].weight)
+    learn_time(g.batches[b].variant, tasks.size(), fact.executed.count() > 0 ? fact.executed.count() : now - g.batches[b].earliest);
+  for (const task_ref t : tasks) {
+    call_entry& call = g.calls[t.call];
+    stage_entry& stage = call.stages[call.tasks[t.index].stage];
+    if (--stage.left == 0)
+      stage.phase = stage_phase::done;
+  }
+  g.finish(b);
+}
+
+void state::on(const placing::replica_loaded& fact) {
+  const slot r = find(replica_slots, fact.replica);
+  if (r == none)
+    return;
+  dirty = true;
+  load_ends.erase(r);
+  if (fact.code == errc::ok) {
+    g.set_ready(r, true, now);
+    return;
+  }
+  replica_slots.erase(replica_slots.find_slot(fact.replica));
+  g.variants[g.replicas[r].variant].retry_at = now + config.load_retry.count();
+  std::vector<std::pair<std::uint64_t, slot>> hit;
+  for (const slot b : std::vector<slot>(g.replicas[r].order))
+    for (const task_ref t : std::vector<task_ref>(g.batches[b].tasks)) {
+      g.remove(t);
+      hit.emplace_back(g.calls[t.call].order, t.call);
+    }
+  g.drop_replica(r);
+  std::sort(hit.begin(), hit.end());
+  hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
+  for (const auto& [order, call] : hit)
+    if (!replan(call))
+      give_up(call, errc::unavailable, "what it needs could not be loaded");
+}
+
+void state::on(const placing::tick&) {
+  expire_tickets();
+  check_overruns();
+  if (now >= manage_at) {
+    manage();
+    manage_at = call_slots.empty() && tickets.empty() ? far_off : now + config.manage_every.count();
+  }
+  order_loads();
+  if (dirty)
+    run_idle();
+  dirty = false;
+}
+
+std::optional<time_point> state::next_deadline() const {
+  if (dirty)
+    return from_ns(now);
+  ns next = manage_at;
+  if (!tickets.empty())
+    next = std::min(next, tickets.front().expires);
+  for (const auto* timers : {&batch_ends, &load_ends})
+    if (const auto first = timers->first())
+      next = std::min(next, to_ns(*first));
+  return next == far_off ? std::nullopt : std::optional{from_ns(std::max(now, next))};
+}
+
+} // namespace squall::policy::calendar
