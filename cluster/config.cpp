@@ -57,7 +57,7 @@ result<node_config> read_node(const yaml_view& view) {
 
 /// A text that `parse` understands; what it says of a wrong one is said with file and line.
 template <class Parse, class T>
-result<> read_with(const yaml_view& view, const char* key, Parse parse, T& out) {
+result<> read_with(const yaml_mapping& view, const char* key, Parse parse, T& out) {
   const auto node = view.find(key);
   if (!node)
     return {};

@@ -19,7 +19,7 @@ const workload_variant& variant_of(const workload& w, variant_id id) {
 
 namespace {
 
-placing::variant_info variant_fact(variant_id id, const workload_variant& v) {
+placing::variant_info variant_fact(const workload& w, variant_id id, const workload_variant& v) {
   placing::variant_info out;
   out.id = id;
   out.resource = resource_of(id);
@@ -39,9 +39,9 @@ placing::function_registered function_fact(const workload& w, std::size_t functi
   const workload_function& f = w.functions[function];
   placing::function_registered out{id_of_function(function), false, {}};
   if (f.cpu)
-    out.variants.push_back(variant_fact(id_of_variant(function, resource_type::cpu), *f.cpu));
+    out.variants.push_back(variant_fact(w, id_of_variant(function, resource_type::cpu), *f.cpu));
   if (f.gpu)
-    out.variants.push_back(variant_fact(id_of_variant(function, resource_type::gpu), *f.gpu));
+    out.variants.push_back(variant_fact(w, id_of_variant(function, resource_type::gpu), *f.gpu));
   return out;
 }
 

@@ -23,6 +23,13 @@ std::string refusal(const call_entry& call, const dag_entry& dag, int why) {
 }
 } // namespace
 
+std::string state::margins(const call_entry& call) const {
+  std::string out = "planned to end " + std::to_string((call.deadline - finish_of(call)) / 1000) + " us before the latency SLO";
+  if (call.max_cost != calls::no_cost_limit)
+    out += " and " + std::to_string(call.max_cost - call.cost) + " micro-units below the cost SLO";
+  return out;
+}
+
 bool state::may_hold(client_id client) const {
   const auto mine = static_cast<std::size_t>(std::count_if(
       tickets.begin(), tickets.end(), [&](const held_ticket& t) { return g.calls[t.call].client == client; }));
@@ -195,7 +202,7 @@ void state::on(const placing::ticket_redeemed& fact) {
   g.touch_call(s);
   if (manage_at == far_off)
     manage_at = now;
-  out->emplace_back(placing::admit{call.id, {}, duration{finish_of(call) - now}, true, call.cost});
+  out->emplace_back(placing::admit{call.id, {}, duration{finish_of(call) - now}, true, call.cost, true, margins(call)});
   // The other offers to the same call are void.
   for (std::size_t i = 0; i < tickets.size();) {
     const slot other = tickets[i].call;

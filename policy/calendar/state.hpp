@@ -48,6 +48,8 @@ struct trust {
   std::uint32_t safety_ppm = 1'250'000; ///< on the odds
   std::uint32_t admitted = 0, broken = 0;
   void note(bool kept, std::uint32_t assurance_ppm);
+  /// How far the plan of an admitted call stays within its SLOs, for people.
+  [[nodiscard]] std::string margins(const call_entry& call) const;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("safety", s.safety_ppm);
