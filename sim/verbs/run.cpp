@@ -191,27 +191,27 @@ void add_run_verb(CLI::App& sim, int& status) {
   auto* verb = sim.add_subcommand("run", "run a workload of DAG calls on modelled CPU and GPU nodes");
   verb->add_option("workload", flags->workload, "a workload file")->required();
   verb->add_option("--policy", flags->policy, "name, or name:option=value,...: " + policy_list())
-      ->envname("SQUALL_POLICY")
+      ->envname("SQUALL_SIM_POLICY")
       ->capture_default_str();
   verb->add_option("--assurance", flags->assurance, "of every call: firm, or a share such as 0.97")
-      ->envname("SQUALL_ASSURANCE")
+      ->envname("SQUALL_SIM_ASSURANCE")
       ->capture_default_str();
-  verb->add_option("--seed", flags->seed, "of policies that draw")->envname("SQUALL_SEED")->capture_default_str();
-  verb->add_option("--log", flags->log, "write what happens as JSON lines")->envname("SQUALL_LOG");
-  verb->add_option("--plot", flags->plot, "draw lanes and goodput over time as SVG")->envname("SQUALL_PLOT");
+  verb->add_option("--seed", flags->seed, "of policies that draw")->envname("SQUALL_SIM_SEED")->capture_default_str();
+  verb->add_option("--log", flags->log, "write what happens as JSON lines")->envname("SQUALL_SIM_LOG");
+  verb->add_option("--plot", flags->plot, "draw lanes and goodput over time as SVG")->envname("SQUALL_SIM_PLOT");
   verb->add_option("--plot-from", flags->plot_from, "ms; what is drawn begins there")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
-      ->envname("SQUALL_PLOT_FROM");
+      ->envname("SQUALL_SIM_PLOT_FROM");
   verb->add_option("--plot-to", flags->plot_to, "ms; and ends there; 0: at the workload's horizon")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
-      ->envname("SQUALL_PLOT_TO");
-  verb->add_flag("--no-cost-slo", flags->no_cost_slo, "take no call's cost SLO")->envname("SQUALL_NO_COST_SLO");
+      ->envname("SQUALL_SIM_PLOT_TO");
+  verb->add_flag("--no-cost-slo", flags->no_cost_slo, "take no call's cost SLO")->envname("SQUALL_SIM_NO_COST_SLO");
   verb->add_option("--delay", flags->delay, "ms that each message between scheduler and node takes")
       ->check(CLI::Range(0, 10'000))
-      ->envname("SQUALL_DELAY");
+      ->envname("SQUALL_SIM_DELAY");
   verb->add_option("--skew", flags->skew, "ms by which clocks of nodes are ahead at most")
       ->check(CLI::Range(0, 1'000'000))
-      ->envname("SQUALL_SKEW");
+      ->envname("SQUALL_SIM_SKEW");
   flags->output = add_output_option(*verb);
   verb->callback([&status, flags, verb] {
     const auto done = run(*flags, output_of(*verb, *flags->output));

@@ -52,7 +52,7 @@ def one_function_workload(requests, **more):
 
 
 def generated_workload(seed):
-    """Random nodes, functions, DAGs with maps and conditional stages, stretched runs, a node that leaves and returns."""
+    """Random nodes, functions, DAGs with maps and conditional stages, stretched runs, a node that comes and goes."""
     rng = random.Random(seed)
     nodes = [node(f"c{i}", "cpu", rng.randint(1, 4), rng.choice([600, 1000, 3000])) for i in range(rng.randint(1, 4))]
     nodes += [node(f"g{i}", "gpu", 1, rng.choice([500, 900])) for i in range(rng.randint(0, 2))]
