@@ -1,5 +1,6 @@
 #include "policy/dispatch_policies.hpp"
 
+#include "policy/calendar/calendar.hpp"
 #include "policy/reference/admission.hpp"
 #include "policy/reference/clockwork.hpp"
 #include "policy/reference/fifo.hpp"
@@ -21,6 +22,7 @@ struct named_policy {
 
 /// Ascending.
 constexpr std::array policies{
+    named_policy{"calendar", calendar::make_calendar},
     named_policy{"clockwork", reference::make_clockwork},
     named_policy{"clockwork-naive", reference::make_clockwork_naive},
     named_policy{"fifo", reference::make_fifo},
