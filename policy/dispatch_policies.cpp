@@ -21,22 +21,10 @@ struct named_policy {
   made_policy (*make)(const dispatch_policy_setup&);
 };
 
-made_policy make_calendar_of(const dispatch_policy_setup& setup) {
-  option_reader options{setup};
-  calendar::calendar_config config;
-  config.plans_tried = static_cast<std::uint32_t>(options.number("plans", config.plans_tried, 1000));
-  config.tickets_per_client =
-      static_cast<std::uint32_t>(options.number("tickets", config.tickets_per_client, 1'000'000));
-  config.ticket_valid = std::chrono::milliseconds{
-      options.number("ticket-ms", static_cast<std::uint64_t>(config.ticket_valid / std::chrono::milliseconds{1}), 60'000)};
-  SQUALL_TRY(options.finish());
-  return make_calendar(config, setup.last_id);
-}
-
 /// Ascending.
 constexpr std::array policies{
     named_policy{"balance", make_balance},
-    named_policy{"calendar", make_calendar_of},
+    named_policy{"calendar", calendar::make_calendar},
     named_policy{"clockwork", reference::make_clockwork},
     named_policy{"clockwork-naive", reference::make_clockwork_naive},
     named_policy{"exclusive", make_exclusive},

@@ -627,13 +627,9 @@ struct dag_model::state {
       join(n);
     drain_inbox();
     for (std::size_t c = 0; c < input.changes.size(); ++c)
-<<<<<<< HEAD
       plan(from_ns(input.changes[c].at * input.tick.count()), planned::change, c);
-=======
-      plan(from_ns(input.changes[c].at * ns_per_ms), planned::change, c);
     for (std::size_t p = 0; p < config.policies.size(); ++p)
-      plan(from_ns(config.policies[p].first * ns_per_ms), planned::policy, p);
->>>>>>> refs/heads/simrun
+      plan(from_ns(config.policies[p].first * input.tick.count()), planned::policy, p);
     std::uint64_t reported = 0;
     for (auto next = next_moment(); next && wrong.empty(); next = next_moment()) {
       now = *next;

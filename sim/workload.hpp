@@ -72,7 +72,7 @@ struct workload_request {
   std::optional<calls::placing::micro_cost> cost_slo;
   std::vector<stage_truth> truths; ///< ascending; stages that are not named do nothing special
   std::uint32_t priority = 0;
-  calls::placing::preference prefer = calls::placing::preference::cheapest;
+  calls::placing::preference prefer = calls::placing::preference::least_loaded;
   std::optional<redemption> redeem;
 };
 

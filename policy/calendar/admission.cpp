@@ -88,7 +88,8 @@ void state::rank_plans(const call_entry& call) {
     for (std::size_t s = 0; s < dag.stages.size(); ++s) {
       const std::int64_t one = stage_prices[at + plan.choice[s]];
       if (call.stages[s].phase != stage_phase::done)
-        sum = std::min(unpriced, sum + one / 1000 * call.stages[s].width * call.tasks[call.stages[s].first].odds / 1000);
+        sum =
+            std::min(unpriced, sum + one / 1000 * call.stages[s].width * call.tasks[call.stages[s].first].odds / 1000);
       at += dag.stages[s].variants.size();
     }
     if (sum < unpriced)
@@ -216,7 +217,8 @@ bool state::place_plan(slot s, const plan_entry& plan, std::int64_t& paid, std::
   return true;
 }
 
-/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked more.
+/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked
+/// more.
 bool state::place_task(task_ref task, slot variant, ns key, std::int64_t& paid) {
   const std::size_t resource = g.variants[variant].resource();
   const ns before = g.booked[resource];
@@ -286,7 +288,8 @@ std::int64_t state::ideal_price(const dag_entry& dag, const plan_entry& plan, bo
     if (g.lane_count[v.resource()] == 0)
       return unpriced;
     gpu = gpu || v.resource() == 1;
-    sum += price.of(v.resource(), v.resource() == 1 ? v.times.back() / static_cast<ns>(v.times.size()) : v.times.front());
+    sum +=
+        price.of(v.resource(), v.resource() == 1 ? v.times.back() / static_cast<ns>(v.times.size()) : v.times.front());
   }
   return std::min(sum, unpriced);
 }
@@ -317,8 +320,8 @@ void state::note_demand(const call_entry& call, verdict v) {
   const plan_entry& wanted = dag.plans[without == unpriced ? best_plan : without_plan];
   if (v == verdict::admitted || v == verdict::no_place)
     for (std::size_t s = 0; s < dag.stages.size(); ++s) {
-      variant_entry& used = g.variants[v == verdict::admitted ? call.stages[s].variant
-                                                              : dag.stages[s].variants[wanted.choice[s]]];
+      variant_entry& used =
+          g.variants[v == verdict::admitted ? call.stages[s].variant : dag.stages[s].variants[wanted.choice[s]]];
       if (used.resource() == 0)
         used.demand += used.times.front() * call.stages[s].width;
     }
@@ -329,7 +332,9 @@ void state::note_demand(const call_entry& call, verdict v) {
 /// Spreads the gain over the memory that it takes.
 void state::note_worth(const call_entry& call, const plan_entry& plan, std::int64_t gain) {
   const dag_entry& dag = g.dags[call.dag];
-  const auto size = [](const variant_entry& v) { return 1 + static_cast<std::int64_t>(v.info.memory_bytes / 1'000'000); };
+  const auto size = [](const variant_entry& v) {
+    return 1 + static_cast<std::int64_t>(v.info.memory_bytes / 1'000'000);
+  };
   std::int64_t memory = 0;
   for (std::size_t s = 0; s < dag.stages.size(); ++s)
     if (const variant_entry& v = g.variants[dag.stages[s].variants[plan.choice[s]]]; v.resource() == 1)

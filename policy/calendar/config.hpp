@@ -8,19 +8,20 @@ namespace squall::policy::calendar {
 
 /// Rules of the calendar that an operator may set. Shares are in millionths.
 struct calendar_config {
-  std::uint32_t plans_tried = 8;                           ///< for one call, cheapest price first
-  std::uint32_t no_place_ppm = 20'000;                     ///< of the calls within the price limit may find no place
-  duration manage_every = std::chrono::milliseconds{25};   ///< how often residency is reconsidered
+  std::uint32_t plans_tried = 8;                              ///< for one call, cheapest price first
+  std::uint32_t no_place_ppm = 20'000;                        ///< of the calls within the price limit may find no place
+  duration manage_every = std::chrono::milliseconds{25};      ///< how often residency is reconsidered
   duration demand_half_life = std::chrono::milliseconds{200}; ///< of what was asked for, where residency is decided
-  std::uint32_t loads_at_once = 64;                        ///< on CPUs, each time residency is reconsidered
-  std::uint32_t swap_ppm = 1'300'000;   ///< a resident variant leaves for what is worth so much more
-  duration ticket_valid = std::chrono::milliseconds{200};  ///< how long an offer's booking is held
-  std::uint32_t tickets_per_client = 4;                    ///< held at once
-  std::uint32_t tickets = 256;                             ///< held at once, of all clients
-  std::uint32_t held_ppm = 30'000; ///< of the lane time of a ticket's validity may be held, beside one offer
-  std::uint32_t max_calls = 100'000;                       ///< admitted and not ended, offers included
-  duration load_retry = std::chrono::seconds{1};           ///< after a failed load of a variant
-  duration overrun_margin = std::chrono::milliseconds{1};  ///< what a batch that should have ended is expected to take yet
+  std::uint32_t loads_at_once = 64;                           ///< on CPUs, each time residency is reconsidered
+  std::uint32_t swap_ppm = 1'300'000;                     ///< a resident variant leaves for what is worth so much more
+  duration ticket_valid = std::chrono::milliseconds{200}; ///< how long an offer's booking is held
+  std::uint32_t tickets_per_client = 4;                   ///< held at once
+  std::uint32_t tickets = 256;                            ///< held at once, of all clients
+  std::uint32_t held_ppm = 30'000;   ///< of the lane time of a ticket's validity may be held, beside one offer
+  std::uint32_t max_calls = 100'000; ///< admitted and not ended, offers included
+  duration load_retry = std::chrono::seconds{1}; ///< after a failed load of a variant
+  duration overrun_margin =
+      std::chrono::milliseconds{1}; ///< what a batch that should have ended is expected to take yet
 
   friend bool operator==(const calendar_config&, const calendar_config&) = default;
   template <class S, class V>

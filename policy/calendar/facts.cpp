@@ -168,8 +168,9 @@ void state::on(const placing::call_arrived& fact) {
     return refuse(errc::invalid_argument,
                   "the latency SLO is zero, negative or in the past; ask for a finish that lies ahead");
   if (fact.max_cost <= 0)
-    return refuse(errc::invalid_argument, "the cost SLO is zero or negative; the least that a call of this DAG costs is " +
-                                              std::to_string(g.dags[dag].least_cost) + " micro-units");
+    return refuse(errc::invalid_argument,
+                  "the cost SLO is zero or negative; the least that a call of this DAG costs is " +
+                      std::to_string(g.dags[dag].least_cost) + " micro-units");
   if (call_slots.size() + tickets.size() >= config.max_calls)
     return refuse(errc::overloaded, "the calendar holds " + std::to_string(config.max_calls) + " calls, its limit");
   const slot s = open_call(fact, dag);
@@ -249,8 +250,8 @@ void state::on(const placing::stage_ready& fact) {
   dag_stage& known = g.dags[call.dag].stages[fact.stage];
   if (fact.width > stage.width)
     return give_up(s, errc::invalid_argument,
-                   "stage " + std::to_string(fact.stage) + " is " + std::to_string(fact.width) + " wide, declared are " +
-                       std::to_string(stage.width));
+                   "stage " + std::to_string(fact.stage) + " is " + std::to_string(fact.width) +
+                       " wide, declared are " + std::to_string(stage.width));
   if (known.info.conditional || known.info.map) {
     const auto seen = static_cast<std::int64_t>(std::uint64_t{fact.width} * 1'000'000 / stage.width);
     known.odds_ppm = static_cast<std::uint32_t>(known.odds_ppm + (seen - known.odds_ppm) / 64);
@@ -305,7 +306,8 @@ void state::on(const placing::batch_done& fact) {
     return;
   }
   if (!tasks.empty() && tasks.size() * whole_task == g.batches[b].weight)
-    learn_time(g.batches[b].variant, tasks.size(), fact.executed.count() > 0 ? fact.executed.count() : now - g.batches[b].earliest);
+    learn_time(g.batches[b].variant, tasks.size(),
+               fact.executed.count() > 0 ? fact.executed.count() : now - g.batches[b].earliest);
   for (const task_ref t : tasks) {
     call_entry& call = g.calls[t.call];
     stage_entry& stage = call.stages[call.tasks[t.index].stage];
@@ -342,7 +344,6 @@ void state::on(const placing::replica_loaded& fact) {
 }
 
 void state::on(const placing::tick&) {
-  expire_tickets();
   check_overruns();
   if (now >= manage_at) {
     manage();

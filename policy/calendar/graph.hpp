@@ -33,10 +33,10 @@ public:
   std::vector<batch_entry> batches;
   std::vector<call_entry> calls;
   std::vector<dag_entry> dags;
-  std::array<ns, resources> booked{};             ///< time of all booked batches that have not started
+  std::array<ns, resources> booked{}; ///< time of all booked batches that have not started
   std::array<std::int64_t, resources> lane_count{};
 
-  std::vector<slot> violated;                     ///< batches that were pushed past their latest start
+  std::vector<slot> violated; ///< batches that were pushed past their latest start
 
   void set_now(ns now) { now_ = now; }
   [[nodiscard]] ns now() const { return now_; }

@@ -68,10 +68,9 @@ std::string graph::sound() const {
     if (!all(n.lanes[0], lanes.size()) || !all(n.lanes[1], lanes.size()) || !all(n.replicas, replicas.size()))
       return "a node";
   for (const batch_entry& b : batches)
-    if (b.variant != none &&
-        (b.variant >= variants.size() || b.lane >= lanes.size() || b.replica >= replicas.size() || !link(b.lane_before) ||
-         !link(b.lane_after) || !link(b.replica_before) || !link(b.replica_after) ||
-         !std::all_of(b.tasks.begin(), b.tasks.end(), task)))
+    if (b.variant != none && (b.variant >= variants.size() || b.lane >= lanes.size() || b.replica >= replicas.size() ||
+                              !link(b.lane_before) || !link(b.lane_after) || !link(b.replica_before) ||
+                              !link(b.replica_after) || !std::all_of(b.tasks.begin(), b.tasks.end(), task)))
       return "a batch";
   for (const call_entry& c : calls) {
     if (c.dag == none)

@@ -44,17 +44,17 @@ struct task_ref {
 /// One way to run a function, all its replicas, and what waits for them.
 struct variant_entry {
   placing::variant_info info;
-  std::vector<ns> times;          ///< of a batch of b at [b - 1], b up to max_batch
-  std::vector<slot> replicas;     ///< in the order in which they were loaded
-  std::vector<slot> open;         ///< booked batches that have not started, in the order in which they were booked
-  std::vector<task_ref> ready;    ///< booked, not started, all inputs there
-  std::vector<slot> siblings;     ///< other variants of the function
-  ns retry_at = 0;                ///< a load of it failed: none is tried before
-  ns booked = 0;                  ///< time of its booked batches that have not started
-  std::int64_t demand = 0;        ///< decaying: lane time asked for lately (ns)
-  std::int64_t worth = 0;         ///< decaying: what being resident would have saved lately (price)
-  ns stretch_ppm = 1'000'000;     ///< learned factor of late executions over the profile
-  std::uint64_t last_used = 0;    ///< grows with each batch started
+  std::vector<ns> times;       ///< of a batch of b at [b - 1], b up to max_batch
+  std::vector<slot> replicas;  ///< in the order in which they were loaded
+  std::vector<slot> open;      ///< booked batches that have not started, in the order in which they were booked
+  std::vector<task_ref> ready; ///< booked, not started, all inputs there
+  std::vector<slot> siblings;  ///< other variants of the function
+  ns retry_at = 0;             ///< a load of it failed: none is tried before
+  ns booked = 0;               ///< time of its booked batches that have not started
+  std::int64_t demand = 0;     ///< decaying: lane time asked for lately (ns)
+  std::int64_t worth = 0;      ///< decaying: what being resident would have saved lately (price)
+  ns stretch_ppm = 1'000'000;  ///< learned factor of late executions over the profile
+  std::uint64_t last_used = 0; ///< grows with each batch started
 
   [[nodiscard]] std::size_t resource() const { return index_of(info.resource); }
 
@@ -133,9 +133,9 @@ struct batch_entry {
   slot lane = none;
   slot replica = none;
   ns duration = 0;
-  ns earliest = 0; ///< start, by the longest path from now; of a running batch: its start
-  ns latest = 0;   ///< start, by the longest path back from the deadlines
-  ns key = 0;      ///< its place in a lane: the least proportional deadline of its members
+  ns earliest = 0;          ///< start, by the longest path from now; of a running batch: its start
+  ns latest = 0;            ///< start, by the longest path back from the deadlines
+  ns key = 0;               ///< its place in a lane: the least proportional deadline of its members
   std::uint64_t weight = 0; ///< sum of its tasks' odds to run, in millionths
   bool running = false;
   bool queued = false; ///< in a worklist of the propagation
@@ -248,8 +248,8 @@ struct dag_stage {
   placing::stage_info info;
   std::vector<slot> variants;
   std::vector<std::uint32_t> consumers;
-  ns tail = 0;             ///< least time from its start to the end of the call
-  std::int64_t share = 0;  ///< of the SLO at which it should have ended, in 1/1024
+  ns tail = 0;                        ///< least time from its start to the end of the call
+  std::int64_t share = 0;             ///< of the SLO at which it should have ended, in 1/1024
   std::uint32_t odds_ppm = 1'000'000; ///< learned: that it runs; of a map, its mean share of the width it may have
   template <class S, class V>
   static void fields(S& s, V& v) { // the rest is derived

@@ -50,8 +50,8 @@ void state::refuse_call(slot s, verdict v) {
   const call_entry& call = g.calls[s];
   const dag_entry& dag = g.dags[call.dag];
   const bool never_fits = dag.least_cost > call.max_cost || call.arrival + dag.least_latency > call.deadline;
-  placing::refuse command{call.id, never_fits ? errc::invalid_argument : errc::overloaded,
-                          refusal(call, dag, static_cast<int>(v)), {}, {}};
+  placing::refuse command{
+      call.id, never_fits ? errc::invalid_argument : errc::overloaded, refusal(call, dag, static_cast<int>(v)), {}, {}};
   if (!never_fits)
     command.retry_after = std::chrono::milliseconds{20};
   if (may_hold(call.client) && dag.least_cost <= call.max_cost)
@@ -95,9 +95,10 @@ bool state::hold(slot s, const plan_entry& plan, const std::string& how, std::ve
   }
   const held_ticket ticket{placing::ticket_id{++last_id}, s, call.release, g.booked[0] - before[0],
                            g.booked[1] - before[1]};
-  const auto at = std::upper_bound(tickets.begin(), tickets.end(), ticket, [](const held_ticket& a, const held_ticket& b) {
-    return std::tuple{a.expires, a.id} < std::tuple{b.expires, b.id};
-  });
+  const auto at =
+      std::upper_bound(tickets.begin(), tickets.end(), ticket, [](const held_ticket& a, const held_ticket& b) {
+        return std::tuple{a.expires, a.id} < std::tuple{b.expires, b.id};
+      });
   tickets.insert(at, ticket);
   offers.push_back({ticket.id, duration{call.deadline - call.arrival}, call.cost, how, duration{call.release - now}});
   return true;
@@ -178,11 +179,11 @@ void state::expire_tickets() {
 }
 
 void state::on(const placing::ticket_redeemed& fact) {
-  expire_tickets();
   const auto refuse = [&](errc code, const std::string& why) {
     out->emplace_back(placing::refuse{fact.call, code, "ticket " + to_string(fact.ticket) + " " + why, {}, {}});
   };
-  const auto at = std::find_if(tickets.begin(), tickets.end(), [&](const held_ticket& t) { return t.id == fact.ticket; });
+  const auto at =
+      std::find_if(tickets.begin(), tickets.end(), [&](const held_ticket& t) { return t.id == fact.ticket; });
   if (at == tickets.end())
     return refuse(errc::not_found, "is not held: it has expired, was redeemed before, or never was");
   const slot s = at->call;

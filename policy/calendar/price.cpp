@@ -13,7 +13,8 @@ void prices::refresh(const std::array<ns, resources>& booked, const std::array<s
   for (std::size_t r = 0; r < resources; ++r) {
     const std::int64_t n = std::max<std::int64_t>(1, lanes[r]);
     const std::int64_t waiting_us = booked[r] / 1000 / n + 1000;
-    per_us[r] = std::max<std::int64_t>(1, std::min<std::int64_t>(waiting_us, 1'000'000) * scale * 64 / 1000 / n * factor[r] / 1024);
+    per_us[r] = std::max<std::int64_t>(
+        1, std::min<std::int64_t>(waiting_us, 1'000'000) * scale * 64 / 1000 / n * factor[r] / 1024);
   }
 }
 

@@ -63,8 +63,9 @@ bool state::make_room(slot node, std::uint64_t bytes, std::int64_t value) {
     counted.push_back(replica.variant);
     victims.push_back({replica_value(v, v.replicas.size() - same - 1), r});
   }
-  std::sort(victims.begin(), victims.end(),
-            [](const victim& a, const victim& b) { return std::tie(a.value, a.replica) < std::tie(b.value, b.replica); });
+  std::sort(victims.begin(), victims.end(), [](const victim& a, const victim& b) {
+    return std::tie(a.value, a.replica) < std::tie(b.value, b.replica);
+  });
   std::uint64_t freed = n.memory - n.used;
   std::size_t count = 0;
   while (freed < bytes && count < victims.size() && victims[count].value / 1000 * config.swap_ppm / 1000 < value)
@@ -105,8 +106,8 @@ bool state::add_cpu_replica(slot variant, std::int64_t value) {
     const node_entry& at = g.nodes[n];
     if (at.lanes[0].empty() || at.used + bytes > at.memory)
       continue;
-    const auto mine = static_cast<std::size_t>(std::count_if(
-        at.replicas.begin(), at.replicas.end(), [&](slot r) { return g.replicas[r].variant == variant; }));
+    const auto mine = static_cast<std::size_t>(std::count_if(at.replicas.begin(), at.replicas.end(),
+                                                             [&](slot r) { return g.replicas[r].variant == variant; }));
     if (best == none || mine < fewest ||
         (mine == fewest && at.memory - at.used > g.nodes[best].memory - g.nodes[best].used)) {
       best = n;
@@ -134,8 +135,9 @@ void state::pack_gpu() {
     if (v.resource() == 1 && v.worth > 0 && v.replicas.empty() && v.retry_at <= now)
       wants.push_back({v.worth / static_cast<std::int64_t>(1 + v.info.memory_bytes / 1'000'000), i});
   }
-  std::sort(wants.begin(), wants.end(),
-            [](const want& a, const want& b) { return std::tie(b.density, a.variant) < std::tie(a.density, b.variant); });
+  std::sort(wants.begin(), wants.end(), [](const want& a, const want& b) {
+    return std::tie(b.density, a.variant) < std::tie(a.density, b.variant);
+  });
   for (const want& w : wants)
     load_on_gpu(w.variant);
 }
@@ -176,7 +178,8 @@ void state::load_on_gpu(slot variant) {
       load -= left.demand;
       gone.push_back(u.replica);
     }
-    if (free < v.info.memory_bytes || loss / 1000 * config.swap_ppm / 1000 >= v.worth || (best != none && load >= best_load))
+    if (free < v.info.memory_bytes || loss / 1000 * config.swap_ppm / 1000 >= v.worth ||
+        (best != none && load >= best_load))
       continue;
     best = n;
     best_load = load;

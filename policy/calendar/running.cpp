@@ -26,8 +26,8 @@ ns state::room_before(const std::vector<slot>& order, const std::vector<task_ref
   return far_off;
 }
 
-/// The most urgent of the ready tasks, as many as may run on the replica now; taken if more urgent than the best so far.
-/// On GPUs a batch that saves more lane time counts as more urgent.
+/// The most urgent of the ready tasks, as many as may run on the replica now; taken if more urgent than the best so
+/// far. On GPUs a batch that saves more lane time counts as more urgent.
 void state::consider(slot lane, slot replica, const std::vector<task_ref>& from, pick& best) {
   const slot variant = g.replicas[replica].variant;
   const variant_entry& v = g.variants[variant];
@@ -51,7 +51,8 @@ void state::consider(slot lane, slot replica, const std::vector<task_ref>& from,
       continue;
     const ns slack = std::min(sorted.front().latest_end - end, far_off / 1'000'000) / 1000;
     const std::int64_t urgency =
-        v.resource() == 1 ? slack * (time / 1000) / static_cast<ns>(k) / std::max<ns>(1, v.times.front() / 1000) : slack;
+        v.resource() == 1 ? slack * (time / 1000) / static_cast<ns>(k) / std::max<ns>(1, v.times.front() / 1000)
+                          : slack;
     if (best.replica == none || urgency < best.urgency) {
       best.replica = replica;
       best.urgency = urgency;
@@ -105,8 +106,7 @@ bool state::run_exchange(slot lane) {
         const call_entry& call = g.calls[t.call];
         const std::uint32_t stage = call.tasks[t.index].stage;
         const auto& allowed = g.dags[call.dag].stages[stage].variants;
-        if (call.stages[stage].width == 1 &&
-            call.cost - g.variants[sibling].info.cost + v.info.cost <= call.max_cost &&
+        if (call.stages[stage].width == 1 && call.cost - g.variants[sibling].info.cost + v.info.cost <= call.max_cost &&
             std::find(allowed.begin(), allowed.end(), replica.variant) != allowed.end())
           affordable.push_back(t);
       }

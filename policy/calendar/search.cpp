@@ -44,8 +44,7 @@ struct place_search {
 
   /// Whether what comes before may come before `next`, which is not to be one of them.
   [[nodiscard]] bool ordered(slot before, slot next) const {
-    return before == none || next == none ||
-           (before != next && g.batches[before].earliest < g.batches[next].end());
+    return before == none || next == none || (before != next && g.batches[before].earliest < g.batches[next].end());
   }
 
   bool try_at(slot lane, slot replica, std::size_t at) {
@@ -57,10 +56,10 @@ struct place_search {
     if (lane_before != none)
       start = std::max(start, g.batches[lane_before].end());
     const std::size_t fixed = g.running_of(mates) == none ? 0 : 1;
-    auto r = static_cast<std::size_t>(
-        std::partition_point(mates.begin() + static_cast<std::ptrdiff_t>(fixed), mates.end(),
-                             [&](slot m) { return g.batches[m].earliest < start; }) -
-        mates.begin());
+    auto r =
+        static_cast<std::size_t>(std::partition_point(mates.begin() + static_cast<std::ptrdiff_t>(fixed), mates.end(),
+                                                      [&](slot m) { return g.batches[m].earliest < start; }) -
+                                 mates.begin());
     const slot replica_before = r > 0 ? mates[r - 1] : none;
     const slot replica_after = r < mates.size() ? mates[r] : none;
     if (replica_before != none)
@@ -109,7 +108,8 @@ std::optional<graph::place> find_place(const graph& g, task_ref task, slot varia
   const variant_entry& v = g.variants[variant];
   const call_entry& call = g.calls[task.call];
   const task_entry& t = call.tasks[task.index];
-  place_search s{g, call, t.stage, g.inputs_end(call, t.stage), g.time_of(variant, t.odds), g.latest_end(task), key, {}};
+  place_search s{g,   call, t.stage, g.inputs_end(call, t.stage), g.time_of(variant, t.odds), g.latest_end(task),
+                 key, {}};
   if (s.inputs + s.time > s.least_end)
     return std::nullopt;
   const std::size_t count = std::min(v.replicas.size(), max_replicas_tried);

@@ -1,6 +1,7 @@
+#include "policy/detail/snapshot.hpp"
+
 #include "policy/calendar/plans.hpp"
 #include "policy/calendar/state.hpp"
-#include "policy/detail/snapshot.hpp"
 
 namespace squall::policy::calendar {
 

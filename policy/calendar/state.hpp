@@ -73,8 +73,8 @@ struct state {
   slots_by_id<batch_id> batch_slots;
   std::vector<held_ticket> tickets; ///< in the order in which they were given
   std::uint64_t arrivals = 0;
-  std::uint64_t last_id = 0; ///< of batches, replicas and tickets
-  bool dirty = false;        ///< something happened since the last tick
+  std::uint64_t last_id = 0;  ///< of batches, replicas and tickets
+  bool dirty = false;         ///< something happened since the last tick
   bool times_changed = false; ///< DAGs are derived anew before residency is
   ns manage_at = far_off;
 
@@ -145,7 +145,7 @@ struct state {
   static constexpr std::uint32_t too_dear_at = none; ///< `failed_at` of a plan that had a place, at too high a price
   std::vector<candidate> ranked;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> failed; ///< plans, and the stages at which they failed
-  std::vector<std::int64_t> stage_prices; ///< of the DAG's stages and variants, in order
+  std::vector<std::int64_t> stage_prices;                      ///< of the DAG's stages and variants, in order
 
   // -- offers (offers.cpp)
   void refuse_call(slot call, verdict v);

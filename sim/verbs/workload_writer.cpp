@@ -66,8 +66,8 @@ std::string extras_text(const workload_dag& dag, const workload_request& r) {
     add("\"priority\": " + std::to_string(r.priority));
   if (r.prefer == calls::placing::preference::fastest)
     add("\"prefer\": \"fastest\"");
-  if (r.prefer == calls::placing::preference::least_loaded)
-    add("\"prefer\": \"least-loaded\"");
+  if (r.prefer == calls::placing::preference::cheapest)
+    add("\"prefer\": \"cheapest\"");
   if (r.redeem)
     add(std::string{"\"redeem\": [\""} + (r.redeem->cheapest ? "cheapest" : "earliest") + "\", " +
         std::to_string(r.redeem->delay) + "]");
