@@ -1,6 +1,8 @@
 #include "policy/dispatch_policies.hpp"
 
 #include "policy/held_policy.hpp"
+#include "policy/reference/admission.hpp"
+#include "policy/reference/clockwork.hpp"
 #include "policy/reference/fifo.hpp"
 
 #include <algorithm>
@@ -21,11 +23,14 @@ struct named_policy {
 /// Ascending.
 constexpr std::array policies{
     named_policy{"balance", make_balance},
+    named_policy{"clockwork", reference::make_clockwork},
+    named_policy{"clockwork-naive", reference::make_clockwork_naive},
     named_policy{"exclusive", make_exclusive},
     named_policy{"fifo", reference::make_fifo},
     named_policy{"mlfq", make_mlfq},
     named_policy{"rr", make_rr},
     named_policy{"srtf", make_srtf},
+    named_policy{"thesis", reference::make_thesis},
 };
 
 result<dispatch_policy_setup> parse(std::string_view name) {

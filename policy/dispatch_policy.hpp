@@ -15,9 +15,9 @@ namespace squall::policy {
 /// runs and what is resident for that. A part of the scheduler with the scheduler's own face: it hears every fact of
 /// the cluster and the catalogue, and of the calls that arrived while it was in force.
 ///
-/// A call that it admits has an empty plan (`admit::dispatched`). From then on it hears `stage_ready` for each stage, in
-/// the moment in which the last producer ended or was skipped (sources: in the moment of the arrival), and answers in
-/// its own time with `dispatch`.
+/// A call that it admits has an empty plan (`admit::dispatched`). From then on it hears `stage_ready` for each stage,
+/// in the moment in which the last producer ended or was skipped (sources: in the moment of the arrival), and answers
+/// in its own time with `dispatch`.
 ///
 /// One moment. Facts of one time come in the order: ends of batches and loads, nodes, arrivals, then one `tick`. What
 /// runs and what is loaded is decided in that tick (next_deadline() is `now` after a fact that could change it), so

@@ -52,6 +52,7 @@ struct running_batch {
 
 struct order_record {
   std::size_t node = 0;
+  std::uint64_t first_item = 0; ///< of the node: its tasks are items in a row
   std::vector<placing::task> tasks;
 };
 
@@ -65,7 +66,7 @@ struct modelled {
 };
 
 /// What is planned, in the order within one moment.
-enum class planned : std::uint8_t { batch_end, load_end, message, change, redeem, wake };
+enum class planned : std::uint8_t { batch_end, load_end, message, change, policy, redeem, wake };
 
 struct happening {
   std::int64_t at = 0; ///< ns
@@ -280,11 +281,13 @@ struct dag_model::state {
                     ", which is not ready or was dispatched before");
       *e = element_state::ordered;
     }
-    orders.emplace(c.batch, order_record{n, c.tasks});
+    orders.emplace(c.batch, order_record{n, 0, c.tasks});
     send_to_node([this, n, c] {
       queueing::ordered fact{c.batch, c.replica, {}, c.latest_start};
       if (fact.latest_start != never)
         fact.latest_start += nodes[n].ahead;
+      if (const auto order = orders.find(c.batch); order != orders.end())
+        order->second.first_item = nodes[n].last_item + 1;
       for (const placing::task& t : c.tasks)
         fact.items.push_back({item_id{++nodes[n].last_item}, t.call});
       feed(n, fact);
@@ -461,9 +464,11 @@ struct dag_model::state {
   }
 
   void carry_out(std::size_t n, const queueing::run_order& c) {
-    auto order = orders.extract(c.order);
+    const auto order = orders.extract(c.order);
     const workload_variant& v = variant_of(input, c.variant);
-    std::vector<placing::task>& tasks = order.mapped().tasks;
+    std::vector<placing::task> tasks; // without those of calls that were withdrawn
+    for (const item_id i : c.items)
+      tasks.push_back(order.mapped().tasks[i.value - order.mapped().first_item]);
     double stretch = 1;
     for (const placing::task& t : tasks)
       for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
@@ -547,6 +552,8 @@ struct dag_model::state {
         const workload_change& c = input.changes[h.a];
         return c.lose ? lose(c.node) : join(c.node);
       }
+      case planned::policy:
+        return tell(placing::policy_set{config.policies[h.a].second});
       case planned::redeem: {
         const pending_ticket& t = tickets[h.a];
         call_progress& call = calls[t.request];
@@ -622,6 +629,8 @@ struct dag_model::state {
     drain_inbox();
     for (std::size_t c = 0; c < input.changes.size(); ++c)
       plan(from_ns(input.changes[c].at * ns_per_ms), planned::change, c);
+    for (std::size_t p = 0; p < config.policies.size(); ++p)
+      plan(from_ns(config.policies[p].first * ns_per_ms), planned::policy, p);
     std::uint64_t reported = 0;
     for (auto next = next_moment(); next && wrong.empty(); next = next_moment()) {
       now = *next;

@@ -48,13 +48,18 @@ private:
       fleet_.on(fact);
   }
   void on(const placing::node_lost& fact, std::vector<placing::command>& out) { fleet_.on(fact, out); }
-  void on(const placing::call_ended& fact, std::vector<placing::command>&) { fleet_.forget(fact.id, now_); }
+  void on(const placing::call_ended& fact, std::vector<placing::command>&) { forget(fact.id); }
   void on(const placing::cancel_requested& fact, std::vector<placing::command>& out) {
     if (fleet_.find_call(fact.id) == nullptr)
       return;
-    std::erase(queue_, fact.id);
-    fleet_.forget(fact.id, now_);
+    forget(fact.id);
     out.emplace_back(placing::abandon{fact.id, errc::cancelled, "the client withdrew the call", {}});
+  }
+  void forget(call_id id) {
+    const fleet_call* call = fleet_.find_call(id);
+    if (call != nullptr && !call->instance) // withdrawn, or none of its stages runs
+      std::erase(queue_, id);
+    fleet_.forget(id, now_);
   }
   void on(const placing::call_arrived& fact, std::vector<placing::command>& out) {
     const fleet_dag* dag = fleet_.find_dag(fact.dag);
@@ -75,7 +80,7 @@ private:
       queue_.pop_front();
       tried_ = untried;
     }
-    fleet_.dispatch(out);
+    fleet_.dispatch(now_, out);
   }
 
   /// A call that found no place though nothing is in its way would wait for ever, and all others behind it.

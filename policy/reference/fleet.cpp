@@ -35,6 +35,11 @@ void rate(const fleet_dag& dag, type_choice& choice) {
     choice.cost += v.cost;
     choice.latency = std::max(choice.latency, ends.back());
   }
+  choice.rest.assign(dag.stages.size(), duration{0});
+  for (std::size_t s = dag.stages.size(); s-- > 0;)
+    for (const stage_index p : dag.stages[s].producers)
+      choice.rest[p] =
+          std::max(choice.rest[p], choice.rest[s] + batch_time(*dag.stages[s].variants[choice.types[s]], 1));
 }
 
 /// The next one in the order of counting, the last stage fastest; false after the last one.
@@ -59,19 +64,20 @@ std::vector<std::uint8_t> all_of_one(const fleet_dag& dag, std::uint8_t type) {
 void list_some(fleet_dag& dag) {
   for (const std::uint8_t type : {std::uint8_t{0}, std::uint8_t{1}}) {
     const std::vector<std::uint8_t> base = all_of_one(dag, type);
-    dag.choices.push_back({base});
+    dag.choices.push_back({base, {}});
     for (std::size_t s = 0; s < base.size(); ++s) {
       if (!dag.stages[s].variants[1 - base[s]])
         continue;
       std::vector<std::uint8_t> other = base;
       other[s] = static_cast<std::uint8_t>(1 - base[s]);
-      dag.choices.push_back({std::move(other)});
+      dag.choices.push_back({std::move(other), {}});
     }
   }
 }
 
 void list_choices(fleet_dag& dag) {
   dag.choices.clear();
+  dag.front.clear();
   std::size_t count = 1;
   for (const fleet_stage& s : dag.stages) {
     if (!s.variants[0] && !s.variants[1])
@@ -83,7 +89,7 @@ void list_choices(fleet_dag& dag) {
   } else {
     std::vector<std::uint8_t> types = all_of_one(dag, 0);
     do
-      dag.choices.push_back({types});
+      dag.choices.push_back({types, {}});
     while (next_types(dag, types));
   }
   for (type_choice& c : dag.choices)
@@ -94,6 +100,12 @@ void list_choices(fleet_dag& dag) {
   dag.choices.erase(std::unique(dag.choices.begin(), dag.choices.end(),
                                 [](const type_choice& a, const type_choice& b) { return a.types == b.types; }),
                     dag.choices.end());
+  std::optional<placing::micro_cost> least;
+  for (std::uint32_t c = 0; c < dag.choices.size(); ++c)
+    if (!least || dag.choices[c].cost < *least) {
+      least = dag.choices[c].cost;
+      dag.front.push_back(c);
+    }
 }
 
 } // namespace
@@ -429,17 +441,17 @@ void fleet::remove_replica(replica_id id) {
 // -- dispatching
 // --------------------------------------------------------------------------------------------------------------
 
-void fleet::dispatch(std::vector<placing::command>& out) {
+void fleet::dispatch(time_point now, std::vector<placing::command>& out) {
   if (!may_start_)
     return;
   may_start_ = false;
   for (fleet_node& node : nodes_)
     if (std::exchange(node.may_start, false))
       for (std::size_t type = 0; type < resource_count; ++type)
-        dispatch(node, type, out);
+        dispatch(node, type, now, out);
 }
 
-void fleet::dispatch(fleet_node& node, std::size_t type, std::vector<placing::command>& out) {
+void fleet::dispatch(fleet_node& node, std::size_t type, time_point now, std::vector<placing::command>& out) {
   while (node.idle[type] > 0) {
     replica_id best;
     std::uint64_t first = 0;
@@ -452,28 +464,112 @@ void fleet::dispatch(fleet_node& node, std::size_t type, std::vector<placing::co
     }
     if (!best)
       return;
-    start(node, best, out);
+    start(node, best, now, out);
   }
 }
 
-void fleet::start(fleet_node& node, replica_id id, std::vector<placing::command>& out) {
-  fleet_replica& replica = *replicas_.find(id);
+std::size_t fleet::batch_size(const fleet_replica& replica, time_point now) const {
   const placing::variant_info& variant = variant_of(replica);
-  const placing::task head = replica.queue.front().task;
-  std::size_t count = 0;
-  while (count < replica.queue.size() && count < variant.max_batch &&
-         (batching || replica.queue[count].task.call == head.call))
+  const call_id head = replica.queue.front().task.call;
+  std::size_t count = 1;
+  while (count < replica.queue.size() && count < variant.max_batch && replica.queue[count].task.call == head)
     ++count;
-  const auto end = replica.queue.begin() + static_cast<std::ptrdiff_t>(count);
+  if (!batching)
+    return count;
+  const fleet_instance& instance = *instances_.find(replica.instance);
+  const duration rest = dags_.at(instance.dag).choices[instance.choice].rest[replica.stage];
+  time_point deadline = never;
+  for (std::size_t i = 0; i < count; ++i)
+    deadline = std::min(deadline, calls_.find(replica.queue[i].task.call)->fact.deadline);
+  while (count < replica.queue.size() && count < variant.max_batch) {
+    deadline = std::min(deadline, calls_.find(replica.queue[count].task.call)->fact.deadline);
+    if (deadline != never && now + batch_time(variant, count + 1) + rest > deadline)
+      break;
+    ++count;
+  }
+  return count;
+}
+
+void fleet::start(fleet_node& node, replica_id id, time_point now, std::vector<placing::command>& out) {
+  fleet_replica& replica = *replicas_.find(id);
+  const auto end = replica.queue.begin() + static_cast<std::ptrdiff_t>(batch_size(replica, now));
   replica.batch.assign(replica.queue.begin(), end);
   replica.queue.erase(replica.queue.begin(), end);
   replica.running = batch_id{++last_batch_};
   --node.idle[replica.type];
   batches_.at(batches_.insert(replica.running)) = {id, node.id, replica.type};
-  placing::dispatch order{replica.running, node.id, id, variant.id, {}, never};
+  placing::dispatch order{replica.running, node.id, id, variant_of(replica).id, {}, never};
   for (const queued_task& t : replica.batch)
     order.tasks.push_back(t.task);
   out.emplace_back(std::move(order));
+}
+
+// -- predictions
+// ---------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Follows a call through its stages.
+class prediction {
+public:
+  explicit prediction(std::size_t stages) { ends_.reserve(stages); }
+  /// The next stage: on which node (an index, and whether that has one lane), from when at the earliest, how long.
+  void add(const fleet_stage& stage, std::size_t node, bool one_lane, time_point earliest, duration takes) {
+    time_point begin = earliest;
+    for (const stage_index p : stage.producers)
+      begin = std::max(begin, ends_[p]);
+    if (one_lane)
+      for (const auto& [n, end] : own_)
+        if (n == node)
+          begin = std::max(begin, end);
+    ends_.push_back(begin + takes);
+    if (one_lane)
+      own_.emplace_back(node, ends_.back());
+    last_ = std::max(last_, ends_.back());
+  }
+  [[nodiscard]] time_point last() const { return last_; }
+
+private:
+  std::vector<time_point> ends_;
+  std::vector<std::pair<std::size_t, time_point>> own_;
+  time_point last_{};
+};
+
+} // namespace
+
+time_point fleet::predict(const fleet_dag& dag, const fleet_instance& instance, time_point now) const {
+  prediction out{dag.stages.size()};
+  for (std::size_t s = 0; s < dag.stages.size(); ++s) {
+    const fleet_replica& replica = *replicas_.find(instance.replicas[s]);
+    const std::size_t n = index_of_node(replica.node);
+    const std::uint32_t lanes = nodes_[n].lanes[replica.type];
+    const time_point ready = replica.loaded ? now : std::max(now, replica.ready_at);
+    const time_point free = now + std::max(replica.work, nodes_[n].work / std::int64_t{lanes});
+    out.add(dag.stages[s], n, lanes == 1, std::max(ready, free), batch_time(*dag.stages[s].variants[replica.type], 1));
+  }
+  return out.last();
+}
+
+time_point fleet::predict(const fleet_dag& dag, std::uint32_t choice, const std::vector<node_id>& where,
+                          time_point now) const {
+  prediction out{dag.stages.size()};
+  for (std::size_t s = 0; s < dag.stages.size(); ++s) {
+    const std::size_t type = dag.choices[choice].types[s];
+    const placing::variant_info& variant = *dag.stages[s].variants[type];
+    const std::size_t n = index_of_node(where[s]);
+    const std::uint32_t lanes = nodes_[n].lanes[type];
+    const duration wait = std::max(variant.load, nodes_[n].work / std::int64_t{lanes});
+    out.add(dag.stages[s], n, lanes == 1, now + wait, batch_time(variant, 1));
+  }
+  return out.last();
+}
+
+std::optional<std::uint32_t> fleet::choice_of_one_type(const fleet_dag& dag, std::size_t type) const {
+  for (std::uint32_t c = 0; c < dag.choices.size(); ++c)
+    if (std::all_of(dag.choices[c].types.begin(), dag.choices[c].types.end(),
+                    [&](std::uint8_t t) { return t == type; }))
+      return c;
+  return std::nullopt;
 }
 
 // -- snapshots

@@ -25,6 +25,7 @@ inline constexpr std::size_t resource_count = 2;
 /// the sum of its costs, conditional stages counted in full.
 struct type_choice {
   std::vector<std::uint8_t> types; ///< per stage, index_of a resource
+  std::vector<duration> rest;      ///< per stage, the longest path behind it
   duration latency{0};
   placing::micro_cost cost = 0;
 };
@@ -40,6 +41,8 @@ struct fleet_dag {
   /// Every choice, by (latency, cost, types). Of a DAG with more than `max_listed` choices: those of one type as far as
   /// possible, and those that differ from them in one stage.
   std::vector<type_choice> choices;
+  /// Of these, the ones that no other one beats in latency and cost, equal values once; by rising latency.
+  std::vector<std::uint32_t> front;
 };
 inline constexpr std::size_t max_listed = 4096;
 
@@ -171,7 +174,8 @@ class fleet {
 public:
   explicit fleet(std::uint64_t last_id) : last_replica_(last_id), last_batch_(last_id) {}
 
-  /// Whether batches may join tasks of several calls; else only elements of one mapped stage.
+  /// Whether batches may join tasks of several calls, while none of them is predicted to end after its deadline for
+  /// it; else only elements of one mapped stage.
   bool batching = false;
 
   // -- facts of the cluster and the catalogue
@@ -211,7 +215,17 @@ public:
                    std::vector<placing::command>& out);
 
   /// One pass over the nodes in order of their ids: each free lane takes the replica whose first request came first.
-  void dispatch(std::vector<placing::command>& out);
+  void dispatch(time_point now, std::vector<placing::command>& out);
+
+  /// When one more call of an instance would end, everything taken alone: a stage starts when its producers have ended,
+  /// its replica is loaded, and the work before it has ended, of its replica and of its node per lane; on a node with
+  /// one lane the call's own stages follow each other.
+  [[nodiscard]] time_point predict(const fleet_dag& dag, const fleet_instance& instance, time_point now) const;
+  /// The same for an instance that would be made.
+  [[nodiscard]] time_point predict(const fleet_dag& dag, std::uint32_t choice, const std::vector<node_id>& where,
+                                   time_point now) const;
+  /// The choice with all stages on one resource, if there is one.
+  [[nodiscard]] std::optional<std::uint32_t> choice_of_one_type(const fleet_dag& dag, std::size_t type) const;
 
   /// Grows when an instance loses its last request, and when nodes come: a call that found no room may now.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
@@ -228,8 +242,9 @@ private:
   void evict(instance_id id, std::vector<placing::command>& out);
   void make_room(const std::vector<std::uint64_t>& needed, std::vector<placing::command>& out);
   void remove_replica(replica_id id);
-  void dispatch(fleet_node& node, std::size_t type, std::vector<placing::command>& out);
-  void start(fleet_node& node, replica_id id, std::vector<placing::command>& out);
+  void dispatch(fleet_node& node, std::size_t type, time_point now, std::vector<placing::command>& out);
+  void start(fleet_node& node, replica_id id, time_point now, std::vector<placing::command>& out);
+  [[nodiscard]] std::size_t batch_size(const fleet_replica& replica, time_point now) const;
   void add_work(fleet_replica& replica, std::int64_t tasks);
   [[nodiscard]] const placing::variant_info& variant_of(const fleet_replica& replica) const;
   void touch(fleet_node& node);

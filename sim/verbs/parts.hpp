@@ -11,6 +11,7 @@
 namespace squall::sim {
 
 void add_run_verb(CLI::App& sim, int& status);
+void add_workload_verb(CLI::App& sim, int& status);
 
 /// Prints an error as every verb does; returns the exit status of a failure.
 [[nodiscard]] int print_error(const error& e);

@@ -3,6 +3,7 @@
 #include "sim/dag_model.hpp"
 #include "sim/verbs/parts.hpp"
 #include "sim/verbs/run_log.hpp"
+#include "sim/verbs/run_plot.hpp"
 #include "sim/verbs/workload_file.hpp"
 
 #include <chrono>
@@ -23,6 +24,9 @@ struct run_flags {
   std::string assurance = "firm";
   std::uint64_t seed = 1;
   std::string log;
+  std::string plot;
+  std::int64_t plot_from = 0;
+  std::int64_t plot_to = 0;
   bool no_cost_slo = false;
   std::int64_t delay = 0;
   std::int64_t skew = 0;
@@ -77,6 +81,58 @@ private:
   bool shown_ = false;
 };
 
+/// Hands what happens to several.
+class all_observers final : public run_observer {
+public:
+  void add(run_observer* o) { all_.push_back(o); }
+  void admitted(std::int64_t t, std::size_t r, std::optional<std::int64_t> e, calls::placing::micro_cost c) override {
+    each([&](run_observer& o) { o.admitted(t, r, e, c); });
+  }
+  void refused(std::int64_t t, std::size_t r, std::span<const offered> offers) override {
+    each([&](run_observer& o) { o.refused(t, r, offers); });
+  }
+  void redeemed(std::int64_t t, std::size_t r, const offered& offer) override {
+    each([&](run_observer& o) { o.redeemed(t, r, offer); });
+  }
+  void loading(std::int64_t t, replica_id replica, node_id node, variant_id variant) override {
+    each([&](run_observer& o) { o.loading(t, replica, node, variant); });
+  }
+  void evicted(std::int64_t t, replica_id replica) override {
+    each([&](run_observer& o) { o.evicted(t, replica); });
+  }
+  void running(std::int64_t t, replica_id replica, std::span<const calls::placing::task> tasks,
+               std::int64_t until) override {
+    each([&](run_observer& o) { o.running(t, replica, tasks, until); });
+  }
+  void skipped(std::int64_t t, std::size_t r, stage_index s) override {
+    each([&](run_observer& o) { o.skipped(t, r, s); });
+  }
+  void dropped(std::int64_t t, std::size_t r, const std::string& why) override {
+    each([&](run_observer& o) { o.dropped(t, r, why); });
+  }
+  void finished(std::int64_t t, std::size_t r, calls::placing::micro_cost c, bool kept) override {
+    each([&](run_observer& o) { o.finished(t, r, c, kept); });
+  }
+  void lost(std::int64_t t, node_id n) override {
+    each([&](run_observer& o) { o.lost(t, n); });
+  }
+
+private:
+  template <class What>
+  void each(What what) {
+    for (run_observer* o : all_)
+      what(*o);
+  }
+  std::vector<run_observer*> all_;
+};
+
+result<> write_file(const std::string& path, const std::string& text) {
+  const file out{std::fopen(path.c_str(), "w")};
+  if (!out || std::fwrite(text.data(), 1, text.size(), out.get()) != text.size() || std::fflush(out.get()) != 0)
+    return {errc::failed, path + ": cannot be written"};
+  return {};
+}
+
 result<> run(const run_flags& flags, sim_output output) {
   SQUALL_ASSIGN(assurance, assurance_of(flags.assurance));
   if (const auto known = policy::make_dispatch_policy(flags.policy, flags.seed, 0); !known.ok())
@@ -89,7 +145,12 @@ result<> run(const run_flags& flags, sim_output output) {
       return {errc::failed, flags.log + ": cannot be written"};
   }
   run_log log{input, log_file.get()};
-  run_observer nobody; // for runs without a log
+  run_plot plot{input, flags.plot_from, flags.plot_to > 0 ? flags.plot_to : input.horizon};
+  all_observers observers;
+  if (log_file)
+    observers.add(&log);
+  if (!flags.plot.empty())
+    observers.add(&plot);
   progress_line progress{input.horizon};
   dag_run_config config;
   config.scheduler.policy = flags.policy;
@@ -100,13 +161,16 @@ result<> run(const run_flags& flags, sim_output output) {
   config.skew = flags.skew;
   config.clock = clock_ns;
   config.progress = [&](std::int64_t t) { progress.show(t); };
-  dag_model model{input, config, log_file ? static_cast<run_observer&>(log) : nobody};
+  dag_model model{input, config, observers};
   const std::int64_t begin = clock_ns();
   const auto ran = model.run();
   const double wall_s = static_cast<double>(clock_ns() - begin) / 1e9;
   if (log_file && !log.flush())
     return {errc::failed, flags.log + ": could not be written to its end"};
   SQUALL_TRY(ran);
+  if (!flags.plot.empty())
+    SQUALL_TRY(write_file(flags.plot,
+                          plot.svg(flags.workload.substr(flags.workload.rfind('/') + 1) + ", policy " + flags.policy)));
   const std::string text = output == sim_output::json ? summary_json(model.summary(), input.horizon, wall_s)
                                                       : summary_table(model.summary(), input.horizon, wall_s);
   std::fputs(text.c_str(), stdout);
@@ -134,6 +198,13 @@ void add_run_verb(CLI::App& sim, int& status) {
       ->capture_default_str();
   verb->add_option("--seed", flags->seed, "of policies that draw")->envname("SQUALL_SEED")->capture_default_str();
   verb->add_option("--log", flags->log, "write what happens as JSON lines")->envname("SQUALL_LOG");
+  verb->add_option("--plot", flags->plot, "draw lanes and goodput over time as SVG")->envname("SQUALL_PLOT");
+  verb->add_option("--plot-from", flags->plot_from, "ms; what is drawn begins there")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
+      ->envname("SQUALL_PLOT_FROM");
+  verb->add_option("--plot-to", flags->plot_to, "ms; and ends there; 0: at the workload's horizon")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
+      ->envname("SQUALL_PLOT_TO");
   verb->add_flag("--no-cost-slo", flags->no_cost_slo, "take no call's cost SLO")->envname("SQUALL_NO_COST_SLO");
   verb->add_option("--delay", flags->delay, "ms that each message between scheduler and node takes")
       ->check(CLI::Range(0, 10'000))

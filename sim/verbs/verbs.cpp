@@ -12,6 +12,7 @@ void add_sim_verbs(CLI::App& app, int& status) {
   add_kaas_verb(*sim, status);
   add_pareto_verb(*sim, status);
   add_hybrid_verb(*sim, status);
+  add_workload_verb(*sim, status);
 }
 
 } // namespace squall::sim

@@ -13,4 +13,7 @@ namespace squall::sim {
 [[nodiscard]] result<workload> parse_workload(std::string_view text, std::string_view file);
 [[nodiscard]] result<workload> read_workload(const std::string& path);
 
+/// The file of a workload; reading it gives the same workload.
+[[nodiscard]] std::string workload_json(const workload& w);
+
 } // namespace squall::sim
