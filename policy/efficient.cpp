@@ -1,6 +1,7 @@
 #include "policy/detail/efficient.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 
@@ -112,12 +113,13 @@ public:
   [[nodiscard]] bool dominated(std::uint32_t i) const { return dominated_[i] != 0; }
 
 private:
-  static constexpr std::size_t small = 24;
+  static constexpr std::size_t small = 96;
 
   /// Whether a is as good as b in the columns from `column` on.
   [[nodiscard]] bool as_good(std::uint32_t a, std::uint32_t b, std::size_t column) const {
-    const std::int64_t* x = all_.row(a);
-    const std::int64_t* y = all_.row(b);
+    return as_good(all_.row(a), all_.row(b), column);
+  }
+  [[nodiscard]] bool as_good(const std::int64_t* x, const std::int64_t* y, std::size_t column) const {
     for (std::size_t c = column; c < all_.width; ++c)
       if (x[c] > y[c])
         return false;
@@ -127,10 +129,18 @@ private:
   /// Rows [from, to) of `work`, ascending; those before stand first, so a later one never dominates an earlier one.
   void within(std::vector<std::uint32_t>& work, std::size_t from, std::size_t to, std::size_t column) {
     if (to - from <= small) {
-      for (std::size_t i = from + 1; i < to; ++i)
-        for (std::size_t j = from; j < i && dominated_[work[i]] == 0; ++j)
-          if (dominated_[work[j]] == 0 && as_good(work[j], work[i], column))
-            dominated_[work[i]] = 1;
+      std::array<const std::int64_t*, small> kept;
+      std::size_t count = 0;
+      for (std::size_t i = from; i < to; ++i) {
+        const std::int64_t* const row = all_.row(work[i]);
+        std::size_t k = count; // the nearest first: they are the most alike
+        while (k > 0 && !as_good(kept[k - 1], row, column + 1))
+          --k;
+        if (k > 0)
+          dominated_[work[i]] = 1;
+        else
+          kept[count++] = row;
+      }
       return;
     }
     const std::size_t middle = (from + to) / 2;

@@ -12,7 +12,7 @@ namespace squall::policy {
 /// there before one that is not, then the least expected, then the order in which the function lists them. Where no
 /// loaded instance of it is idle one is loaded, and the lane stays taken from then on; memory that is short is taken
 /// from idle instances, the least recently used first (ties: the oldest). A lane that became free earlier is free
-/// longer; of several in one moment the one whose batch was dispatched first.
+/// longer; of several in one moment the one that was chosen first.
 ///
 /// Options: `batch=N` (up to N waiting tasks of a variant run together; 1), of srtf `aging=N` (so many percent of the
 /// wait are taken off the execution time; none), of exclusive `rebalance=on|off` (on), `group-size=on|off` (off: by

@@ -48,8 +48,6 @@ struct trust {
   std::uint32_t safety_ppm = 1'250'000; ///< on the odds
   std::uint32_t admitted = 0, broken = 0;
   void note(bool kept, std::uint32_t assurance_ppm);
-  /// How far the plan of an admitted call stays within its SLOs, for people.
-  [[nodiscard]] std::string margins(const call_entry& call) const;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("safety", s.safety_ppm);
@@ -156,6 +154,8 @@ struct state {
   bool hold(slot call, const plan_entry& plan, const std::string& how, std::vector<placing::offer>& offers);
   [[nodiscard]] slot copy_call(slot call, ns release);
   void expire_tickets();
+  /// How far the plan of an admitted call stays within its SLOs, for people.
+  [[nodiscard]] std::string margins(const call_entry& call) const;
   [[nodiscard]] bool may_hold(client_id client) const;
 
   // -- what goes wrong (repair.cpp)
