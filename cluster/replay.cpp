@@ -40,7 +40,7 @@ void print_difference(const sim::replay_difference& d, const std::string& segmen
 
 } // namespace
 
-int replay_log(const std::string& path) {
+int replay_log(const std::string& path, bool print) {
   std::vector<std::string> segments{path};
   if (fs::is_directory(path)) {
     auto found = actors::event_log_segments(path);
@@ -49,6 +49,13 @@ int replay_log(const std::string& path) {
     segments = std::move(found).value();
   }
   sim::replayer replayer;
+  if (print)
+    replayer.observe([](time_point at, const std::string& fact, const std::vector<std::string>& commands) {
+      std::string list;
+      for (const std::string& c : commands)
+        list += (list.empty() ? "" : ", ") + c;
+      std::printf("{\"at_ns\": %lld, \"fact\": %s, \"commands\": [%s]}\n", static_cast<long long>(to_ns(at)), fact.c_str(), list.c_str());
+    });
   const bool progress = ::isatty(STDERR_FILENO) != 0 && segments.size() > 1;
   for (std::size_t i = 0; i < segments.size() && !replayer.done(); ++i) {
     if (progress)
@@ -67,7 +74,7 @@ int replay_log(const std::string& path) {
     print_difference(*report.difference, segments[report.difference->segment]);
     return 1;
   }
-  std::printf("same: %llu facts of %s in %llu segments, every command as recorded%s%s\n", static_cast<unsigned long long>(report.facts), core.c_str(),
+  std::fprintf(print ? stderr : stdout, "same: %llu facts of %s in %llu segments, every command as recorded%s%s\n", static_cast<unsigned long long>(report.facts), core.c_str(),
               static_cast<unsigned long long>(report.segments), report.gaps ? "; facts were left out in between" : "",
               report.truncated ? "; the log ends in the middle of a record" : "");
   return 0;

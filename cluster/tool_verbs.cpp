@@ -91,7 +91,9 @@ void add_tool_verbs(CLI::App& app, int& status) {
   auto path = std::make_shared<std::string>();
   auto* replay_verb = app.add_subcommand("replay", "feed an event log to the core that made it, and compare what it decides");
   replay_verb->add_option("log", *path, "a log's folder, such as DATA/events/scheduler, or one segment")->required();
-  replay_verb->callback([&status, path] { status = replay_log(*path); });
+  auto print = std::make_shared<bool>(false);
+  replay_verb->add_flag("--print", *print, "print every fact and what was decided on it, as JSON lines");
+  replay_verb->callback([&status, path, print] { status = replay_log(*path, *print); });
 
   auto http = std::make_shared<std::string>();
   auto* doctor_verb = app.add_subcommand("doctor", "say what is missing or mis-set on this host");

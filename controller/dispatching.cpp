@@ -49,7 +49,7 @@ void controller_service::on_stage_ready(wire::stage_ready message) {
 void controller_service::carry_out(const placing::dispatch& command) {
   const time_point now = post_->now();
   dispatched_batch& batch = batches_[command.batch];
-  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size())};
+  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size()), now, false, {}};
   wire::order_ticket ticket;
   ticket.order = command.batch;
   ticket.replica = command.replica;
@@ -87,12 +87,27 @@ void controller_service::on_order_report(const wire::order_report& message) {
   const auto batch = batches_.find(message.order);
   if (batch == batches_.end() || batch->second.node != message.node)
     return;
-  if (!message.done)
+  if (!message.done) {
+    batch->second.started = true;
+    batch->second.started_at = post_->now();
     return step(placing::batch_started{message.node, message.order});
-  if (message.code == errc::ok)
-    profiles_.ran(batch->second.variant, batch->second.tasks, message.executed);
+  }
+  // What a batch takes of a lane as the scheduler sees it: the way there and back, too, but not a wait for the lane.
+  if (message.code == errc::ok && batch->second.started)
+    profiles_.ran(batch->second.variant, batch->second.tasks,
+                  std::max(message.executed, post_->now() - batch->second.started_at) + dispatch_way(batch->second));
   batches_.erase(batch);
   step(placing::batch_done{message.node, message.order, message.code, message.executed});
+}
+
+/// From the order to the start, as far as it is the way and not a wait: orders go to free lanes, so the shortest one of the last is the way.
+duration controller_service::dispatch_way(const dispatched_batch& batch) {
+  const duration took = batch.started_at - batch.sent;
+  node_record* node = find_node(batch.node);
+  if (!node)
+    return duration{0};
+  node->way = node->way.count() == 0 ? took : std::min(took, node->way + node->way / 16);
+  return std::min(took, 2 * node->way);
 }
 
 void controller_service::on_replica_report(const wire::replica_report& message) {

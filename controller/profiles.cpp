@@ -53,14 +53,22 @@ duration profiles::estimate(const time_histogram& of) const {
 
 bool profiles::measured(variant_id variant) const {
   const profile* p = find(variant);
-  return p && !p->by_batch.empty();
+  return p && !times_of(*p).empty();
+}
+
+const std::map<std::uint32_t, time_histogram>& profiles::times_of(const profile& p) {
+  constexpr std::uint32_t few = 4;
+  std::uint32_t samples = 0;
+  for (const auto& [batch, histogram] : p.by_batch)
+    samples += histogram.samples();
+  return samples >= few || p.warm.empty() ? p.by_batch : p.warm;
 }
 
 duration profiles::expected(const std::vector<variant_id>& variants) const {
   duration out{0};
   for (const variant_id v : variants)
-    if (const profile* p = find(v); p && !p->by_batch.empty())
-      out = std::max(out, estimate(p->by_batch.begin()->second));
+    if (const profile* p = find(v); p && !times_of(*p).empty())
+      out = std::max(out, estimate(times_of(*p).begin()->second));
   return out;
 }
 
@@ -80,13 +88,13 @@ void profiles::loaded(variant_id variant, duration load_time, std::uint64_t memo
   e.data.memory_bytes = std::max(e.data.memory_bytes, memory_bytes);
   for (const calls::batch_time& m : measured)
     if (m.batch > 0)
-      e.data.by_batch[m.batch].add(m.time);
+      e.data.warm[m.batch].add(m.time);
   e.moved = e.unsaved = true;
 }
 
 void profiles::restore(variant_id variant, profile saved) {
   entry& e = known_[variant];
-  if (!e.data.by_batch.empty())
+  if (!e.data.by_batch.empty() || !e.data.warm.empty())
     return;
   e.data = std::move(saved);
   e.moved = true;
@@ -95,15 +103,16 @@ void profiles::restore(variant_id variant, profile saved) {
 /// Between measured sizes on a line, beyond them with the last known slope; a batch never takes less than a smaller one.
 std::vector<duration> profiles::batch_times(const profile& p, std::uint32_t max_batch) const {
   std::vector<duration> out;
-  if (p.by_batch.empty())
+  const auto& times = times_of(p);
+  if (times.empty())
     return out;
-  const auto first = p.by_batch.begin();
+  const auto first = times.begin();
   const duration one = std::max(duration{1}, first->first == 1 ? estimate(first->second) : estimate(first->second) / first->first);
   std::uint32_t at = 1;
   duration time = one;
   duration slope = one; // nothing gained by company until it was seen
   out.push_back(one);
-  for (const auto& [batch, histogram] : p.by_batch) {
+  for (const auto& [batch, histogram] : times) {
     if (batch <= at)
       continue;
     const duration there = std::max(time, estimate(histogram));

@@ -45,15 +45,18 @@ struct profile_options {
   duration unknown = std::chrono::milliseconds{1}; ///< taken for what was never measured
 };
 
-/// What a variant needs, as measured: the warm-up of each load, and every batch that ran.
+/// What a variant needs, as measured: the warm-up of each load, and every batch that ran. Warm-ups run the largest
+/// shapes, and beside other loads: they count until there are a few batches.
 struct profile {
   std::map<std::uint32_t, time_histogram> by_batch;
+  std::map<std::uint32_t, time_histogram> warm;
   time_histogram loads;
   std::uint64_t memory_bytes = 0; ///< greatest measured
 
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("by_batch", s.by_batch);
+    v("warm", s.warm);
     v("loads", s.loads);
     v("memory_bytes", s.memory_bytes);
   }
@@ -94,6 +97,8 @@ private:
     bool moved = false;
     bool unsaved = false;
   };
+  /// Those to believe.
+  [[nodiscard]] static const std::map<std::uint32_t, time_histogram>& times_of(const profile& p);
   [[nodiscard]] duration estimate(const time_histogram& of) const;
   [[nodiscard]] std::vector<duration> batch_times(const profile& p, std::uint32_t max_batch) const;
   void check(entry& e);

@@ -12,6 +12,7 @@ struct replayer::state {
   replay_report report;
   std::unique_ptr<policy::scheduler> scheduler;
   std::unique_ptr<policy::node_queue> node_queue;
+  observer each;
 
   template <class Event, class Core>
   result<> feed(std::span<const std::byte> segment, std::unique_ptr<Core>& core);
@@ -32,6 +33,12 @@ void replayer::state::step(const calls::log_fact<Event>& fact, Core& core) {
   core.step(fact.at, fact.event);
   const auto commands = core.take_commands();
   ++report.facts;
+  if (each) {
+    std::vector<std::string> decided;
+    for (const auto& c : commands)
+      decided.push_back(calls::to_json(c));
+    each(fact.at, calls::to_json(fact.event), decided);
+  }
   if (calls::digest(commands) == fact.commands)
     return;
   replay_difference d;
@@ -71,6 +78,8 @@ result<> replayer::state::feed(std::span<const std::byte> segment, std::unique_p
 
 replayer::replayer() : state_(std::make_unique<state>()) {}
 replayer::~replayer() = default;
+
+void replayer::observe(observer each) { state_->each = std::move(each); }
 
 result<> replayer::feed(std::span<const std::byte> segment) {
   SQUALL_ASSIGN(records, calls::log_records::open(segment));

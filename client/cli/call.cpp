@@ -118,6 +118,7 @@ result<> call(session& session, cluster& to, const call_flags& flags) {
   if (const auto* offer = wanted_offer(ended.outcome.offers, flags.accept)) {
     options.ticket = offer->ticket;
     options.redeems = ended.id;
+    options.deadline = offer->finish; // a promise of its own
     ended = await(session, to, flags.target, inputs, options);
   }
   if (format == output_format::table) {

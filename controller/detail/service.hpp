@@ -46,6 +46,7 @@ private:
     time_point joined;
     std::map<variant_id, std::uint64_t> resident; ///< and their memory
     wire::node_beat beat;
+    duration way{0}; ///< from an order to its start, when nothing is in the way; zero = not known
   };
   /// Outputs of an ended call in shared memory that its client still reads.
   struct held_result {
@@ -84,6 +85,9 @@ private:
     variant_id variant;
     node_id node;
     std::uint32_t tasks = 0;
+    time_point sent;
+    bool started = false;
+    time_point started_at;
   };
   /// A call that was refused with offers, until they expire.
   struct refused_call {
@@ -99,6 +103,7 @@ private:
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
   void on_order_report(const wire::order_report& message);
+  [[nodiscard]] duration dispatch_way(const dispatched_batch& batch);
   void on_replica_report(const wire::replica_report& message);
   [[nodiscard]] calls::receipt receipt_of(const calls::outcome& outcome) const;
   void settle_promise(const running_call& call, calls::outcome& outcome);

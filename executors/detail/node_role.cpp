@@ -234,7 +234,6 @@ void node_role::on_loaded(const wire::worker::loaded& message) {
   if (message.code != errc::ok)
     return load_failed(message.variant, {message.code, message.message, {}});
   load_times_[message.variant] = {found->second.began, now()};
-  const auto load_time = now() - found->second.began;
   make_light(message.variant, std::move(found->second.request.resources));
   loading_.erase(found);
   resident_[message.variant] = message.memory_bytes;
@@ -243,7 +242,7 @@ void node_role::on_loaded(const wire::worker::loaded& message) {
   there.variant = message.variant;
   there.resident = true;
   there.memory_bytes = message.memory_bytes;
-  there.load_time = load_time;
+  there.load_time = message.load_time; // of its own: loads wait for each other
   there.measured = message.measured;
   report_residency(std::move(there));
   if (on_demand_.contains(message.variant))

@@ -65,6 +65,19 @@ TEST(Profiles, TakeTheWarmUpAsFirstMeasurement) {
   EXPECT_EQ(v.cost, v.batch_times[0].count() * 2);
 }
 
+TEST(Profiles, BelieveBatchesRatherThanTheWarmUpOnceThereAreAFew) {
+  profiles all;
+  all.loaded(variant_id{1}, milliseconds{300}, 0, {{1, milliseconds{100}}});
+  auto v = info(1);
+  for (int i = 0; i < 3; ++i)
+    all.ran(variant_id{1}, 1, milliseconds{10});
+  all.describe(v, 1);
+  EXPECT_GE(v.batch_times.at(0), milliseconds{100}) << "three are too few";
+  all.ran(variant_id{1}, 1, milliseconds{10});
+  all.describe(v, 1);
+  EXPECT_LE(v.batch_times.at(0), milliseconds{13});
+}
+
 TEST(Profiles, GainNothingFromCompanyThatWasNeverSeen) {
   profiles all;
   all.ran(variant_id{1}, 1, milliseconds{8});
