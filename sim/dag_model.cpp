@@ -637,21 +637,20 @@ struct dag_model::state {
       moment();
       if (config.progress && summary.facts - reported > 100'000) {
         reported = summary.facts;
-        config.progress(now_ms());
+        config.progress(over());
       }
     }
     summary.end = now_ms();
     if (!wrong.empty())
       return {errc::failed, wrong};
-    const std::uint64_t over = summary.finished + summary.refused + (summary.broken - late_finishes());
-    if (over != summary.offered)
-      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over) +
+    if (over() != summary.offered)
+      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over()) +
                                 " requests: nothing is left to happen, and they have not ended"};
     return {};
   }
 
-  /// Finished and broken.
-  [[nodiscard]] std::uint64_t late_finishes() const { return summary.finished - summary.met_both; }
+  /// Calls that finished, were refused or were dropped; those that finished and broke their promise count once.
+  [[nodiscard]] std::uint64_t over() const { return summary.refused + summary.broken + summary.met_both; }
 };
 
 dag_model::dag_model(const workload& input, const dag_run_config& config, run_observer& observer)
