@@ -65,7 +65,7 @@ struct modelled {
 };
 
 /// What is planned, in the order within one moment.
-enum class planned : std::uint8_t { batch_end, load_end, message, change, policy, redeem, wake };
+enum class planned : std::uint8_t { batch_end, load_end, change, policy, message, redeem, wake };
 
 struct happening {
   std::int64_t at = 0; ///< ns
@@ -154,12 +154,15 @@ struct dag_model::state {
     messages.push_back(std::move(what));
     plan(now + config.delay * input.tick, planned::message, 0);
   }
+  /// To a node as it is now: what arrives after it was lost, or has come back, is lost with it.
   template <class What>
-  void send_to_node(What what) {
+  void send_to_node(std::size_t n, What what) {
     if (config.delay == 0)
-      what();
-    else
-      send(what);
+      return what();
+    send([this, n, life = nodes[n].life, what] {
+      if (nodes[n].queue && nodes[n].life == life)
+        what();
+    });
   }
 
   void step(const placing::event& fact) {
@@ -252,21 +255,21 @@ struct dag_model::state {
     observer.dropped(now_ms(), r, c.message);
     if (!orders.empty())
       for (std::size_t n = 0; n < nodes.size(); ++n)
-        send_to_node([this, n, id = c.id] { feed(n, queueing::call_withdrawn{id}); });
+        send_to_node(n, [this, n, id = c.id] { feed(n, queueing::call_withdrawn{id}); });
   }
 
   void carry_out(const placing::load_replica& c) {
     const std::size_t n = index_of(c.node);
     if (n >= nodes.size() || !replicas.emplace(c.replica, std::pair{n, c.variant}).second)
       return fail("loads replica " + to_string(c.replica) + " in a way that cannot be");
-    send_to_node([this, n, c] { feed(n, queueing::replica_wanted{c.replica, c.variant}); });
+    send_to_node(n, [this, n, c] { feed(n, queueing::replica_wanted{c.replica, c.variant}); });
   }
   void carry_out(const placing::evict_replica& c) {
     const auto at = replicas.find(c.replica);
     if (at == replicas.end() || at->second.first != index_of(c.node))
       return fail("evicts replica " + to_string(c.replica) + ", which is not there");
     replicas.erase(at);
-    send_to_node([this, n = index_of(c.node), c] { feed(n, queueing::replica_unwanted{c.replica}); });
+    send_to_node(index_of(c.node), [this, n = index_of(c.node), c] { feed(n, queueing::replica_unwanted{c.replica}); });
   }
 
   void carry_out(const placing::dispatch& c) {
@@ -281,7 +284,7 @@ struct dag_model::state {
       *e = element_state::ordered;
     }
     orders.emplace(c.batch, order_record{n, 0, c.tasks});
-    send_to_node([this, n, c] {
+    send_to_node(n, [this, n, c] {
       queueing::ordered fact{c.batch, c.replica, {}, c.latest_start};
       if (fact.latest_start != never)
         fact.latest_start += nodes[n].ahead;
@@ -636,21 +639,20 @@ struct dag_model::state {
       moment();
       if (config.progress && summary.facts - reported > 100'000) {
         reported = summary.facts;
-        config.progress(now_ms());
+        config.progress(over());
       }
     }
     summary.end = now_ms();
     if (!wrong.empty())
       return {errc::failed, wrong};
-    const std::uint64_t over = summary.finished + summary.refused + (summary.broken - late_finishes());
-    if (over != summary.offered)
-      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over) +
+    if (over() != summary.offered)
+      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over()) +
                                 " requests: nothing is left to happen, and they have not ended"};
     return {};
   }
 
-  /// Finished and broken.
-  [[nodiscard]] std::uint64_t late_finishes() const { return summary.finished - summary.met_both; }
+  /// Calls that finished, were refused or were dropped; those that finished and broke their promise count once.
+  [[nodiscard]] std::uint64_t over() const { return summary.refused + summary.broken + summary.met_both; }
 };
 
 dag_model::dag_model(const workload& input, const dag_run_config& config, run_observer& observer)

@@ -57,25 +57,24 @@ result<std::uint32_t> assurance_of(const std::string& text) {
 /// A line on standard error, if that is a terminal and the run has taken more than a second.
 class progress_line {
 public:
-  explicit progress_line(std::int64_t horizon) : horizon_(horizon), begin_(clock_ns()) {}
+  explicit progress_line(std::size_t calls) : calls_(calls), begin_(clock_ns()) {}
   ~progress_line() {
     if (shown_)
       std::fputs("\r\033[K", stderr);
   }
   progress_line(const progress_line&) = delete;
   progress_line& operator=(const progress_line&) = delete;
-  void show(std::int64_t t) {
+  void show(std::uint64_t over) {
     const std::int64_t now = clock_ns();
     if (::isatty(STDERR_FILENO) == 0 || now - begin_ < 1'000'000'000 || now - last_ < 200'000'000)
       return;
     last_ = now;
     shown_ = true;
-    std::fprintf(stderr, "\r\033[K%lld of %lld ms simulated", static_cast<long long>(t),
-                 static_cast<long long>(horizon_));
+    std::fprintf(stderr, "\r\033[K%llu of %zu calls are over", static_cast<unsigned long long>(over), calls_);
   }
 
 private:
-  std::int64_t horizon_;
+  std::size_t calls_;
   std::int64_t begin_;
   std::int64_t last_ = 0;
   bool shown_ = false;
@@ -151,7 +150,7 @@ result<> run(const run_flags& flags, sim_output output) {
     observers.add(&log);
   if (!flags.plot.empty())
     observers.add(&plot);
-  progress_line progress{input.horizon};
+  progress_line progress{input.requests.size()};
   dag_run_config config;
   config.scheduler.policy = flags.policy;
   config.seed = flags.seed;
@@ -160,7 +159,7 @@ result<> run(const run_flags& flags, sim_output output) {
   config.delay = flags.delay;
   config.skew = flags.skew;
   config.clock = clock_ns;
-  config.progress = [&](std::int64_t t) { progress.show(t); };
+  config.progress = [&](std::uint64_t over) { progress.show(over); };
   dag_model model{input, config, observers};
   const std::int64_t begin = clock_ns();
   const auto ran = model.run();

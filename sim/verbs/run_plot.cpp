@@ -216,6 +216,21 @@ void run_plot::draw_goodput(std::string& out, double top, double height) const {
   out += text(left_px + 155, top - 8, "fill=\"#1b7f3b\"", "kept (both SLOs met)");
 }
 
+/// Names of functions beside their colours, in columns; gives where it ends.
+double run_plot::draw_legend(std::string& out, double top) const {
+  constexpr std::size_t columns = 10;
+  constexpr double row_px = 16;
+  const double column_px = width_px / static_cast<double>(columns);
+  const std::size_t shown = std::min<std::size_t>(input_.functions.size(), 8 * columns);
+  for (std::size_t f = 0; f < shown; ++f) {
+    const double x = left_px + column_px * static_cast<double>(f % columns);
+    const double y = top + row_px * static_cast<double>(f / columns);
+    out += rect(x, y, 10, 10, "fill=\"" + colour(f) + "\"", "");
+    out += text(x + 15, y + 9, "fill=\"#333\"", std::string_view{input_.functions[f].name}.substr(0, 18));
+  }
+  return top + row_px * static_cast<double>((shown + columns - 1) / columns);
+}
+
 std::string run_plot::svg(const std::string& title) const {
   const std::size_t lanes = [&] {
     std::size_t n = 0;
@@ -230,9 +245,9 @@ std::string run_plot::svg(const std::string& title) const {
     top.push_back(y);
     y += n.lanes * lane_px + 4 * load_px + 2 + gap_px;
   }
-  const double chart_top = y + 60;
-  const double height = chart_top + chart_px + 50;
   std::string body;
+  const double chart_top = draw_legend(body, y + 36) + 40;
+  const double height = chart_top + chart_px + 50;
   draw_axis(body, top_px, y);
   body += text(left_px - 6, top_px + strip_px - 3, "text-anchor=\"end\" fill=\"#d00000\"", "missed");
   for (const std::int64_t t : missed_)

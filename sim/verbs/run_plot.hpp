@@ -41,6 +41,7 @@ private:
   [[nodiscard]] double x_of(std::int64_t t) const;
   void draw_bars(std::string& out, const std::vector<double>& top, double lane_px) const;
   void draw_axis(std::string& out, double top, double bottom) const;
+  [[nodiscard]] double draw_legend(std::string& out, double top) const;
   void draw_goodput(std::string& out, double top, double height) const;
 
   const workload& input_;
