@@ -258,6 +258,7 @@ void state::on(const placing::stage_ready& fact) {
   }
   while (stage.width > fact.width) {
     g.remove({s, stage.first + stage.width - 1});
+    call.tasks[stage.first + stage.width - 1].done = true;
     --stage.width;
     --stage.left;
     call.cost -= g.variants[stage.variant].info.cost;

@@ -396,6 +396,7 @@ void graph::remove(task_ref task) {
     set_duration(b);
     push(s);
     push_after(b);
+    push_consumers(calls[task.call], t.stage);
     flow_forward();
     push(s);
     push_before(b);

@@ -5,8 +5,10 @@
 namespace squall::policy::calendar {
 
 namespace {
-constexpr std::uint32_t window = 40; ///< calls after which the factors move
-constexpr std::int64_t scale = 64;   ///< prices keep their digits
+constexpr std::uint32_t window = 40;    ///< calls after which the factors move
+constexpr std::int64_t scale = 64;      ///< prices keep their digits
+constexpr std::uint64_t far_beyond = 8; ///< times the tolerated share: the factor rises fast
+constexpr std::int64_t least_factor = 64, most_factor = 1 << 20;
 } // namespace
 
 void prices::refresh(const std::array<ns, resources>& booked, const std::array<std::int64_t, resources>& lanes) {
@@ -25,9 +27,12 @@ void prices::note(bool placed, std::size_t resource, std::uint32_t tolerated_ppm
   if (asked < window)
     return;
   for (std::size_t r = 0; r < resources; ++r) {
-    const bool many = std::uint64_t{unplaced[r]} * 1'000'000 > std::uint64_t{asked} * tolerated_ppm;
-    factor[r] = many ? factor[r] + factor[r] / 16 : factor[r] - factor[r] / 16;
-    factor[r] = std::clamp<std::int64_t>(factor[r], 32, 65536);
+    const std::uint64_t share = std::uint64_t{unplaced[r]} * 1'000'000;
+    const std::uint64_t tolerated = std::uint64_t{asked} * tolerated_ppm;
+    factor[r] += share > far_beyond * tolerated ? factor[r] / 4
+                 : share > tolerated            ? factor[r] / 16
+                                                : -(factor[r] / 16);
+    factor[r] = std::clamp(factor[r], least_factor, most_factor);
   }
   asked = 0;
   unplaced = {};

@@ -8,9 +8,9 @@ namespace squall::policy::calendar {
 /// lanes serve it, time is dear. Times a factor, which rises while too many of the calls that could pay find no place
 /// on that resource, and falls else: so under overload the calls that take least of it go first.
 struct prices {
-  static constexpr std::int64_t limit = 10'000'000;       ///< the most that a call may pay
-  std::array<std::int64_t, resources> per_us{1, 1};       ///< of a microsecond of lane time
-  std::array<std::int64_t, resources> factor{1024, 1024}; ///< in 1/1024
+  static constexpr std::int64_t limit = 10'000'000;   ///< the most that a call may pay
+  std::array<std::int64_t, resources> per_us{1, 1};   ///< of a microsecond of lane time
+  std::array<std::int64_t, resources> factor{64, 64}; ///< in 1/1024
   std::array<std::uint32_t, resources> unplaced{};
   std::uint32_t asked = 0;
 

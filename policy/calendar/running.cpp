@@ -107,8 +107,9 @@ bool state::run_exchange(slot lane) {
         const std::uint32_t stage = call.tasks[t.index].stage;
         const auto& allowed = g.dags[call.dag].stages[stage].variants;
         if (call.stages[stage].width == 1 && call.cost - g.variants[sibling].info.cost + v.info.cost <= call.max_cost &&
-            std::find(allowed.begin(), allowed.end(), replica.variant) != allowed.end())
-          affordable.push_back(t);
+            std::find(allowed.begin(), allowed.end(), replica.variant) != allowed.end() &&
+            std::none_of(affordable.begin(), affordable.end(), [&](task_ref other) { return other.call == t.call; }))
+          affordable.push_back(t); // one of each call: each of them spends what the call has left
       }
     if (!affordable.empty())
       consider(lane, r, affordable, best);

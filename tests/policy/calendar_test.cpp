@@ -466,7 +466,7 @@ TEST(CalendarProperty, FirmPromisesAreKeptWhateverTheBranchesDo) {
         run.w.save_and_restore();
     }
     run.w.run_until(run.w.now + 3'000);
-    ASSERT_EQ(run.w.broken(), 0) << "seed " << seed;
+    ASSERT_EQ(run.w.broken(), 0) << "seed " << seed << ": " << run.w.first_broken();
     ASSERT_EQ(run.w.policy().booked(), 0U) << "seed " << seed;
     admitted += run.w.admitted();
   }

@@ -196,6 +196,14 @@ public:
       count += c.admitted && (c.dropped || c.finish < 0 || c.finish > c.deadline || c.cost > c.max_cost) ? 1 : 0;
     return count;
   }
+  [[nodiscard]] std::string first_broken() const {
+    for (const auto& [id, c] : calls_)
+      if (c.admitted && (c.dropped || c.finish < 0 || c.finish > c.deadline || c.cost > c.max_cost))
+        return "call " + to_string(id) + " of DAG " + std::to_string(c.call.dag) + " ended at " +
+               std::to_string(c.finish) + " of " + std::to_string(c.deadline) + " and cost " + std::to_string(c.cost) +
+               " of " + std::to_string(c.max_cost) + " " + c.why;
+    return {};
+  }
   [[nodiscard]] int admitted() const {
     return static_cast<int>(
         std::count_if(calls_.begin(), calls_.end(), [](const auto& c) { return c.second.admitted; }));
