@@ -197,10 +197,12 @@ void controller_service::carry_out(calls::placing::command& command) {
   else if (auto* refused = std::get_if<placing::refuse>(&command))
     end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after, std::move(refused->offers));
   else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
-    for (const node_id node : abandoned->nodes)
+    const running_call* call = calls_.find(abandoned->id);
+    const bool dispatched = call && call->dispatched; // then the scheduler does not know who holds parts of it
+    for (const node_id node : dispatched ? call->nodes : abandoned->nodes)
       send_to_node(node, wire::drop_call{abandoned->id});
     // The scheduler knows nodes by number only.
-    end_without_result(abandoned->id, abandoned->code, lost_node_.value_or(std::move(abandoned->message)), duration{0});
+    end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code, lost_node_.value_or(std::move(abandoned->message)), duration{0});
   } else if (auto* wanted = std::get_if<placing::preload>(&command))
     send_to_node(wanted->node, wire::preload{wanted->variant});
   else if (auto* refused_policy = std::get_if<placing::policy_refused>(&command))

@@ -106,6 +106,14 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   nodes_.erase(it);
   std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });
   step(calls::placing::node_lost{id});
+  // The scheduler does not know homes.
+  std::vector<call_id> homeless;
+  for (const auto& [call, running] : calls_.running())
+    if (running.dispatched && running.home == id)
+      homeless.push_back(call);
+  std::sort(homeless.begin(), homeless.end());
+  for (const call_id call : homeless)
+    step(calls::placing::cancel_requested{call});
   lost_node_.reset();
   announce_peers();
 }

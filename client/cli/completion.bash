@@ -15,22 +15,24 @@ _squall_reply() {
 _squall_verb_flags() {
   case $1 in
     apply) echo "--file --replace --dry-run" ;;
-    call) echo "--input --deadline --priority --sequence --sequence-start --sequence-end" ;;
-    bench) echo "--input --arrivals --rate --concurrency --duration --warmup --deadline --seed" ;;
+    call) echo "--input --deadline --max-cost --assurance --prefer --accept --priority --sequence --sequence-start --sequence-end" ;;
+    bench) echo "--input --arrivals --rate --concurrency --duration --warmup --deadline --max-cost --assurance --prefer --seed" ;;
     kv) echo "--fast --to" ;;
     up) echo "--file --name --data --listen --detach" ;;
     down) echo "--name" ;;
     node) echo "--join --listen --keys" ;;
     logs) echo "--name --lines --follow" ;;
     doctor) echo "--http" ;;
+    replay) echo "--print" ;;
+    whatif) echo "--set --seed --plot" ;;
   esac
 }
 
 _squall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local verbs="up down node keys logs replay doctor apply get describe delete call kv policy bench version"
+  local verbs="up down node keys logs replay doctor apply get describe delete call kv policy promises explain bench version sim whatif"
   local shared="--cluster --keys --output --timeout --help"
-  local kinds="functions dags nodes calls keys policy status metrics"
+  local kinds="functions dags nodes calls promises keys policy status metrics"
   COMPREPLY=()
 
   case $previous in
@@ -74,7 +76,8 @@ _squall_argument() {
     kv:0) _squall_reply "put get delete list" "$current" ;;
     kv:1) _squall_reply "$(_squall_names keys)" "$current" ;;
     policy:0) _squall_reply "get set" "$current" ;;
-    policy:1) _squall_reply "fifo rr balance" "$current" ;;
+    policy:1) _squall_reply "fifo rr balance calendar srtf mlfq exclusive clockwork clockwork-naive thesis" "$current" ;;
+    sim:0) _squall_reply "run workload kaas pareto hybrid" "$current" ;;
     keys:0) _squall_reply "new" "$current" ;;
     replay:*) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
   esac

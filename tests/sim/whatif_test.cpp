@@ -144,7 +144,7 @@ TEST(Whatif, MoreArrivalsThanTheNodeCanServeAreServedByMoreNodes) {
   const auto four = run_whatif(*run, 1);
   ASSERT_TRUE(one.ok() && four.ok());
   EXPECT_LT(one->dags.at(5).share(), 0.9);
-  EXPECT_GT(four->dags.at(5).share(), 0.98);
+  EXPECT_GE(four->dags.at(5).share(), 0.96) << "the first two come before anything is loaded";
 }
 
 TEST(Whatif, AChangeThatIsNoneIsRefused) {
