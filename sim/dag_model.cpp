@@ -52,6 +52,7 @@ struct running_batch {
 
 struct order_record {
   std::size_t node = 0;
+  std::uint64_t first_item = 0; ///< of the node: its tasks are items in a row
   std::vector<placing::task> tasks;
 };
 
@@ -65,7 +66,7 @@ struct modelled {
 };
 
 /// What is planned, in the order within one moment.
-enum class planned : std::uint8_t { batch_end, load_end, message, change, redeem, wake };
+enum class planned : std::uint8_t { batch_end, load_end, change, policy, message, redeem, wake };
 
 struct happening {
   std::int64_t at = 0; ///< ns
@@ -154,12 +155,15 @@ struct dag_model::state {
     messages.push_back(std::move(what));
     plan(now + std::chrono::milliseconds{config.delay}, planned::message, 0);
   }
+  /// To a node as it is now: what arrives after it was lost, or has come back, is lost with it.
   template <class What>
-  void send_to_node(What what) {
+  void send_to_node(std::size_t n, What what) {
     if (config.delay == 0)
-      what();
-    else
-      send(what);
+      return what();
+    send([this, n, life = nodes[n].life, what] {
+      if (nodes[n].queue && nodes[n].life == life)
+        what();
+    });
   }
 
   void step(const placing::event& fact) {
@@ -252,21 +256,21 @@ struct dag_model::state {
     observer.dropped(now_ms(), r, c.message);
     if (!orders.empty())
       for (std::size_t n = 0; n < nodes.size(); ++n)
-        send_to_node([this, n, id = c.id] { feed(n, queueing::call_withdrawn{id}); });
+        send_to_node(n, [this, n, id = c.id] { feed(n, queueing::call_withdrawn{id}); });
   }
 
   void carry_out(const placing::load_replica& c) {
     const std::size_t n = index_of(c.node);
     if (n >= nodes.size() || !replicas.emplace(c.replica, std::pair{n, c.variant}).second)
       return fail("loads replica " + to_string(c.replica) + " in a way that cannot be");
-    send_to_node([this, n, c] { feed(n, queueing::replica_wanted{c.replica, c.variant}); });
+    send_to_node(n, [this, n, c] { feed(n, queueing::replica_wanted{c.replica, c.variant}); });
   }
   void carry_out(const placing::evict_replica& c) {
     const auto at = replicas.find(c.replica);
     if (at == replicas.end() || at->second.first != index_of(c.node))
       return fail("evicts replica " + to_string(c.replica) + ", which is not there");
     replicas.erase(at);
-    send_to_node([this, n = index_of(c.node), c] { feed(n, queueing::replica_unwanted{c.replica}); });
+    send_to_node(index_of(c.node), [this, n = index_of(c.node), c] { feed(n, queueing::replica_unwanted{c.replica}); });
   }
 
   void carry_out(const placing::dispatch& c) {
@@ -280,11 +284,13 @@ struct dag_model::state {
                     ", which is not ready or was dispatched before");
       *e = element_state::ordered;
     }
-    orders.emplace(c.batch, order_record{n, c.tasks});
-    send_to_node([this, n, c] {
+    orders.emplace(c.batch, order_record{n, 0, c.tasks});
+    send_to_node(n, [this, n, c] {
       queueing::ordered fact{c.batch, c.replica, {}, c.latest_start};
       if (fact.latest_start != never)
         fact.latest_start += nodes[n].ahead;
+      if (const auto order = orders.find(c.batch); order != orders.end())
+        order->second.first_item = nodes[n].last_item + 1;
       for (const placing::task& t : c.tasks)
         fact.items.push_back({item_id{++nodes[n].last_item}, t.call});
       feed(n, fact);
@@ -461,9 +467,11 @@ struct dag_model::state {
   }
 
   void carry_out(std::size_t n, const queueing::run_order& c) {
-    auto order = orders.extract(c.order);
+    const auto order = orders.extract(c.order);
     const workload_variant& v = variant_of(input, c.variant);
-    std::vector<placing::task>& tasks = order.mapped().tasks;
+    std::vector<placing::task> tasks; // without those of calls that were withdrawn
+    for (const item_id i : c.items)
+      tasks.push_back(order.mapped().tasks[i.value - order.mapped().first_item]);
     double stretch = 1;
     for (const placing::task& t : tasks)
       for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
@@ -547,6 +555,8 @@ struct dag_model::state {
         const workload_change& c = input.changes[h.a];
         return c.lose ? lose(c.node) : join(c.node);
       }
+      case planned::policy:
+        return tell(placing::policy_set{config.policies[h.a].second});
       case planned::redeem: {
         const pending_ticket& t = tickets[h.a];
         call_progress& call = calls[t.request];
@@ -622,27 +632,28 @@ struct dag_model::state {
     drain_inbox();
     for (std::size_t c = 0; c < input.changes.size(); ++c)
       plan(from_ns(input.changes[c].at * ns_per_ms), planned::change, c);
+    for (std::size_t p = 0; p < config.policies.size(); ++p)
+      plan(from_ns(config.policies[p].first * ns_per_ms), planned::policy, p);
     std::uint64_t reported = 0;
     for (auto next = next_moment(); next && wrong.empty(); next = next_moment()) {
       now = *next;
       moment();
       if (config.progress && summary.facts - reported > 100'000) {
         reported = summary.facts;
-        config.progress(now_ms());
+        config.progress(over());
       }
     }
     summary.end = now_ms();
     if (!wrong.empty())
       return {errc::failed, wrong};
-    const std::uint64_t over = summary.finished + summary.refused + (summary.broken - late_finishes());
-    if (over != summary.offered)
-      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over) +
+    if (over() != summary.offered)
+      return {errc::failed, "policy '" + core->policy_name() + "' forgot " + std::to_string(summary.offered - over()) +
                                 " requests: nothing is left to happen, and they have not ended"};
     return {};
   }
 
-  /// Finished and broken.
-  [[nodiscard]] std::uint64_t late_finishes() const { return summary.finished - summary.met_both; }
+  /// Calls that finished, were refused or were dropped; those that finished and broke their promise count once.
+  [[nodiscard]] std::uint64_t over() const { return summary.refused + summary.broken + summary.met_both; }
 };
 
 dag_model::dag_model(const workload& input, const dag_run_config& config, run_observer& observer)

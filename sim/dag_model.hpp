@@ -37,12 +37,14 @@ public:
 struct dag_run_config {
   policy::scheduler_config scheduler; ///< its policy is a dispatch policy; limits on calls are lifted
   std::uint64_t seed = 1;
-  std::uint32_t assurance_ppm = calls::placing::firm_ppm; ///< of every call
-  bool cost_slos = true;                                  ///< false: no call has one
-  std::int64_t delay = 0;                                 ///< ms, of each message between the scheduler and a node
-  std::int64_t skew = 0;                                  ///< ms, by which clocks of nodes are ahead at most
-  std::function<std::int64_t()> clock;        ///< nanoseconds, to time decisions with; empty: they are not timed
-  std::function<void(std::int64_t)> progress; ///< called now and then with the time reached; may be empty
+  std::uint32_t assurance_ppm = calls::placing::firm_ppm;     ///< of every call
+  bool cost_slos = true;                                      ///< false: no call has one
+  std::vector<std::pair<std::int64_t, std::string>> policies; ///< set later: when (ms), and which
+  std::int64_t delay = 0;                                     ///< ms, of each message between the scheduler and a node
+  std::int64_t skew = 0;                                      ///< ms, by which clocks of nodes are ahead at most
+  std::function<std::int64_t()> clock; ///< nanoseconds, to time decisions with; empty: they are not timed
+  std::function<void(std::uint64_t)>
+      progress; ///< called now and then with the number of calls that are over; may be empty
   std::uint64_t restore_every =
       0; ///< for tests: so often, in facts, a core is replaced by one restored from its snapshot
 };

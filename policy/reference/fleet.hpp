@@ -44,7 +44,7 @@ struct fleet_dag {
   /// Of these, the ones that no other one beats in latency and cost, equal values once; by rising latency.
   std::vector<std::uint32_t> front;
 };
-inline constexpr std::size_t max_listed = 4096;
+inline constexpr std::size_t max_listed = 1024;
 
 [[nodiscard]] duration batch_time(const placing::variant_info& variant, std::size_t items);
 

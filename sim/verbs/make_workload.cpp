@@ -26,14 +26,14 @@ void add_workload_verb(CLI::App& sim, int& status) {
       ->check(CLI::IsMember({"steady", "bursty", "heavy", "table41"}));
   verb->add_option("--kind", flags->dags, "what is called: ensemble or cascade")
       ->check(CLI::IsMember({"ensemble", "cascade"}))
-      ->envname("SQUALL_KIND")
+      ->envname("SQUALL_SIM_KIND")
       ->capture_default_str();
   verb->add_option("--seed", flags->seed, "another seed gives other calls of the same kind")
-      ->envname("SQUALL_SEED")
+      ->envname("SQUALL_SIM_SEED")
       ->capture_default_str();
   verb->add_option("--slo", flags->slo, "ms, of every call of table41")
       ->check(CLI::Range(1, 100'000))
-      ->envname("SQUALL_SLO")
+      ->envname("SQUALL_SIM_SLO")
       ->capture_default_str();
   verb->callback([&status, flags] {
     const auto arrivals = arrival_kind_of(flags->arrivals);

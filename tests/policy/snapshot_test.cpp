@@ -31,6 +31,11 @@ std::vector<std::byte> busy_queue() {
   for (std::uint64_t i = 1; i <= 8; ++i)
     q.step(from_ns(2),
            queueing::arrived{item_id{i}, call_id{1 + i % 3}, 0, variant_id{1 + i % 2}, 0, from_ns(900), false});
+  q.step(from_ns(2), queueing::replica_wanted{replica_id{1}, variant_id{1}});
+  q.step(from_ns(2), queueing::replica_wanted{replica_id{2}, variant_id{2}});
+  q.step(from_ns(2), queueing::replica_loaded{replica_id{2}});
+  for (std::uint64_t i = 1; i <= 3; ++i)
+    q.step(from_ns(3), queueing::ordered{batch_id{i}, replica_id{i % 2 + 1}, {{item_id{8 + i}, call_id{i}}}, never});
   return q.save();
 }
 
@@ -66,7 +71,9 @@ TEST(Snapshot, OfANodeQueueMayBeDamaged) {
     const auto at = [&](int n) { return q.now() > never - duration{100} ? q.now() : q.now() + duration{n}; };
     q.step(at(1), queueing::batch_ended{batch_id{1}, errc::ok, duration{5}});
     q.step(at(1), queueing::loaded{variant_id{1}, 10});
+    q.step(at(1), queueing::replica_loaded{replica_id{1}});
     q.step(at(1), queueing::call_withdrawn{call_id{1}});
+    q.step(at(1), queueing::replica_unwanted{replica_id{2}});
     q.step(at(1), queueing::lane_closed{lane_id{1}});
   });
 }

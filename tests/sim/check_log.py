@@ -300,7 +300,8 @@ class Checker:
             except (ValueError, KeyError, AttributeError, TypeError) as e:
                 self.wrong(f"line {number} cannot be read: {e!r}")
         while self.ends or self.changes:
-            self.advance(min(self.ends[0][0] if self.ends else math.inf, self.changes[0][0] if self.changes else math.inf))
+            times = [self.ends[0][0]] if self.ends else []
+            self.advance(min([*times, *(c[0] for c in self.changes[:1])]))
         self.check_owed(math.inf)
         for request in self.requests.values():
             if request.state in ("expected", "admitted"):

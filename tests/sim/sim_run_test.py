@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import check_log
 
@@ -26,7 +27,7 @@ def variant(exec_ms, load, memory, cost, batch, beta):
 
 
 def one_function_workload(requests, **more):
-    """One CPU node with one lane, one GPU node, a DAG of one stage and one of three, the second of which may not run."""
+    """One CPU node with one lane, one GPU node, a DAG of one stage and one of three whose second may not run."""
     return {
         "version": 1,
         "nodes": [node("c", "cpu", 1, 1000), node("g", "gpu", 1, 500)],
@@ -51,7 +52,7 @@ def one_function_workload(requests, **more):
 
 
 def generated_workload(seed):
-    """Random nodes, functions, DAGs with maps and conditional stages, stretched runs, nodes that leave and come back."""
+    """Random nodes, functions, DAGs with maps and conditional stages, stretched runs, a node that comes and goes."""
     rng = random.Random(seed)
     nodes = [node(f"c{i}", "cpu", rng.randint(1, 4), rng.choice([600, 1000, 3000])) for i in range(rng.randint(1, 4))]
     nodes += [node(f"g{i}", "gpu", 1, rng.choice([500, 900])) for i in range(rng.randint(0, 2))]
@@ -145,9 +146,7 @@ class SimRunTest(unittest.TestCase):
 
     def test_a_single_call_is_loaded_run_and_finished_to_the_millisecond(self):
         _, log = self.judge(one_function_workload([[7, 3, "one", 100, 40, []]]), "--policy", "fifo")
-        self.assertEqual(
-            [(x["t"], x["do"]) for x in log], [(3, "admit"), (3, "load"), (11, "run"), (13, "finish")]
-        )
+        self.assertEqual([(x["t"], x["do"]) for x in log], [(3, "admit"), (3, "load"), (11, "run"), (13, "finish")])
         self.assertEqual(log[1], {"t": 3, "do": "load", "replica": 1, "node": "g", "function": "f"})
         self.assertEqual(log[2], {"t": 11, "do": "run", "replica": 1, "tasks": [[7, "s"]], "until": 13})
         self.assertEqual(log[3], {"t": 13, "do": "finish", "request": 7, "cost": 30})
@@ -186,12 +185,51 @@ class SimRunTest(unittest.TestCase):
 
     def test_a_delayed_network_is_still_physics(self):
         for policy in policies():
-            workload = generated_workload(2) | {"events": []}
-            status, err, _, lines = run(workload, "--policy", policy, "--delay", "3")
-            self.assertEqual(status, 0, err)
-            findings = check_log.check(workload, lines)[1]
-            # An abandoned request may still have an order on its way.
-            self.assertEqual([f for f in findings if "the request is dropped" not in f][:3], [], policy)
+            for seed in range(140, 146):
+                workload = generated_workload(seed)
+                status, err, _, lines = run(workload, "--policy", policy, "--delay", "4", "--skew", "7")
+                self.assertEqual(status, 0, err)
+                findings = check_log.check(workload, lines)[1]
+                # An abandoned request may still have an order on its way.
+                self.assertEqual([f for f in findings if "the request is dropped" not in f][:3], [], (policy, seed))
+
+
+class WorkloadTest(unittest.TestCase):
+    """The generator's files, and the picture of a run."""
+
+    def workload(self, *flags):
+        done = subprocess.run([SQUALL, "sim", "workload", *flags], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def test_every_policy_keeps_to_the_physics_on_the_known_kinds(self):
+        kinds = [(a, d) for a in ("steady", "bursty", "heavy") for d in ("ensemble", "cascade")]
+        for i, policy in enumerate(policies()):
+            arrivals, dags = kinds[i % len(kinds)]
+            with self.subTest(policy=policy, arrivals=arrivals, dags=dags):
+                workload = self.workload(arrivals, "--kind", dags, "--seed", "3")
+                workload["requests"] = workload["requests"][:2500]
+                status, err, summary, lines = run(workload, "--policy", policy)
+                self.assertEqual(status, 0, err)
+                self.assertEqual(check_log.check(workload, lines, True, summary)[1][:3], [])
+
+    def test_the_same_seed_gives_the_same_file(self):
+        self.assertEqual(self.workload("bursty", "--seed", "5"), self.workload("bursty", "--seed", "5"))
+        self.assertNotEqual(self.workload("bursty", "--seed", "5"), self.workload("bursty", "--seed", "6"))
+
+    def test_the_picture_has_every_batch_and_load_of_its_span(self):
+        workload = self.workload("steady", "--kind", "cascade")
+        workload["requests"] = workload["requests"][:300]
+        with tempfile.TemporaryDirectory() as folder:
+            picture = os.path.join(folder, "p.svg")
+            _, _, _, lines = run(workload, "--policy", "fifo", "--plot", picture, "--plot-to", "400")
+            titles = [
+                t.text or "" for t in xml.etree.ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}title")
+            ]
+        log = [json.loads(line) for line in lines]
+        drawn = [x for x in log if x["do"] == "run" and x["t"] < 400]
+        self.assertEqual(sum("batch of" in t for t in titles), len(drawn))
+        self.assertEqual(sum("load of" in t for t in titles), sum(x["do"] == "load" and x["t"] < 400 for x in log))
+        self.assertGreater(sum(t.endswith("late") for t in titles), 0)
 
 
 class CheckerTest(unittest.TestCase):
