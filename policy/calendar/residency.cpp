@@ -123,6 +123,11 @@ bool state::add_cpu_replica(slot variant, std::int64_t value) {
   return true;
 }
 
+namespace {
+/// What goes with a replica: little where another is left.
+std::int64_t left_worth(const variant_entry& v) { return v.replicas.size() > 1 ? v.worth / 8 : v.worth; }
+} // namespace
+
 /// GPU memory goes to the variants that are worth most for their size.
 void state::pack_gpu() {
   struct want {
@@ -140,6 +145,30 @@ void state::pack_gpu() {
   });
   for (const want& w : wants)
     load_on_gpu(w.variant);
+  const bool all_in = std::none_of(wants.begin(), wants.end(),
+                                   [&](const want& w) { return g.variants[w.variant].replicas.empty(); });
+  for (slot n = 0; n < g.nodes.size() && all_in; ++n)
+    if (!g.nodes[n].lanes[1].empty())
+      fill_gpu(n);
+}
+
+/// What is left free takes second replicas of what is worth most: then either GPU may run it.
+void state::fill_gpu(slot n) {
+  for (;;) {
+    const node_entry& node = g.nodes[n];
+    slot best = none;
+    for (slot i = 0; i < g.variants.size(); ++i) {
+      const variant_entry& v = g.variants[i];
+      if (v.resource() != 1 || v.worth == 0 || v.replicas.size() != 1 || v.info.memory_bytes > node.memory - node.used ||
+          g.replicas[v.replicas.front()].node == n || v.retry_at > now)
+        continue;
+      if (best == none || v.worth > g.variants[best].worth)
+        best = i;
+    }
+    if (best == none)
+      return;
+    new_replica(n, best);
+  }
 }
 
 /// On the node with the least work asked of what stays there, among those where what has to go is worth clearly less.
@@ -162,7 +191,7 @@ void state::load_on_gpu(slot variant) {
       const variant_entry& u = g.variants[g.replicas[r].variant];
       load += u.demand;
       if (g.replicas[r].order.empty() && g.replicas[r].ready)
-        idle.push_back({u.worth / static_cast<std::int64_t>(1 + u.info.memory_bytes / 1'000'000), r});
+        idle.push_back({left_worth(u) / static_cast<std::int64_t>(1 + u.info.memory_bytes / 1'000'000), r});
     }
     std::sort(idle.begin(), idle.end(), [](const leaver& a, const leaver& b) {
       return std::tie(a.density, a.replica) < std::tie(b.density, b.replica);
@@ -174,7 +203,7 @@ void state::load_on_gpu(slot variant) {
         break;
       const variant_entry& left = g.variants[g.replicas[u.replica].variant];
       free += left.info.memory_bytes;
-      loss += left.worth;
+      loss += left_worth(left);
       load -= left.demand;
       gone.push_back(u.replica);
     }

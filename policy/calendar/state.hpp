@@ -196,6 +196,7 @@ struct state {
   bool add_cpu_replica(slot variant, std::int64_t value);
   void pack_gpu();
   void load_on_gpu(slot variant);
+  void fill_gpu(slot node);
   [[nodiscard]] std::int64_t replica_value(const variant_entry& v, std::size_t count) const;
   bool make_room(slot node, std::uint64_t bytes, std::int64_t value);
   slot new_replica(slot node, slot variant);
