@@ -13,6 +13,8 @@ constexpr std::int64_t least_factor = 64, most_factor = 1 << 20;
 
 void prices::refresh(const std::array<ns, resources>& booked, const std::array<std::int64_t, resources>& lanes) {
   for (std::size_t r = 0; r < resources; ++r) {
+    if (booked[r] == 0) // nothing is in anybody's way: whoever found no place before met something that was not loaded
+      factor[r] = least_factor;
     const std::int64_t n = std::max<std::int64_t>(1, lanes[r]);
     const std::int64_t waiting_us = booked[r] / 1000 / n + 1000;
     per_us[r] = std::max<std::int64_t>(

@@ -49,6 +49,7 @@ struct call_state {
   std::vector<charge> charges;
 
   void recycle() {
+    late = false;
     variants.clear();
     charges.clear();
   }
