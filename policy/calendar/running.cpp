@@ -75,7 +75,7 @@ bool state::run_lane(slot lane) {
   if (best.replica == none && !l.order.empty()) {
     const batch_entry& head = g.batches[l.order.front()];
     const replica_entry& replica = g.replicas[head.replica];
-    const bool can_start = head.earliest <= now && replica.ready && replica.order.front() == l.order.front();
+    const bool can_start = replica.ready && replica.order.front() == l.order.front();
     const bool complete = std::all_of(head.tasks.begin(), head.tasks.end(), [&](task_ref t) {
       const call_entry& call = g.calls[t.call];
       return call.stages[call.tasks[t.index].stage].phase == stage_phase::ready;
