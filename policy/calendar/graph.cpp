@@ -201,8 +201,8 @@ void graph::push_before(const batch_entry& b) {
 namespace {
 /// Where there is much slack the books are kept coarsely, on the safe side: a time that has to move is moved a little
 /// further, so that the next small changes stop here.
-ns spare_of(ns slack) {
-  constexpr ns calm = 200'000'000, most = 100'000'000;
+ns spare_of(ns slack, ns most) {
+  constexpr ns calm = 200'000'000;
   return std::clamp<ns>((slack - calm) / 8, 0, most);
 }
 } // namespace
@@ -215,7 +215,7 @@ void graph::flow_forward() {
     if (b.running)
       continue;
     const ns start = earliest_of(b);
-    const ns spare = spare_of(b.latest - start);
+    const ns spare = spare_of(b.latest - start, 100'000'000);
     if (start <= b.earliest && b.earliest - start <= 2 * spare)
       continue;
     remember(s);
@@ -235,7 +235,7 @@ void graph::flow_back() {
     if (b.running)
       continue;
     const ns latest = latest_of(b);
-    const ns spare = spare_of(latest - b.earliest);
+    const ns spare = spare_of(latest - b.earliest, 1'000'000'000);
     if (latest >= b.latest && latest - b.latest <= 2 * spare)
       continue;
     remember(s);
