@@ -136,7 +136,6 @@ void state::launch(slot lane, slot replica, std::vector<task_ref>& tasks) {
   b.id = batch_id{++last_id};
   put(batch_slots, b.id, s);
   batch_ends.set(s, from_ns(b.end()), b.id.value);
-  g.replicas[replica].last_used = b.id.value;
   placing::dispatch command;
   command.batch = b.id;
   command.node = g.nodes[g.lanes[lane].node].id;
