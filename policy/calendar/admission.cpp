@@ -217,24 +217,24 @@ bool state::place_plan(slot s, const plan_entry& plan, std::int64_t& paid, std::
   return true;
 }
 
-/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked
-/// more.
+/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked more.
 bool state::place_task(task_ref task, slot variant, ns key, std::int64_t& paid) {
   const std::size_t resource = g.variants[variant].resource();
   const ns before = g.booked[resource];
-  const bool join_first = resource == 1;
-  auto batch = join_first ? find_join(g, task, variant) : std::nullopt;
-  if (!batch) {
-    if (const auto where = find_place(g, task, variant, key, arrivals))
+  const auto join = [&] {
+    const auto batch = find_join(g, task, variant);
+    if (batch)
+      g.join(task, *batch);
+    return batch.has_value();
+  };
+  const auto open = [&] {
+    const auto where = find_place(g, task, variant, key, arrivals);
+    if (where)
       g.insert(task, variant, *where, key);
-    else if (!join_first)
-      batch = find_join(g, task, variant);
-    else if (!load_for(task, variant, key))
-      return false;
-  }
-  if (batch)
-    g.join(task, *batch);
-  else if (g.calls[task.call].tasks[task.index].batch == none && !load_for(task, variant, key))
+    return where.has_value();
+  };
+  const bool placed = resource == 1 ? join() || open() : open() || join();
+  if (!placed && !load_for(task, variant, key))
     return false;
   paid += price.of(resource, g.booked[resource] - before);
   return true;

@@ -11,9 +11,9 @@ struct calendar_config {
   std::uint32_t plans_tried = 8;                              ///< for one call, cheapest price first
   std::uint32_t no_place_ppm = 20'000;                        ///< of the calls within the price limit may find no place
   duration manage_every = std::chrono::milliseconds{50};      ///< how often residency is reconsidered
-  duration demand_half_life = std::chrono::milliseconds{200}; ///< of what was asked for, where residency is decided
+  duration demand_half_life = std::chrono::milliseconds{300}; ///< of what was asked for, where residency is decided
   std::uint32_t loads_at_once = 64;                           ///< on CPUs, each time residency is reconsidered
-  std::uint32_t swap_ppm = 1'300'000;                     ///< a resident variant leaves for what is worth so much more
+  std::uint32_t swap_ppm = 1'500'000;                     ///< a resident variant leaves for what is worth so much more
   duration ticket_valid = std::chrono::milliseconds{200}; ///< how long an offer's booking is held
   std::uint32_t tickets_per_client = 4;                   ///< held at once
   std::uint32_t tickets = 256;                            ///< held at once, of all clients

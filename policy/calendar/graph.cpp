@@ -198,6 +198,15 @@ void graph::push_before(const batch_entry& b) {
     push_producers(calls[t.call], calls[t.call].tasks[t.index].stage);
 }
 
+namespace {
+/// Where there is much slack the books are kept coarsely, on the safe side: a time that has to move is moved a little
+/// further, so that the next small changes stop here.
+ns spare_of(ns slack, ns most) {
+  constexpr ns calm = 200'000'000;
+  return std::clamp<ns>((slack - calm) / 8, 0, most);
+}
+} // namespace
+
 void graph::flow_forward() {
   for (std::size_t at = 0; at < work_.size(); ++at) {
     const slot s = work_[at];
@@ -206,10 +215,11 @@ void graph::flow_forward() {
     if (b.running)
       continue;
     const ns start = earliest_of(b);
-    if (start == b.earliest)
+    const ns spare = spare_of(b.latest - start, 100'000'000);
+    if (start <= b.earliest && b.earliest - start <= 2 * spare)
       continue;
     remember(s);
-    b.earliest = start;
+    b.earliest = start > b.earliest ? start + spare : start;
     if (start > b.latest)
       violated.push_back(s);
     push_after(b);
@@ -225,10 +235,11 @@ void graph::flow_back() {
     if (b.running)
       continue;
     const ns latest = latest_of(b);
-    if (latest == b.latest)
+    const ns spare = spare_of(latest - b.earliest, 1'000'000'000);
+    if (latest >= b.latest && latest - b.latest <= 2 * spare)
       continue;
     remember(s);
-    b.latest = latest;
+    b.latest = latest < b.latest ? latest - spare : latest;
     push_before(b);
   }
   work_.clear();

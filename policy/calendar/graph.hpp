@@ -23,6 +23,9 @@ inline constexpr std::uint64_t whole_task = 1'000'000; ///< the weight of a task
 /// cycles: work goes into or before a batch only if all that it waits for starts before that batch ends, which nothing
 /// that follows the batch does.
 ///
+/// The times kept are bounds on the safe side: no earlier, no later than those paths; equal to them where slack is
+/// short.
+///
 /// Changes since begin() can be taken back as one. Nothing here decides; it keeps the books.
 class graph {
 public:

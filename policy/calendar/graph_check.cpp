@@ -37,10 +37,10 @@ std::string graph::check_batch(slot s, bool feasible) const {
     return what + " weighs " + std::to_string(b.weight) + ", its tasks " + std::to_string(weight);
   if (b.running)
     return {};
-  const ns start = earliest_of(b);
-  if (b.earliest != start && (start != now_ || b.earliest > now_))
-    return what + " starts at " + std::to_string(b.earliest) + ", what it waits for ends at " + std::to_string(start);
-  if (b.latest != latest_of(b))
+  if (b.earliest < earliest_of(b) && (earliest_of(b) != now_ || b.earliest > now_))
+    return what + " starts at " + std::to_string(b.earliest) + ", what it waits for ends at " +
+           std::to_string(earliest_of(b));
+  if (b.latest > latest_of(b))
     return what + " starts at the latest at " + std::to_string(b.latest) + ", what follows says " +
            std::to_string(latest_of(b));
   if (feasible && std::max(b.earliest, now_) > b.latest)

@@ -54,7 +54,6 @@ struct variant_entry {
   std::int64_t demand = 0;     ///< decaying: lane time asked for lately (ns)
   std::int64_t worth = 0;      ///< decaying: what being resident would have saved lately (price)
   ns stretch_ppm = 1'000'000;  ///< learned factor of late executions over the profile
-  std::uint64_t last_used = 0; ///< grows with each batch started
 
   [[nodiscard]] std::size_t resource() const { return index_of(info.resource); }
 
@@ -71,7 +70,6 @@ struct variant_entry {
     v("demand", s.demand);
     v("worth", s.worth);
     v("stretch", s.stretch_ppm);
-    v("last_used", s.last_used);
   }
 };
 
@@ -95,7 +93,6 @@ struct replica_entry {
   bool ready = false;
   bool ordered = false;    ///< the load was sent
   std::vector<slot> order; ///< as lane_entry::order
-  std::uint64_t last_used = 0;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
@@ -105,7 +102,6 @@ struct replica_entry {
     v("ready", s.ready);
     v("ordered", s.ordered);
     v("order", s.order);
-    v("last_used", s.last_used);
   }
 };
 

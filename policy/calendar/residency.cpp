@@ -145,8 +145,8 @@ void state::pack_gpu() {
   });
   for (const want& w : wants)
     load_on_gpu(w.variant);
-  const bool all_in = std::none_of(wants.begin(), wants.end(),
-                                   [&](const want& w) { return g.variants[w.variant].replicas.empty(); });
+  const bool all_in =
+      std::none_of(wants.begin(), wants.end(), [&](const want& w) { return g.variants[w.variant].replicas.empty(); });
   for (slot n = 0; n < g.nodes.size() && all_in; ++n)
     if (!g.nodes[n].lanes[1].empty())
       fill_gpu(n);
@@ -159,8 +159,8 @@ void state::fill_gpu(slot n) {
     slot best = none;
     for (slot i = 0; i < g.variants.size(); ++i) {
       const variant_entry& v = g.variants[i];
-      if (v.resource() != 1 || v.worth == 0 || v.replicas.size() != 1 || v.info.memory_bytes > node.memory - node.used ||
-          g.replicas[v.replicas.front()].node == n || v.retry_at > now)
+      if (v.resource() != 1 || v.worth == 0 || v.replicas.size() != 1 ||
+          v.info.memory_bytes > node.memory - node.used || g.replicas[v.replicas.front()].node == n || v.retry_at > now)
         continue;
       if (best == none || v.worth > g.variants[best].worth)
         best = i;

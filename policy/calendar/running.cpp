@@ -75,7 +75,7 @@ bool state::run_lane(slot lane) {
   if (best.replica == none && !l.order.empty()) {
     const batch_entry& head = g.batches[l.order.front()];
     const replica_entry& replica = g.replicas[head.replica];
-    const bool can_start = head.earliest <= now && replica.ready && replica.order.front() == l.order.front();
+    const bool can_start = replica.ready && replica.order.front() == l.order.front();
     const bool complete = std::all_of(head.tasks.begin(), head.tasks.end(), [&](task_ref t) {
       const call_entry& call = g.calls[t.call];
       return call.stages[call.tasks[t.index].stage].phase == stage_phase::ready;
@@ -136,7 +136,6 @@ void state::launch(slot lane, slot replica, std::vector<task_ref>& tasks) {
   b.id = batch_id{++last_id};
   put(batch_slots, b.id, s);
   batch_ends.set(s, from_ns(b.end()), b.id.value);
-  g.replicas[replica].last_used = b.id.value;
   placing::dispatch command;
   command.batch = b.id;
   command.node = g.nodes[g.lanes[lane].node].id;
