@@ -46,14 +46,14 @@ public:
     obey();
   }
 
-  /// Answers until nothing is wanted any more.
+  /// Answers until nothing is wanted any more for the next 2 ms.
   void run() {
     for (int i = 0; i < 1000; ++i) {
       if (!answers_.empty()) {
         const placing::event fact = answers_.front();
         answers_.pop_front();
         step(fact);
-      } else if (core_->next_deadline().value_or(never) <= now_ + std::chrono::milliseconds{50}) {
+      } else if (core_->next_deadline().value_or(never) <= now_ + std::chrono::milliseconds{2}) {
         step(placing::tick{});
       } else {
         return;

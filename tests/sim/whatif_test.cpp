@@ -60,9 +60,9 @@ private:
   calls::log_encoder encoder_;
 };
 
-std::vector<std::byte> quiet_run() {
+std::vector<std::byte> quiet_run(std::uint64_t calls = 50) {
   recorder r;
-  for (std::uint64_t id = 1; id <= 50; ++id) {
+  for (std::uint64_t id = 1; id <= calls; ++id) {
     r.call(id, milliseconds{30}, milliseconds{10});
     r.pass(milliseconds{5});
   }
@@ -135,7 +135,7 @@ TEST(Whatif, TighterDeadlinesAreMissed) {
 }
 
 TEST(Whatif, MoreArrivalsThanTheNodeCanServeAreServedByMoreNodes) {
-  auto run = read(quiet_run());
+  auto run = read(quiet_run(500));
   ASSERT_TRUE(run.ok());
   ASSERT_TRUE(apply_change(*run, "policy=calendar").ok());
   ASSERT_TRUE(apply_change(*run, "rate.scale=6").ok());
@@ -144,7 +144,7 @@ TEST(Whatif, MoreArrivalsThanTheNodeCanServeAreServedByMoreNodes) {
   const auto four = run_whatif(*run, 1);
   ASSERT_TRUE(one.ok() && four.ok());
   EXPECT_LT(one->dags.at(5).share(), 0.9);
-  EXPECT_GE(four->dags.at(5).share(), 0.96) << "the first two come before anything is loaded";
+  EXPECT_GT(four->dags.at(5).share(), 0.95) << "the first ones come before enough is loaded";
 }
 
 TEST(Whatif, AChangeThatIsNoneIsRefused) {
