@@ -323,7 +323,7 @@ void state::note_demand(const call_entry& call, verdict v) {
       variant_entry& used =
           g.variants[v == verdict::admitted ? call.stages[s].variant : dag.stages[s].variants[wanted.choice[s]]];
       if (used.resource() == 0)
-        used.demand += used.times.front() * call.stages[s].width;
+        used.demand += used.times.front() / 1000 * call.stages[s].width * call.tasks[call.stages[s].first].odds / 1000;
     }
   if (best < without)
     note_worth(call, dag.plans[best_plan], std::min(without, prices::limit) - best);
