@@ -134,6 +134,15 @@ bool state::fixed(const call_entry& call, std::size_t s) const {
   return false;
 }
 
+/// Whether as many batches wait as half of the resource's lanes. If not, a call finds no place for other reasons than
+/// that the resource is too cheap: what it needs is not resident, or its SLO is very short.
+bool state::crowded(std::size_t resource) const {
+  std::size_t waiting = 0;
+  for (const variant_entry& v : g.variants)
+    waiting += v.resource() == resource ? v.open.size() : 0;
+  return static_cast<std::int64_t>(2 * waiting) >= g.lane_count[resource];
+}
+
 state::verdict state::place_call(slot s) {
   const dag_entry& dag = g.dags[g.calls[s].dag];
   rank_plans(g.calls[s]);
@@ -166,9 +175,11 @@ state::verdict state::place_call(slot s) {
     if (failed_on == resources)
       failed_on = g.variants[dag.stages[failed_at].variants[plan.choice[failed_at]]].resource();
   }
-  if (failed_on == resources)
+  if (failed.empty()) {
+    price.note(true, 0, config.no_place_ppm);
     return verdict::too_dear;
-  if (promised)
+  }
+  if (promised && failed_on != resources && crowded(failed_on))
     price.note(false, failed_on, config.no_place_ppm);
   return verdict::no_place;
 }
@@ -217,7 +228,8 @@ bool state::place_plan(slot s, const plan_entry& plan, std::int64_t& paid, std::
   return true;
 }
 
-/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked more.
+/// Joins a batch, else opens one; on CPUs, where a batch saves little, the other way round. Pays for what is booked
+/// more.
 bool state::place_task(task_ref task, slot variant, ns key, std::int64_t& paid) {
   const std::size_t resource = g.variants[variant].resource();
   const ns before = g.booked[resource];

@@ -8,8 +8,8 @@ namespace squall::policy::calendar {
 
 /// Rules of the calendar that an operator may set. Shares are in millionths.
 struct calendar_config {
-  std::uint32_t plans_tried = 8;                              ///< for one call, cheapest price first
-  std::uint32_t no_place_ppm = 20'000;                        ///< of the calls within the price limit may find no place
+  std::uint32_t plans_tried = 8;       ///< for one call, cheapest price first
+  std::uint32_t no_place_ppm = 30'000; ///< of the calls may find no place at a price that they could pay
   duration manage_every = std::chrono::milliseconds{50};      ///< how often residency is reconsidered
   duration demand_half_life = std::chrono::milliseconds{300}; ///< of what was asked for, where residency is decided
   std::uint32_t loads_at_once = 64;                           ///< on CPUs, each time residency is reconsidered

@@ -16,7 +16,7 @@ struct prices {
 
   void refresh(const std::array<ns, resources>& booked, const std::array<std::int64_t, resources>& lanes);
   [[nodiscard]] std::int64_t of(std::size_t resource, ns time) const { return time / 1000 * per_us[resource] / 64; }
-  /// One call that could pay was placed, or found no place on a resource.
+  /// One call was placed or could not pay, or (`placed` false) found no place on a resource though it could pay.
   void note(bool placed, std::size_t resource, std::uint32_t tolerated_ppm);
 
   template <class S, class V>

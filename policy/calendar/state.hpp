@@ -128,6 +128,7 @@ struct state {
   void refresh_prices();
   [[nodiscard]] std::int64_t stage_price(const variant_entry& v) const;
   verdict place_call(slot call);
+  [[nodiscard]] bool crowded(std::size_t resource) const;
   [[nodiscard]] bool fresh(const call_entry& call) const;
   [[nodiscard]] bool fixed(const call_entry& call, std::size_t stage) const;
   [[nodiscard]] micro_cost plan_cost(const call_entry& call, const plan_entry& plan) const;
