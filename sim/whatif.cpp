@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 namespace squall::sim {
 
@@ -46,7 +47,18 @@ struct recording::state {
   std::map<function_id, placing::function_registered> functions;
   std::map<dag_id, placing::dag_registered> dags;
   std::map<node_id, placing::node_joined> nodes;
+  std::vector<node_id> gone; ///< since the last call arrived: at the end of a run they all go
   std::map<call_id, std::size_t> running; ///< index into `calls`
+  struct observed_load {
+    variant_id variant;
+    time_point ordered;
+  };
+  std::map<replica_id, observed_load> loading;
+  struct load_times {
+    duration sum{0};
+    std::int64_t count = 0;
+  };
+  std::map<variant_id, load_times> loads; ///< what loading really took: weights that are there already are not loaded again
   std::vector<recorded_call> calls;
   time_point first = never;
   time_point last{};
@@ -70,11 +82,21 @@ void recording::state::see(time_point at, const placing::event& fact) {
   else if (const auto* n = std::get_if<placing::node_joined>(&fact))
     nodes[n->id] = *n;
   else if (const auto* l = std::get_if<placing::node_lost>(&fact))
-    nodes.erase(l->id);
+    gone.push_back(l->id);
   else if (const auto* c = std::get_if<placing::call_arrived>(&fact)) {
+    for (const node_id id : std::exchange(gone, {}))
+      nodes.erase(id);
     first = std::min(first, at);
     running[c->id] = calls.size();
     calls.push_back({*c, at, false, false, errc::ok, {}, {}});
+  } else if (const auto* l = std::get_if<placing::replica_loaded>(&fact)) {
+    const auto found = loading.find(l->replica);
+    if (found == loading.end())
+      return;
+    load_times& of = loads[found->second.variant];
+    of.sum += at - found->second.ordered;
+    ++of.count;
+    loading.erase(found);
   } else if (const auto* e = std::get_if<placing::call_ended>(&fact)) {
     const auto found = running.find(e->id);
     if (found == running.end())
@@ -92,6 +114,8 @@ void recording::state::see(const placing::command& command) {
   if (const auto* admit = std::get_if<placing::admit>(&command))
     if (const auto found = running.find(admit->id); found != running.end())
       calls[found->second].admitted = true;
+  if (const auto* load = std::get_if<placing::load_replica>(&command))
+    loading[load->replica] = {load->variant, last};
 }
 
 result<> recording::feed(std::span<const std::byte> segment) {
@@ -159,8 +183,11 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
     out.name = "function " + to_string(id);
     for (const placing::variant_info& v : function.variants) {
       auto& slot = v.resource == functions::resource_type::gpu ? out.gpu : out.cpu;
-      if (!slot)
-        slot = model_of(v);
+      if (slot)
+        continue;
+      slot = model_of(v);
+      if (const auto seen = loads.find(v.id); seen != loads.end() && seen->second.count > 0)
+        slot->load = ticks(seen->second.sum / seen->second.count);
     }
   }
   for (const auto& [id, dag] : dags) {
@@ -210,6 +237,13 @@ void recording::state::add_call(recorded_run& run, const recorded_call& call, st
     request.truths.push_back(truth);
   }
   std::sort(request.truths.begin(), request.truths.end(), [](const auto& a, const auto& b) { return a.stage < b.stage; });
+  // What a call would have done that did not run is not known: what the last one of its DAG did.
+  if (call.stages.empty()) {
+    const auto like = std::find_if(w.requests.rbegin(), w.requests.rend(),
+                                   [&](const workload_request& r) { return r.dag == dag && !r.truths.empty(); });
+    if (like != w.requests.rend())
+      request.truths = like->truths;
+  }
   w.requests.push_back(std::move(request));
 }
 
