@@ -465,17 +465,22 @@ struct dag_model::state {
     }
   }
 
+  [[nodiscard]] double stretch_of(const placing::task& t) const {
+    for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
+      if (truth.stage == t.stage)
+        return truth.stretch;
+    return 1;
+  }
+
   void carry_out(std::size_t n, const queueing::run_order& c) {
     const auto order = orders.extract(c.order);
     const workload_variant& v = variant_of(input, c.variant);
     std::vector<placing::task> tasks; // without those of calls that were withdrawn
     for (const item_id i : c.items)
       tasks.push_back(order.mapped().tasks[i.value - order.mapped().first_item]);
-    double stretch = 1;
+    double stretch = tasks.empty() ? 1 : 0;
     for (const placing::task& t : tasks)
-      for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
-        if (truth.stage == t.stage)
-          stretch = std::max(stretch, truth.stretch);
+      stretch = std::max(stretch, stretch_of(t));
     const std::int64_t takes = batch_ms(v, tasks.size(), stretch);
     if (resource_of(c.variant) == resource_type::gpu) {
       ++summary.batches_gpu;
