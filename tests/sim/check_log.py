@@ -259,7 +259,7 @@ class Checker:
         self.busy[node["id"]] += 1
         if self.busy[node["id"]] > node["lanes"]:
             self.wrong(f"{name} is the {self.busy[node['id']]}th on {node['id']}, which has {node['lanes']} lanes")
-        tasks, stretch = [], 1.0
+        tasks, stretch = [], 0.0
         for task in line["tasks"]:
             tasks.append((task[0], task[1], task[2] if len(task) > 2 else 0))
             stretch = max(stretch, self.check_task(replica, *tasks[-1]))
