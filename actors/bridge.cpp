@@ -21,11 +21,18 @@ int pool_threads(const bridge_options& options) {
 
 hub::hub(const bridge_options& options, logger& log, std::unique_ptr<wire::zmq_context> context,
          std::unique_ptr<wire::server_socket> server)
-    : options_(options), log_(log), endpoint_(server->endpoint()), context_(std::move(context)), server_(std::move(server)),
-      config_(pool_threads(options)), system_(config_), unit_(system_) {}
+    : options_(options),
+      log_(log),
+      endpoint_(server->endpoint()),
+      context_(std::move(context)),
+      server_(std::move(server)),
+      config_(pool_threads(options)),
+      system_(config_),
+      unit_(system_) {}
 
 hub::~hub() {
-  // Roles that never ran have actors that wait for their first message; without this the actor system would wait for them.
+  // Roles that never ran have actors that wait for their first message; without this the actor system would wait for
+  // them.
   for (auto& slot : roles_) {
     caf::anon_send_exit(slot.actor, caf::exit_reason::kill);
     slot.actor = nullptr;

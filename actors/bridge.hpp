@@ -20,7 +20,8 @@ struct curve_keys {
 };
 
 struct bridge_options {
-  std::string endpoint = "tcp://127.0.0.1:*"; ///< where the ROUTER binds. An address that is not loopback needs keys, else start() refuses
+  std::string endpoint =
+      "tcp://127.0.0.1:*"; ///< where the ROUTER binds. An address that is not loopback needs keys, else start() refuses
   curve_keys keys;
   int high_water_mark = 10'000;
   int worker_threads = 0; ///< of CAF's pool; 0 = cores
@@ -37,13 +38,14 @@ enum class placing : std::uint8_t {
 struct bridge_stats {
   std::uint64_t received = 0;
   std::uint64_t sent = 0;
-  std::uint64_t undecodable = 0;  ///< dropped, or answered with `corrupt`
-  std::uint64_t unroutable = 0;   ///< for a role that this process does not host: answered with `unsupported`
-  std::uint64_t overloaded = 0;   ///< sends refused because a peer's queue was full
-  std::uint64_t unreachable = 0;  ///< sends to peers that were gone
+  std::uint64_t undecodable = 0; ///< dropped, or answered with `corrupt`
+  std::uint64_t unroutable = 0;  ///< for a role that this process does not host: answered with `unsupported`
+  std::uint64_t overloaded = 0;  ///< sends refused because a peer's queue was full
+  std::uint64_t unreachable = 0; ///< sends to peers that were gone
 };
 
-/// One process's exchange between ZeroMQ and its actors (see README.md and docs/architecture.md). Owns the CAF system, the sockets and the thread.
+/// One process's exchange between ZeroMQ and its actors (see README.md and docs/architecture.md). Owns the CAF system,
+/// the sockets and the thread.
 class bridge {
 public:
   /// Binds at once, so that a taken port is an error here. Messages flow from run() on.

@@ -1,24 +1,25 @@
 #pragma once
 
 #include <caf/all.hpp>
+
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
-/// Everything that differs between CAF 0.17 and 1.x: the configuration, the registration of message types, and running an actor in a
-/// thread of ours.
+/// Everything that differs between CAF 0.17 and 1.x: the configuration, the registration of message types, and running
+/// an actor in a thread of ours.
 namespace squall::actors {
 
-/// Policy `sharing`: work stealing is not fair and polls when idle. At most 50 messages of one actor in a row, else one with an ever full mailbox holds
-/// its thread for ever.
+/// Policy `sharing`: work stealing is not fair and polls when idle. At most 50 messages of one actor in a row, else one
+/// with an ever full mailbox holds its thread for ever.
 class system_config : public caf::actor_system_config {
 public:
   explicit system_config(int threads);
 };
 
-/// Runs actors in the thread that owns it: those that were adopted, and no others. CAF hands to the unit whatever an adopted actor sends to;
-/// others go to the pool. Not thread-safe.
+/// Runs actors in the thread that owns it: those that were adopted, and no others. CAF hands to the unit whatever an
+/// adopted actor sends to; others go to the pool. Not thread-safe.
 class inline_unit final : public caf::execution_unit {
 public:
   explicit inline_unit(caf::actor_system& system) : execution_unit(&system) {}
@@ -53,7 +54,8 @@ caf::actor spawn_lazily(caf::actor_system& system, bool own_thread, Args&&... ar
 
 } // namespace squall::actors
 
-/// Registers a message type that never leaves the process, so that it needs no serialization. At global scope, inside a block of CAF's type ids.
+/// Registers a message type that never leaves the process, so that it needs no serialization. At global scope, inside a
+/// block of CAF's type ids.
 #define SQUALL_LOCAL_MESSAGE(block, type)                                                                              \
   CAF_ADD_TYPE_ID(block, (type))                                                                                       \
   CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)

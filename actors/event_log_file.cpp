@@ -95,7 +95,8 @@ private:
     std::unique_lock lock{mutex_};
     for (;;) {
       const auto wanted = [this] { return stopping_ || !chunks_.empty(); };
-      // fsync once a second while something is unsynced; sleep without a time-out otherwise, so that an idle process stays idle.
+      // fsync once a second while something is unsynced; sleep without a time-out otherwise, so that an idle process
+      // stays idle.
       if (dirty_)
         wake_.wait_for(lock, std::chrono::seconds{1}, wanted);
       else
@@ -175,9 +176,9 @@ private:
   logger& log_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<chunk> chunks_;   // guarded by mutex_
-  std::size_t unwritten_ = 0;  // guarded by mutex_
-  bool stopping_ = false;      // guarded by mutex_
+  std::deque<chunk> chunks_;  // guarded by mutex_
+  std::size_t unwritten_ = 0; // guarded by mutex_
+  bool stopping_ = false;     // guarded by mutex_
   // The rest belongs to the thread.
   std::uint64_t next_number_ = 1;
   std::string path_;
@@ -187,20 +188,22 @@ private:
   std::thread thread_;
 };
 
-result<std::unique_ptr<event_log_file>> event_log_file::create(const event_log_options& options, time_point now, snapshot_source snapshot,
-                                                               logger& log) {
+result<std::unique_ptr<event_log_file>> event_log_file::create(const event_log_options& options, time_point now,
+                                                               snapshot_source snapshot, logger& log) {
   std::error_code code;
   fs::create_directories(options.folder, code);
   if (!code)
     fs::permissions(options.folder, fs::perms::owner_all, code);
   if (code)
     return error{errc::unavailable, "event log: cannot make folder " + options.folder + ": " + code.message(), {}};
-  std::unique_ptr<event_log_file> file{new event_log_file(options, std::move(snapshot), log, std::make_unique<writer>(options, log))};
+  std::unique_ptr<event_log_file> file{
+      new event_log_file(options, std::move(snapshot), log, std::make_unique<writer>(options, log))};
   file->begin_segment(now);
   return file;
 }
 
-event_log_file::event_log_file(const event_log_options& options, snapshot_source snapshot, logger& log, std::unique_ptr<writer> out)
+event_log_file::event_log_file(const event_log_options& options, snapshot_source snapshot, logger& log,
+                               std::unique_ptr<writer> out)
     : options_(options), snapshot_(std::move(snapshot)), log_(log), writer_(std::move(out)) {}
 
 event_log_file::~event_log_file() {
@@ -211,7 +214,8 @@ event_log_file::~event_log_file() {
 void event_log_file::begin_segment(time_point now) {
   encoder_.flush();
   hand_over();
-  const auto wall = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
+  const auto wall =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
   encoder_.begin({options_.core, options_.node, wall.count()});
   recording_ = encoder_.snapshot(now, snapshot_());
   if (!recording_)
@@ -238,7 +242,8 @@ void event_log_file::skip(time_point at) {
   ++left_out_;
   if (writer_->unwritten() > options_.max_unwritten_bytes / 2)
     return;
-  log_.warn("event-log", "the disk was behind: facts were left out", {{"facts", std::to_string(left_out_)}, {"folder", options_.folder}});
+  log_.warn("event-log", "the disk was behind: facts were left out",
+            {{"facts", std::to_string(left_out_)}, {"folder", options_.folder}});
   begin_segment(at);
 }
 

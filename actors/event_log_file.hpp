@@ -15,16 +15,17 @@
 namespace squall::actors {
 
 struct event_log_options {
-  std::string folder;                        ///< made if missing, mode 0700
+  std::string folder; ///< made if missing, mode 0700
   calls::log_core core = calls::log_core::scheduler;
-  node_id node;                              ///< zero for the scheduler
-  std::size_t segment_bytes = 64 << 20;      ///< a segment that has grown past this is followed by a new one
-  std::size_t segments_kept = 8;             ///< older ones are deleted
-  std::size_t max_unwritten_bytes = 64 << 20; ///< when the disk is behind by more, facts are left out and a snapshot follows
+  node_id node;                         ///< zero for the scheduler
+  std::size_t segment_bytes = 64 << 20; ///< a segment that has grown past this is followed by a new one
+  std::size_t segments_kept = 8;        ///< older ones are deleted
+  std::size_t max_unwritten_bytes =
+      64 << 20; ///< when the disk is behind by more, facts are left out and a snapshot follows
 };
 
-/// Writes the event log of one core (docs/event-log.md). The owner of the core calls append() after each step and flush() when due; a thread of this
-/// object's owns the file. Neither ever waits for the disk. Not thread-safe.
+/// Writes the event log of one core (docs/event-log.md). The owner of the core calls append() after each step and
+/// flush() when due; a thread of this object's owns the file. Neither ever waits for the disk. Not thread-safe.
 class event_log_file {
 public:
   using snapshot_source = std::function<std::vector<std::byte>()>;

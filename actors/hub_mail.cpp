@@ -9,8 +9,8 @@ namespace {
 /// Messages taken from one socket before the others have their turn.
 constexpr int messages_a_turn = 256;
 
-// How peers are numbered: roles of this process by their number, peers that came to us by their route (from 2^32 on), connections
-// that we made from 2^40 on.
+// How peers are numbered: roles of this process by their number, peers that came to us by their route (from 2^32 on),
+// connections that we made from 2^40 on.
 constexpr std::uint64_t first_route = 1ull << 32;
 constexpr std::uint64_t first_connection = 1ull << 40;
 
@@ -33,7 +33,8 @@ overloads(Fs...) -> overloads<Fs...>;
 
 } // namespace
 
-// -- in ------------------------------------------------------------------------------------------------------------------
+// -- in
+// ------------------------------------------------------------------------------------------------------------------
 
 bool hub::drain_server() {
   wire::arrival arrival;
@@ -76,22 +77,28 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
   wire::envelope_head head;
   const auto valid = wire::peek(arrival.message.header.span(), head);
   if (arrival.problem == errc::too_large)
-    return refuse(from, head, {errc::too_large, "the message passes the limits of the protocol: 1 MiB of header, 4096 payloads, 256 MiB", {}});
+    return refuse(from, head,
+                  {errc::too_large,
+                   "the message passes the limits of the protocol: 1 MiB of header, 4096 payloads, 256 MiB",
+                   {}});
   if (!valid.ok())
     return refuse(from, head, valid.error());
   role_slot* to = owner != nullptr ? owner : find_role(head.to);
   if (to == nullptr) {
     counts_.unroutable.add();
     if (head.request && head.type != wire::message_type::reply)
-      static_cast<void>(send_now(from, wire::encode_failure({errc::unsupported, "role " + std::to_string(static_cast<int>(head.to)) +
-                                                                                  " is not served at " + endpoint_, {}},
+      static_cast<void>(send_now(from, wire::encode_failure({errc::unsupported,
+                                                             "role " + std::to_string(static_cast<int>(head.to)) +
+                                                                 " is not served at " + endpoint_,
+                                                             {}},
                                                             head.request)));
     return;
   }
   if (mailbox_full(*to)) {
     counts_.overloaded.add();
     if (head.request && head.type != wire::message_type::reply)
-      static_cast<void>(send_now(from, wire::encode_failure({errc::overloaded, "too many messages wait to be served", {}}, head.request)));
+      static_cast<void>(send_now(
+          from, wire::encode_failure({errc::overloaded, "too many messages wait to be served", {}}, head.request)));
     return;
   }
   if (owner == nullptr) {
@@ -104,7 +111,8 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
   to->arrived.push_back({from, head, std::move(arrival.message)});
 }
 
-/// Answers what could not be read, if it asked for an answer. A reply is never answered: two that do not understand each other would go on for ever.
+/// Answers what could not be read, if it asked for an answer. A reply is never answered: two that do not understand
+/// each other would go on for ever.
 void hub::refuse(peer_id to, const wire::envelope_head& head, const error& why) {
   counts_.undecodable.add();
   log_.debug("bridge", "refused a message: " + why.message, {{"peer", to_string(to)}});
@@ -119,7 +127,8 @@ role_slot* hub::find_role(wire::role role) {
 }
 
 bool hub::mailbox_full(const role_slot& slot) const {
-  return slot.waiting.load(std::memory_order_relaxed) + slot.arrived.size() >= static_cast<std::size_t>(options_.high_water_mark);
+  return slot.waiting.load(std::memory_order_relaxed) + slot.arrived.size() >=
+         static_cast<std::size_t>(options_.high_water_mark);
 }
 
 void hub::hand_over_arrived() {
@@ -155,7 +164,8 @@ void hub::report_lost(peer_id peer) {
   last_from_ = {};
 }
 
-// -- out -----------------------------------------------------------------------------------------------------------------
+// -- out
+// -----------------------------------------------------------------------------------------------------------------
 
 result<> hub::send(role_slot& from, peer_id to, wire::frames message) {
   if (is_local(to)) {
@@ -238,7 +248,8 @@ void hub::close(peer_id peer) {
 }
 
 peer_id hub::local(wire::role role) const {
-  return role_by_number_[static_cast<std::size_t>(role)] != nullptr ? peer_id{static_cast<std::uint64_t>(role)} : peer_id{};
+  return role_by_number_[static_cast<std::size_t>(role)] != nullptr ? peer_id{static_cast<std::uint64_t>(role)}
+                                                                    : peer_id{};
 }
 
 void hub::later(role_slot& slot, std::function<void()> task) {
@@ -250,30 +261,30 @@ void hub::later(role_slot& slot, std::function<void()> task) {
 
 void hub::carry_out(item&& one) {
   std::visit(overloads{
-               [this](send_item&& i) {
-                 const auto sent = send_now(i.to, i.message);
-                 if (!sent.ok())
-                   tell(*i.from, {notice::kind::peer_lost, i.to.value});
-               },
-               [this](connect_item&& i) {
-                 const auto made = connect_now(*i.from, i.peer, i.endpoint, i.server_key);
-                 if (made.ok())
-                   return;
-                 log_.warn("bridge", made.error().message);
-                 tell(*i.from, {notice::kind::peer_lost, i.peer.value});
-               },
-               [this](close_item&& i) { close(i.peer); },
-               [](alarm_item&& i) {
-                 i.slot->alarm = i.at;
-                 i.slot->alarm_armed = i.number;
-               },
-               [this](mail_item&& i) {
-                 if (auto* message = std::get_if<incoming>(&i.what))
-                   deliver(*i.to, std::move(*message));
-                 else
-                   mail(i.to->actor, std::get<role_task>(std::move(i.what)), &unit_);
-               },
-               [this](stopped_item&&) { ++stopped_roles_; },
+                 [this](send_item&& i) {
+                   const auto sent = send_now(i.to, i.message);
+                   if (!sent.ok())
+                     tell(*i.from, {notice::kind::peer_lost, i.to.value});
+                 },
+                 [this](connect_item&& i) {
+                   const auto made = connect_now(*i.from, i.peer, i.endpoint, i.server_key);
+                   if (made.ok())
+                     return;
+                   log_.warn("bridge", made.error().message);
+                   tell(*i.from, {notice::kind::peer_lost, i.peer.value});
+                 },
+                 [this](close_item&& i) { close(i.peer); },
+                 [](alarm_item&& i) {
+                   i.slot->alarm = i.at;
+                   i.slot->alarm_armed = i.number;
+                 },
+                 [this](mail_item&& i) {
+                   if (auto* message = std::get_if<incoming>(&i.what))
+                     deliver(*i.to, std::move(*message));
+                   else
+                     mail(i.to->actor, std::get<role_task>(std::move(i.what)), &unit_);
+                 },
+                 [this](stopped_item&&) { ++stopped_roles_; },
              },
              std::move(one));
 }

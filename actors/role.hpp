@@ -12,7 +12,8 @@
 
 namespace squall::actors {
 
-/// A connection of this process: a client or node that connected here, a server that we connected to, or a role of this very process.
+/// A connection of this process: a client or node that connected here, a server that we connected to, or a role of this
+/// very process.
 using peer_id = strong_id<struct peer_tag>;
 
 /// A message that came in, with its head already read.
@@ -28,17 +29,20 @@ class post {
 public:
   virtual ~post() = default;
 
-  /// Sends without waiting. From an inline role the result is final: overloaded (the peer's queue is full), unavailable (the peer is gone). From
-  /// other threads it says only whether the outbox took it, and on_peer_lost() reports a peer that turned out to be gone.
+  /// Sends without waiting. From an inline role the result is final: overloaded (the peer's queue is full), unavailable
+  /// (the peer is gone). From other threads it says only whether the outbox took it, and on_peer_lost() reports a peer
+  /// that turned out to be gone.
   virtual result<> send(peer_id to, wire::frames message) = 0;
 
-  /// Connects to a server. Does not wait: messages queue until it is there. `server_key` is its CURVE key, empty without.
+  /// Connects to a server. Does not wait: messages queue until it is there. `server_key` is its CURVE key, empty
+  /// without.
   virtual result<peer_id> connect(const std::string& endpoint, const std::string& server_key) = 0;
 
   /// Drops a connection that connect() made.
   virtual void close(peer_id peer) = 0;
 
-  /// The role of this process as a peer: what is sent there never leaves the process. Zero when no such role is hosted here.
+  /// The role of this process as a peer: what is sent there never leaves the process. Zero when no such role is hosted
+  /// here.
   [[nodiscard]] virtual peer_id local(wire::role role) const = 0;
 
   /// Monotonic time of this process, read once per round of the loop for inline roles.

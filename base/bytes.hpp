@@ -51,9 +51,7 @@ public:
   [[nodiscard]] std::size_t size() const { return view_.size(); }
   [[nodiscard]] bool empty() const { return view_.empty(); }
   [[nodiscard]] std::span<const std::byte> span() const { return view_; }
-  [[nodiscard]] std::string_view text() const {
-    return {reinterpret_cast<const char*>(view_.data()), view_.size()};
-  }
+  [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(view_.data()), view_.size()}; }
   [[nodiscard]] const std::shared_ptr<const void>& owner() const { return owner_; }
 
   friend bool operator==(const shared_bytes& a, const shared_bytes& b) { return a.text() == b.text(); }

@@ -7,9 +7,9 @@ namespace squall {
 namespace {
 
 constexpr std::array<std::string_view, 15> names{
-    "ok",          "invalid_argument", "not_found", "already_exists", "overloaded",
-    "deadline_exceeded", "cancelled",  "unavailable", "data_loss",    "too_large",
-    "permission_denied", "unsupported", "corrupt",  "failed",         "internal"};
+    "ok",        "invalid_argument", "not_found", "already_exists", "overloaded",        "deadline_exceeded",
+    "cancelled", "unavailable",      "data_loss", "too_large",      "permission_denied", "unsupported",
+    "corrupt",   "failed",           "internal"};
 
 } // namespace
 

@@ -24,10 +24,10 @@ enum class errc : std::uint8_t {
   data_loss = 8,         ///< state or a value that was held is gone (its holder died)
   too_large = 9,         ///< larger than the stated limit
   permission_denied = 10,
-  unsupported = 11,      ///< known, but not possible here (no such device, other protocol version)
-  corrupt = 12,          ///< bytes that do not decode, a checksum that does not match
-  failed = 13,           ///< the user's function or model reported an error
-  internal = 14,         ///< a fault of Squall or of a library
+  unsupported = 11, ///< known, but not possible here (no such device, other protocol version)
+  corrupt = 12,     ///< bytes that do not decode, a checksum that does not match
+  failed = 13,      ///< the user's function or model reported an error
+  internal = 14,    ///< a fault of Squall or of a library
 };
 
 /// The name of a code as users see it, for example "invalid_argument".
@@ -55,10 +55,9 @@ class [[nodiscard]] result {
 public:
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   result(squall::error e) : state_(std::in_place_index<1>, std::move(e)) {}
-  result(errc code, std::string message) : state_(std::in_place_index<1>, squall::error{code, std::move(message), {}}) {}
-  result()
-    requires std::is_same_v<T, unit>
-      : state_(std::in_place_index<0>) {}
+  result(errc code, std::string message)
+      : state_(std::in_place_index<1>, squall::error{code, std::move(message), {}}) {}
+  result() requires std::is_same_v<T, unit> : state_(std::in_place_index<0>) {}
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   [[nodiscard]] explicit operator bool() const { return ok(); }

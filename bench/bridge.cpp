@@ -1,4 +1,5 @@
-// An echo through the bridge and a role that runs inline, against a plain ZeroMQ ROUTER that echoes: p50 of 64 bytes on one core.
+// An echo through the bridge and a role that runs inline, against a plain ZeroMQ ROUTER that echoes: p50 of 64 bytes on
+// one core.
 #include "bench/echo_bridge.hpp"
 #include "bench/support.hpp"
 
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
   const std::size_t count = s.size(5'000, 50);
   fnv1a work;
   const auto p50_us = [&](plain_client& client) { return round_trip_p50(client, message, count, work) * 1e-3; };
-  const auto c = compare(s.size(9, 2), [&] { return p50_us(to_ours); }, [&] { return p50_us(to_reference); });
+  const auto c = compare(
+      s.size(9, 2), [&] { return p50_us(to_ours); }, [&] { return p50_us(to_reference); });
   report(s, "bridge", c, "us", work);
 }

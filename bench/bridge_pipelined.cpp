@@ -1,5 +1,5 @@
-// Messages a second through the bridge and a role that runs inline, against a plain ZeroMQ ROUTER that echoes: 64 bytes, 1000
-// outstanding, on all cores.
+// Messages a second through the bridge and a role that runs inline, against a plain ZeroMQ ROUTER that echoes: 64
+// bytes, 1000 outstanding, on all cores.
 #include "bench/echo_bridge.hpp"
 #include "bench/support.hpp"
 
@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   const std::size_t count = s.size(500'000, 2'000);
   fnv1a work;
   const auto per_second = [&](plain_client& client) { return pipelined_rate(client, message, count, 1'000, work); };
-  const auto c = compare(s.size(9, 2), [&] { return per_second(to_ours); }, [&] { return per_second(to_reference); });
+  const auto c = compare(
+      s.size(9, 2), [&] { return per_second(to_ours); }, [&] { return per_second(to_reference); });
   report(s, "bridge-pipelined", c, "messages/s", work);
 }

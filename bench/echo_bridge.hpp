@@ -26,7 +26,8 @@ private:
 };
 
 /// Serves one role, inline, as production does.
-inline void serve_bridge(std::unique_ptr<actors::role_service> service, const std::function<void(const std::string&)>& tell) {
+inline void serve_bridge(std::unique_ptr<actors::role_service> service,
+                         const std::function<void(const std::string&)>& tell) {
   null_logger log;
   auto made = actors::bridge::create({}, log);
   SQUALL_CHECK(made.ok(), made.error().message);

@@ -1,7 +1,8 @@
-// What a cluster of four processes costs when nothing is to be done: CPU time of all its processes, model hosts and launcher among them, in percent of one
-// core. The reference is one core, so the ratio is a share of it.
+// What a cluster of four processes costs when nothing is to be done: CPU time of all its processes, model hosts and
+// launcher among them, in percent of one core. The reference is one core, so the ratio is a share of it.
 #include "bench/calls/caller.hpp"
 #include "bench/calls/no_ops.hpp"
+
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -13,8 +14,8 @@ using namespace squall::bench;
 
 namespace {
 
-/// CPU time of every thread that lives. The kernel counts it in nanoseconds here; /proc/PID/stat would say it in ticks of 10 ms, a tenth of a percent of a
-/// measurement of ten seconds.
+/// CPU time of every thread that lives. The kernel counts it in nanoseconds here; /proc/PID/stat would say it in ticks
+/// of 10 ms, a tenth of a percent of a measurement of ten seconds.
 double cpu_ns(const std::vector<pid_t>& processes) {
   double total = 0;
   for (const pid_t pid : processes) {

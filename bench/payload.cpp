@@ -1,6 +1,6 @@
-// A value of 1 MiB to another process and its result of 1 MiB back: written into an arena, sent as a reference over the bridge, read and copied into a
-// result by the role; against the same bytes in plain ZeroMQ messages over tcp. p50 on one core. Each side writes the value once, copies it
-// once into the result, and reads the result once.
+// A value of 1 MiB to another process and its result of 1 MiB back: written into an arena, sent as a reference over the
+// bridge, read and copied into a result by the role; against the same bytes in plain ZeroMQ messages over tcp. p50 on
+// one core. Each side writes the value once, copies it once into the result, and reads the result once.
 #include "bench/echo_bridge.hpp"
 #include "bench/support.hpp"
 #include "wire/arena.hpp"
@@ -24,7 +24,8 @@ public:
     known_ = wire::arena_map::create();
     known_->add(own_);
   }
-  /// A message with a copy of the value in the arena; gives back the one before, whose reader is done when the next is made.
+  /// A message with a copy of the value in the arena; gives back the one before, whose reader is done when the next is
+  /// made.
   shared_bytes put(const shared_bytes& value) {
     if (before_.size > 0)
       own_->release(before_);
@@ -108,7 +109,8 @@ int main(int argc, char** argv) {
       const auto result = to_reference.receive();
       std::memcpy(seen.data(), result.data(), result.size());
     };
-    c = compare(s.size(9, 2), [&] { return p50_us(by_reference); }, [&] { return p50_us(by_message); });
+    c = compare(
+        s.size(9, 2), [&] { return p50_us(by_reference); }, [&] { return p50_us(by_message); });
   }
   wire::sweep_dead_arenas(); // the killed child's
   report(s, "payload", c, "us", work);

@@ -1,5 +1,6 @@
-// Items a second of the document reader, the cascade and the ensemble, served by a cluster of two nodes with a lane each, against the same models called directly
-// in this process by two threads; all in bf16, where models take the least and serving shows the most. The line "pipelines" is the one that does worst.
+// Items a second of the document reader, the cascade and the ensemble, served by a cluster of two nodes with a lane
+// each, against the same models called directly in this process by two threads; all in bf16, where models take the
+// least and serving shows the most. The line "pipelines" is the one that does worst.
 #include "bench/calls/no_ops.hpp"
 #include "bench/direct/passes.hpp"
 #include "bench/running_cluster.hpp"
@@ -35,8 +36,9 @@ fs::path pictures(const std::string& kind, std::size_t count) {
   const auto folder = build_folder / "bench" / (kind + "-" + std::to_string(count));
   if (fs::exists(folder / "truth.json"))
     return folder;
-  const std::string command = SQUALL_VENV_DIR "/bin/python '" + (source_folder / "examples/demo/render.py").string() + "' " + kind + " --count " +
-                              std::to_string(count) + " --seed 7 --out '" + folder.string() + "' >&2";
+  const std::string command = SQUALL_VENV_DIR "/bin/python '" + (source_folder / "examples/demo/render.py").string() +
+                              "' " + kind + " --count " + std::to_string(count) + " --seed 7 --out '" +
+                              folder.string() + "' >&2";
   if (std::system(command.c_str()) != 0)
     fail({errc::failed, "the pictures cannot be drawn", {}});
   return folder;
@@ -45,7 +47,8 @@ fs::path pictures(const std::string& kind, std::size_t count) {
 /// The pipeline in the cluster.
 class served {
 public:
-  served(client::cluster& cluster, const demo::experiment& what, const fs::path& folder) : cluster_(cluster), dag_(what.dag) {
+  served(client::cluster& cluster, const demo::experiment& what, const fs::path& folder)
+      : cluster_(cluster), dag_(what.dag) {
     demo::catalogue known;
     or_fail(demo::apply(cluster, source_folder / "examples" / what.spec_file, known));
     for (auto& sample : or_fail(demo::read_samples(folder, 0)))
@@ -68,7 +71,8 @@ private:
 /// The pipeline in this process.
 class direct {
 public:
-  direct(const demo::experiment& what, const fs::path& folder) : tools_(model_folder, lanes), items_(or_fail(read_items(folder, 0))) {
+  direct(const demo::experiment& what, const fs::path& folder)
+      : tools_(model_folder, lanes), items_(or_fail(read_items(folder, 0))) {
     auto rows = or_fail(rows_of(what.pipeline, {what.precision, ""}));
     pipeline_ = std::move(rows.front().pipeline);
     or_fail(pipeline_->prepare(tools_));
@@ -105,7 +109,8 @@ int main(int argc, char** argv) {
     const auto folder = pages ? pictures("pages", s.size(8, 2)) : pictures("lines", s.size(64, 4));
     const served ours{*client, what, folder};
     const direct reference{what, folder};
-    const auto c = compare(s.size(5, 1), [&] { return ours.per_second(); }, [&] { return reference.per_second(); });
+    const auto c = compare(
+        s.size(5, 1), [&] { return ours.per_second(); }, [&] { return reference.per_second(); });
     fnv1a work_of_it;
     work_of_it.add(what.dag);
     work_of_it.add(folder.filename().string());

@@ -50,13 +50,15 @@ fs::path make_folder() {
 
 void write_config(const fs::path& folder, const std::string& name, std::size_t nodes, const std::string& policy) {
   std::ofstream file{folder / "cluster.yaml"};
-  file << "apiVersion: squall/v1\nkind: Cluster\nmetadata: {name: " << name << "}\nspec:\n  data: " << (folder / "data").string()
-       << "\n  policy: " << policy << "\n  event-log: true\n  nodes:\n";
+  file << "apiVersion: squall/v1\nkind: Cluster\nmetadata: {name: " << name
+       << "}\nspec:\n  data: " << (folder / "data").string() << "\n  policy: " << policy
+       << "\n  event-log: true\n  nodes:\n";
   for (std::size_t i = 1; i <= nodes; ++i)
     file << "  - {name: n" << i << ", slots: 1}\n";
 }
 
-/// Waits in a process of its own until `fd` is written to or closed, then takes the cluster down. Signals from the terminal are for the benchmark.
+/// Waits in a process of its own until `fd` is written to or closed, then takes the cluster down. Signals from the
+/// terminal are for the benchmark.
 [[noreturn]] void guard(int fd, const fs::path& folder, const std::string& name) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
     std::signal(signal, SIG_IGN);
@@ -73,7 +75,8 @@ void write_config(const fs::path& folder, const std::string& name, std::size_t n
   std::error_code none;
   for (const auto& log : fs::recursive_directory_iterator{folder, none})
     if (log.path().extension() == ".log")
-      std::fprintf(stderr, "--- %s\n%s\n", log.path().c_str(), (std::ostringstream{} << std::ifstream{log.path()}.rdbuf()).str().c_str());
+      std::fprintf(stderr, "--- %s\n%s\n", log.path().c_str(),
+                   (std::ostringstream{} << std::ifstream{log.path()}.rdbuf()).str().c_str());
   std::exit(1); // the guardian sees the end of its pipe
 }
 

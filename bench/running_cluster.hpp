@@ -9,10 +9,12 @@
 
 namespace squall::bench {
 
-/// A cluster of real processes (a store, a controller, nodes of one lane each) that `squall up` starts in a temporary folder, with its event logs on, in the
-/// placement of this process. It is taken down and its folder removed when this object or this process ends, whatever ends it.
+/// A cluster of real processes (a store, a controller, nodes of one lane each) that `squall up` starts in a temporary
+/// folder, with its event logs on, in the placement of this process. It is taken down and its folder removed when this
+/// object or this process ends, whatever ends it.
 ///
-/// Make it before this process starts a thread (it forks). A cluster that does not start ends the program with status 1.
+/// Make it before this process starts a thread (it forks). A cluster that does not start ends the program with
+/// status 1.
 class running_cluster {
 public:
   running_cluster(std::size_t nodes, const std::string& policy);

@@ -3,6 +3,8 @@
 #include "base/check.hpp"
 #include "wire/messages.hpp"
 
+#include <zmq.h>
+
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -10,11 +12,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zmq.h>
 
 namespace squall::bench {
 
@@ -170,7 +172,8 @@ double round_trip_p50(plain_client& client, const shared_bytes& message, std::si
   return median(std::move(times));
 }
 
-double pipelined_rate(plain_client& client, const shared_bytes& message, std::size_t count, std::size_t window, fnv1a& hash) {
+double pipelined_rate(plain_client& client, const shared_bytes& message, std::size_t count, std::size_t window,
+                      fnv1a& hash) {
   const std::int64_t begun = now_ns();
   std::size_t sent = 0;
   std::size_t received = 0;
@@ -216,15 +219,18 @@ comparison compare(std::size_t rounds, const std::function<double()>& ours, cons
   return {median(std::move(of_ours)), median(std::move(of_reference))};
 }
 
-void report(const settings& s, const std::string& bench, const comparison& c, const std::string& unit, const fnv1a& work) {
+void report(const settings& s, const std::string& bench, const comparison& c, const std::string& unit,
+            const fnv1a& work) {
   const double ratio = c.ours / c.reference;
   const auto hash = static_cast<unsigned long long>(work.value());
   if (s.json)
-    std::printf("{\"bench\": \"%s\", \"ratio\": %.4f, \"ours\": %.3f, \"reference\": %.3f, \"unit\": \"%s\", \"work_hash\": \"%016llx\"}\n",
-                bench.c_str(), ratio, c.ours, c.reference, unit.c_str(), hash);
+    std::printf(
+        "{\"bench\": \"%s\", \"ratio\": %.4f, \"ours\": %.3f, \"reference\": %.3f, \"unit\": \"%s\", \"work_hash\": "
+        "\"%016llx\"}\n",
+        bench.c_str(), ratio, c.ours, c.reference, unit.c_str(), hash);
   else
-    std::printf("%-20s ratio %.3f   ours %.1f   reference %.1f %s   work %016llx\n", bench.c_str(), ratio, c.ours, c.reference,
-                unit.c_str(), hash);
+    std::printf("%-20s ratio %.3f   ours %.1f   reference %.1f %s   work %016llx\n", bench.c_str(), ratio, c.ours,
+                c.reference, unit.c_str(), hash);
 }
 
 } // namespace squall::bench

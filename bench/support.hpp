@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
-/// What every benchmark needs. A benchmark measures ours and a reference in the same run and placement, in turns, and reports the ratio of the
-/// medians. Times are in nanoseconds.
+#include <sys/types.h>
+
+/// What every benchmark needs. A benchmark measures ours and a reference in the same run and placement, in turns, and
+/// reports the ratio of the medians. Times are in nanoseconds.
 namespace squall::bench {
 
 struct settings {
@@ -25,8 +26,8 @@ struct settings {
 /// Ends the program with status 2 and a usage line when an argument is none.
 [[nodiscard]] settings parse(int argc, char** argv);
 
-/// Keeps this process and those it starts later on one core, the first that it may use. Latency is measured so, because where the scheduler puts the
-/// processes decides more than what they do.
+/// Keeps this process and those it starts later on one core, the first that it may use. Latency is measured so, because
+/// where the scheduler puts the processes decides more than what they do.
 void pin_to_one_core();
 
 [[nodiscard]] std::int64_t now_ns();
@@ -51,7 +52,8 @@ private:
   std::string endpoint_;
 };
 
-/// Serves a plain ZeroMQ ROUTER that sends every message back. `copy`: its last frame as a copy in fresh memory, as a function that makes a result does.
+/// Serves a plain ZeroMQ ROUTER that sends every message back. `copy`: its last frame as a copy in fresh memory, as a
+/// function that makes a result does.
 void serve_plain_echo(bool copy, const std::function<void(const std::string&)>& tell);
 
 /// A plain ZeroMQ DEALER, used on both sides of every ratio.
@@ -63,7 +65,8 @@ public:
   plain_client& operator=(const plain_client&) = delete;
 
   void send(std::span<const std::byte> message);
-  /// Waits for a message of one frame and gives its bytes, valid until the next receive. `wait` false: empty when there is none.
+  /// Waits for a message of one frame and gives its bytes, valid until the next receive. `wait` false: empty when there
+  /// is none.
   std::span<const std::byte> receive(bool wait = true);
 
 private:
@@ -76,7 +79,8 @@ private:
 /// The p50 of `count` round trips, one at a time, after a tenth of them to warm up. The replies go into `hash`.
 double round_trip_p50(plain_client& client, const shared_bytes& message, std::size_t count, fnv1a& hash);
 /// Messages per second with `window` of them outstanding.
-double pipelined_rate(plain_client& client, const shared_bytes& message, std::size_t count, std::size_t window, fnv1a& hash);
+double pipelined_rate(plain_client& client, const shared_bytes& message, std::size_t count, std::size_t window,
+                      fnv1a& hash);
 
 /// A message of exactly `size` bytes that any role would take.
 [[nodiscard]] shared_bytes header_of_size(std::size_t size);
@@ -86,9 +90,11 @@ struct comparison {
   double ours = 0;
   double reference = 0;
 };
-[[nodiscard]] comparison compare(std::size_t rounds, const std::function<double()>& ours, const std::function<double()>& reference);
+[[nodiscard]] comparison compare(std::size_t rounds, const std::function<double()>& ours,
+                                 const std::function<double()>& reference);
 
 /// Prints the result: a line for people, or with --json one object.
-void report(const settings& s, const std::string& bench, const comparison& c, const std::string& unit, const fnv1a& work);
+void report(const settings& s, const std::string& bench, const comparison& c, const std::string& unit,
+            const fnv1a& work);
 
 } // namespace squall::bench

@@ -73,12 +73,12 @@ namespace squall::calls {
 
 std::string_view to_string(preference p) {
   switch (p) {
-  case preference::cheapest:
-    return "cheapest";
-  case preference::fastest:
-    return "fastest";
-  case preference::least_loaded:
-    return "least-loaded";
+    case preference::cheapest:
+      return "cheapest";
+    case preference::fastest:
+      return "fastest";
+    case preference::least_loaded:
+      return "least-loaded";
   }
   return {};
 }

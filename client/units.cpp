@@ -85,7 +85,8 @@ result<std::uint32_t> parse_assurance(std::string_view text) {
   const auto ppm = scaled(text, shares);
   if (!ppm || *ppm < 1 || *ppm > 1e6)
     return {errc::invalid_argument,
-            fmt::format("expected firm, or a share above 0 and at most 1 such as 0.97 or 97%, not '{}'", text.substr(0, 40))};
+            fmt::format("expected firm, or a share above 0 and at most 1 such as 0.97 or 97%, not '{}'",
+                        text.substr(0, 40))};
   return static_cast<std::uint32_t>(std::llround(*ppm));
 }
 

@@ -82,7 +82,8 @@ result<> read_nodes(const yaml_view& view, cluster_config& config) {
 }
 
 result<> read_spec(const yaml_view& view, cluster_config& config) {
-  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log", "default-deadline", "prices", "assurance", "nodes"}));
+  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log",
+                                    "default-deadline", "prices", "assurance", "nodes"}));
   SQUALL_TRY(read(spec, "data", config.data_folder));
   SQUALL_TRY(read(spec, "listen", config.listen));
   SQUALL_TRY(read(spec, "http", config.http));
@@ -115,7 +116,8 @@ result<> read_spec(const yaml_view& view, cluster_config& config) {
 result<cluster_config> load_cluster_config(const std::string& path) {
   SQUALL_ASSIGN(documents, yaml_view::load(path));
   if (documents.size() != 1)
-    return error{errc::invalid_argument, path + ": a cluster is one document, not " + std::to_string(documents.size()), {}};
+    return error{
+        errc::invalid_argument, path + ": a cluster is one document, not " + std::to_string(documents.size()), {}};
   SQUALL_ASSIGN(top, documents.front().mapping({"apiVersion", "kind", "metadata", "spec"}));
   SQUALL_ASSIGN(version, top.require("apiVersion"));
   SQUALL_TRY(version.word("version", {"squall/v1"}));
@@ -136,7 +138,9 @@ std::string default_data_folder(const std::string& name) {
   if (data && *data)
     return std::string{data} + "/squall/" + name;
   const char* home = std::getenv("HOME");
-  return (home && *home ? std::string{home} + "/.local/share/squall/" : "/var/tmp/squall-" + std::to_string(::getuid()) + "/") + name;
+  return (home && *home ? std::string{home} + "/.local/share/squall/"
+                        : "/var/tmp/squall-" + std::to_string(::getuid()) + "/") +
+         name;
 }
 
 } // namespace squall::cluster

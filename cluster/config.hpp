@@ -20,7 +20,7 @@ struct node_config {
 /// What an operator says of a cluster, in a file of kind Cluster or by flags (docs/cluster.md).
 struct cluster_config {
   std::string name = "squall";
-  std::string data_folder; ///< empty: a folder of the user's
+  std::string data_folder;                  ///< empty: a folder of the user's
   std::string listen = "tcp://127.0.0.1:*"; ///< of the controller
   std::string store_listen = "tcp://127.0.0.1:*";
   std::string http;        ///< "127.0.0.1:8000"; empty = no HTTP
@@ -28,10 +28,10 @@ struct cluster_config {
   std::string policy = "fifo";
   bool event_log = true;
   duration default_deadline = std::chrono::seconds{60};
-  calls::micro_cost cpu_price = 1'000'000;  ///< of a millisecond of a CPU lane
-  calls::micro_cost gpu_price = 15'000'000; ///< of a device lane
+  calls::micro_cost cpu_price = 1'000'000;       ///< of a millisecond of a CPU lane
+  calls::micro_cost gpu_price = 15'000'000;      ///< of a device lane
   std::uint32_t assurance_ppm = calls::firm_ppm; ///< of calls with an SLO that do not say
-  std::vector<node_config> nodes; ///< empty: everything in one process
+  std::vector<node_config> nodes;                ///< empty: everything in one process
 };
 
 /// Reads a file of kind Cluster; errors say file, line and key.

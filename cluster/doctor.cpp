@@ -1,5 +1,8 @@
 #include "cluster/doctor.hpp"
 
+#include <caf/config.hpp>
+#include <fmt/format.h>
+
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -15,9 +18,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <caf/config.hpp>
-#include <fmt/format.h>
-
 namespace squall::cluster {
 
 namespace {
@@ -27,11 +27,13 @@ using grade = finding::grade;
 finding look_at_shared_memory() {
   struct statvfs info {};
   if (::statvfs("/dev/shm", &info) != 0)
-    return {grade::bad, "shared memory", std::string{"/dev/shm cannot be used: "} + std::strerror(errno), "mount a tmpfs at /dev/shm"};
+    return {grade::bad, "shared memory", std::string{"/dev/shm cannot be used: "} + std::strerror(errno),
+            "mount a tmpfs at /dev/shm"};
   const double free_mib = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize) / (1 << 20);
   const std::string found = fmt::format("/dev/shm has {:.0f} MiB free", free_mib);
   if (free_mib < 128)
-    return {grade::bad, "shared memory", found, "values of 64 KiB and more need it: remount with size=1G or more (containers: --shm-size)"};
+    return {grade::bad, "shared memory", found,
+            "values of 64 KiB and more need it: remount with size=1G or more (containers: --shm-size)"};
   if (free_mib < 1024)
     return {grade::poor, "shared memory", found, "1 GiB or more is better: remount with a larger size"};
   return {grade::good, "shared memory", found, ""};
@@ -41,13 +43,16 @@ finding look_at_descriptors() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const std::string found = fmt::format("{} open files allowed", limit.rlim_cur);
-  return limit.rlim_cur < 1024 ? finding{grade::bad, "descriptors", found, "ulimit -n 4096"} : finding{grade::good, "descriptors", found, ""};
+  return limit.rlim_cur < 1024 ? finding{grade::bad, "descriptors", found, "ulimit -n 4096"}
+                               : finding{grade::good, "descriptors", found, ""};
 }
 
 finding look_at_memory() {
-  const double gib = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 30);
+  const double gib =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 30);
   const std::string found = fmt::format("{:.1f} GiB, {} cores", gib, std::thread::hardware_concurrency());
-  return gib < 2 ? finding{grade::poor, "memory", found, "2 GiB or more are better for models"} : finding{grade::good, "memory", found, ""};
+  return gib < 2 ? finding{grade::poor, "memory", found, "2 GiB or more are better for models"}
+                 : finding{grade::good, "memory", found, ""};
 }
 
 /// Asks the model host to test its inference runtime (in a process of its own, for it may die on this CPU).
@@ -58,7 +63,8 @@ finding look_at_runtime() {
     return {grade::bad, "inference runtime", program.string() + " is missing", "build it: ./dev build"};
   FILE* out = ::popen((program.string() + " --check 2>&1").c_str(), "r");
   if (!out)
-    return {grade::bad, "inference runtime", "the model host cannot be started", "look at the limits of processes (ulimit -u)"};
+    return {grade::bad, "inference runtime", "the model host cannot be started",
+            "look at the limits of processes (ulimit -u)"};
   std::string text;
   std::array<char, 256> buffer{};
   while (std::fgets(buffer.data(), buffer.size(), out))
@@ -86,18 +92,22 @@ finding look_at_port(const std::string& address) {
   const std::string why = std::strerror(errno);
   ::close(socket);
   return free ? finding{grade::good, "port", address + " is free", ""}
-              : finding{grade::bad, "port", address + ": " + why, "stop what listens there (ss -ltnp), or choose another port"};
+              : finding{grade::bad, "port", address + ": " + why,
+                        "stop what listens there (ss -ltnp), or choose another port"};
 }
 
 finding look_at_versions() {
-  return {grade::good, "versions", fmt::format("squall {}, CAF {}.{}.{}", SQUALL_VERSION, CAF_MAJOR_VERSION, CAF_MINOR_VERSION, CAF_PATCH_VERSION),
-          ""};
+  return {
+      grade::good, "versions",
+      fmt::format("squall {}, CAF {}.{}.{}", SQUALL_VERSION, CAF_MAJOR_VERSION, CAF_MINOR_VERSION, CAF_PATCH_VERSION),
+      ""};
 }
 
 } // namespace
 
 std::vector<finding> look_at_host(const std::string& http_address) {
-  std::vector<finding> findings{look_at_versions(), look_at_shared_memory(), look_at_descriptors(), look_at_memory(), look_at_runtime()};
+  std::vector<finding> findings{look_at_versions(), look_at_shared_memory(), look_at_descriptors(), look_at_memory(),
+                                look_at_runtime()};
   if (!http_address.empty())
     findings.push_back(look_at_port(http_address));
   return findings;

@@ -17,7 +17,9 @@ namespace {
 result<> write_file(const std::string& path, const std::string& text) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file < 0)
-    return error{errno == EEXIST ? errc::already_exists : errc::unavailable, "cannot make " + path + ": " + std::strerror(errno), {}};
+    return error{errno == EEXIST ? errc::already_exists : errc::unavailable,
+                 "cannot make " + path + ": " + std::strerror(errno),
+                 {}};
   const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   ::close(file);
   return written ? result<>{} : error{errc::unavailable, "cannot write " + path, {}};
@@ -55,7 +57,8 @@ result<> make_key_folder(const std::string& folder) {
   SQUALL_TRY(write_file(folder + "/server.secret", server.secret_key + "\n"));
   SQUALL_TRY(write_file(folder + "/client.public", client.public_key + "\n"));
   SQUALL_TRY(write_file(folder + "/client.secret", client.secret_key + "\n"));
-  return write_file(folder + "/allowed", "# public keys of clients and nodes that may connect, one a line\n" + client.public_key + "\n");
+  return write_file(folder + "/allowed",
+                    "# public keys of clients and nodes that may connect, one a line\n" + client.public_key + "\n");
 }
 
 result<actors::curve_keys> load_key_folder(const std::string& folder) {

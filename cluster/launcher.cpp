@@ -31,10 +31,13 @@ struct child {
 };
 
 time_point steady_now() {
-  return from_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return from_ns(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
 }
 
-/// Starts `squall serve --spec ...`; its log goes to a file of its own beside the data. Returns the read end of the pipe on which it says that it is ready.
+/// Starts `squall serve --spec ...`; its log goes to a file of its own beside the data. Returns the read end of the
+/// pipe on which it says that it is ready.
 result<int> spawn(child& c, const std::string& log_folder) {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0)
@@ -77,7 +80,8 @@ result<launched> await_ready(const child& c, int fd, const std::string& log_fold
   std::string line;
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{start_timeout_ms};
   while (line.find('\n') == std::string::npos) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
     pollfd wait{fd, POLLIN, 0};
     char buffer[512];
     const ssize_t n = left > 0 && ::poll(&wait, 1, static_cast<int>(left)) > 0 ? ::read(fd, buffer, sizeof buffer) : 0;
@@ -110,7 +114,8 @@ process_spec base_spec(const cluster_config& config, std::string roles, const st
 
 class cluster_run {
 public:
-  cluster_run(const cluster_config& config, logger& log) : config_(config), log_(log), logs_(config.data_folder + "/logs") {}
+  cluster_run(const cluster_config& config, logger& log)
+      : config_(config), log_(log), logs_(config.data_folder + "/logs") {}
   ~cluster_run() {
     for (const child& c : children_)
       if (c.pid > 0) {
@@ -150,7 +155,8 @@ public:
     for (bool done = false; !done;) {
       const auto deadline = keeper.next_deadline();
       const duration wait = deadline ? std::max(duration{0}, *deadline - steady_now()) : std::chrono::hours{1};
-      const timespec timeout{static_cast<time_t>(wait.count() / 1'000'000'000), static_cast<long>(wait.count() % 1'000'000'000)};
+      const timespec timeout{static_cast<time_t>(wait.count() / 1'000'000'000),
+                             static_cast<long>(wait.count() % 1'000'000'000)};
       const int signal = ::sigtimedwait(&signals, nullptr, &timeout);
       if (signal == SIGCHLD)
         reap(keeper);

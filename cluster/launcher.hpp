@@ -15,9 +15,11 @@ struct launched {
   std::string http;     ///< empty without
 };
 
-/// Starts the processes of a cluster on this host (store, controller, nodes, in this order), calls `ready` when all listen, and keeps them alive: one that dies is
-/// started again, with the same address, after a pause that grows. Returns when the cluster was asked to stop (SIGTERM, SIGINT, or a client's shutdown) and every
-/// process has ended. Fails, leaving nothing behind, when one cannot be started at first.
-[[nodiscard]] result<> run_cluster(const cluster_config& config, const std::function<void(const launched&)>& ready, logger& log);
+/// Starts the processes of a cluster on this host (store, controller, nodes, in this order), calls `ready` when all
+/// listen, and keeps them alive: one that dies is started again, with the same address, after a pause that grows.
+/// Returns when the cluster was asked to stop (SIGTERM, SIGINT, or a client's shutdown) and every process has ended.
+/// Fails, leaving nothing behind, when one cannot be started at first.
+[[nodiscard]] result<> run_cluster(const cluster_config& config, const std::function<void(const launched&)>& ready,
+                                   logger& log);
 
 } // namespace squall::cluster

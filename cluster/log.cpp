@@ -1,13 +1,13 @@
 #include "cluster/log.hpp"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <map>
 #include <mutex>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace squall::cluster {
 
@@ -18,14 +18,14 @@ constexpr std::size_t remembered_lines = 1000;
 
 const char* name(log_level level) {
   switch (level) {
-  case log_level::debug:
-    return "debug";
-  case log_level::info:
-    return "info";
-  case log_level::warn:
-    return "warn";
-  case log_level::error:
-    return "error";
+    case log_level::debug:
+      return "debug";
+    case log_level::info:
+      return "info";
+    case log_level::warn:
+      return "warn";
+    case log_level::error:
+      return "error";
   }
   return "?";
 }
@@ -60,7 +60,8 @@ class stderr_logger final : public logger {
 public:
   explicit stderr_logger(const log_options& options) : options_(options) {}
 
-  void write(log_level level, std::string_view component, std::string_view message, const std::vector<log_field>& fields) override {
+  void write(log_level level, std::string_view component, std::string_view message,
+             const std::vector<log_field>& fields) override {
     if (level < options_.level)
       return;
     const std::lock_guard lock{mutex_};
@@ -87,11 +88,12 @@ private:
     return ++line.count > repeats_per_second ? -1 : 0;
   }
 
-  void put(log_level level, std::string_view component, std::string_view message, const std::vector<log_field>& fields) {
+  void put(log_level level, std::string_view component, std::string_view message,
+           const std::vector<log_field>& fields) {
     std::string out;
     if (options_.json) {
-      out = fmt::format(R"({{"ts":"{}","level":"{}","msg":"{}","component":"{}","process":"{}")", timestamp(), name(level), escaped(message),
-                        component, escaped(options_.process));
+      out = fmt::format(R"({{"ts":"{}","level":"{}","msg":"{}","component":"{}","process":"{}")", timestamp(),
+                        name(level), escaped(message), component, escaped(options_.process));
       for (const log_field& f : fields)
         out += fmt::format(R"(,"{}":"{}")", f.key, escaped(f.value));
       out += "}\n";

@@ -13,8 +13,8 @@ struct log_options {
   std::string process; ///< written on every line
 };
 
-/// Lines on stderr: text, or one JSON object each with `ts`, `level`, `msg`, `component`, `process` and the fields. A line that repeats more than ten times in a
-/// second is held back, and counted in one line when the second is over.
+/// Lines on stderr: text, or one JSON object each with `ts`, `level`, `msg`, `component`, `process` and the fields. A
+/// line that repeats more than ten times in a second is held back, and counted in one line when the second is over.
 [[nodiscard]] std::unique_ptr<logger> make_logger(const log_options& options);
 
 } // namespace squall::cluster

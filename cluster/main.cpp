@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-/// The one binary: verbs of clients (client/cli), of processes (cluster) and of the simulator (sim/verbs) on one command line. Exit status: 0 ok, 1 failed, 2 wrong usage.
+/// The one binary: verbs of clients (client/cli), of processes (cluster) and of the simulator (sim/verbs) on one
+/// command line. Exit status: 0 ok, 1 failed, 2 wrong usage.
 int main(int argc, char** argv) {
   CLI::App app{"Squall serves DAGs of functions and models, and keeps its promises."};
   app.name("squall");

@@ -32,7 +32,8 @@ std::string program_folder() {
   return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
 }
 
-/// Ends the bridge on SIGTERM or SIGINT; a second one ends the process at once. Signals are blocked in all threads but this one.
+/// Ends the bridge on SIGTERM or SIGINT; a second one ends the process at once. Signals are blocked in all threads but
+/// this one.
 class signal_watcher {
 public:
   explicit signal_watcher(actors::bridge& bridge, logger& log) {
@@ -84,7 +85,8 @@ struct process_parts {
 };
 
 void host_store(process_parts& parts) {
-  parts.bridge.host(wire::role::store, kvs::make_store_service(*parts.store, parts.arenas, parts.log), actors::placing::detached);
+  parts.bridge.host(wire::role::store, kvs::make_store_service(*parts.store, parts.arenas, parts.log),
+                    actors::placing::detached);
 }
 
 void host_controller(process_parts& parts) {
@@ -119,7 +121,8 @@ result<> host_node(process_parts& parts) {
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
-  SQUALL_ASSIGN(service, executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
+  SQUALL_ASSIGN(service,
+                executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
   parts.bridge.host(wire::role::node, std::move(service), actors::placing::inline_in_bridge);
   return {};
 }

@@ -10,9 +10,10 @@
 
 namespace squall::cluster {
 
-/// What one process of a cluster is told: which roles it hosts and where the others are. Travels as JSON on its command line.
+/// What one process of a cluster is told: which roles it hosts and where the others are. Travels as JSON on its command
+/// line.
 struct process_spec {
-  std::string roles;   ///< "all", "controller", "store" or "node"
+  std::string roles; ///< "all", "controller", "store" or "node"
   std::string cluster = "squall";
   std::string data_folder;
   std::string endpoint = "tcp://127.0.0.1:*";
@@ -52,8 +53,9 @@ struct process_spec {
   }
 };
 
-/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. Once it listens it writes "endpoint HTTP-ADDRESS\n" to `ready_fd` (-1 = nowhere) and closes it.
-/// Returns the exit status: 0 in good order, 1 with an error that was logged. Call it from main before any thread is made.
+/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. Once it listens it writes "endpoint HTTP-ADDRESS\n" to
+/// `ready_fd` (-1 = nowhere) and closes it. Returns the exit status: 0 in good order, 1 with an error that was logged.
+/// Call it from main before any thread is made.
 [[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
 
 } // namespace squall::cluster

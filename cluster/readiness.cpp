@@ -22,7 +22,8 @@ result<controller::controller_status> status_of(client::cluster& cluster) {
 
 } // namespace
 
-result<runtime_file> await_serving(const std::string& cluster, std::size_t nodes, duration timeout, const std::function<bool()>& alive) {
+result<runtime_file> await_serving(const std::string& cluster, std::size_t nodes, duration timeout,
+                                   const std::function<bool()>& alive) {
   using clock = std::chrono::steady_clock;
   const auto begin = clock::now();
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
@@ -36,8 +37,9 @@ result<runtime_file> await_serving(const std::string& cluster, std::size_t nodes
     if (!alive())
       return error{errc::unavailable, "cluster '" + cluster + "' ended before it served", {}};
     if (waited > timeout)
-      return error{errc::deadline_exceeded, "cluster '" + cluster + "' has " + std::to_string(joined) + " of " + std::to_string(nodes) +
-                                                " nodes after " + std::to_string(timeout.count() / 1'000'000'000) + " s",
+      return error{errc::deadline_exceeded,
+                   "cluster '" + cluster + "' has " + std::to_string(joined) + " of " + std::to_string(nodes) +
+                       " nodes after " + std::to_string(timeout.count() / 1'000'000'000) + " s",
                    {}};
     if (const auto file = read_runtime_file(cluster)) {
       if (!connection) {

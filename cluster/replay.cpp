@@ -30,8 +30,8 @@ result<std::vector<std::byte>> read_file(const std::string& path) {
 }
 
 void print_difference(const sim::replay_difference& d, const std::string& segment) {
-  std::printf("differs: %s at byte %zu, time %lld ns\n  fact:     %s\n", segment.c_str(), d.offset, static_cast<long long>(to_ns(d.at)),
-              d.fact.c_str());
+  std::printf("differs: %s at byte %zu, time %lld ns\n  fact:     %s\n", segment.c_str(), d.offset,
+              static_cast<long long>(to_ns(d.at)), d.fact.c_str());
   for (const std::string& command : d.commands)
     std::printf("  now says: %s\n", command.c_str());
   if (d.commands.empty())
@@ -54,7 +54,8 @@ int replay_log(const std::string& path, bool print) {
       std::string list;
       for (const std::string& c : commands)
         list += (list.empty() ? "" : ", ") + c;
-      std::printf("{\"at_ns\": %lld, \"fact\": %s, \"commands\": [%s]}\n", static_cast<long long>(to_ns(at)), fact.c_str(), list.c_str());
+      std::printf("{\"at_ns\": %lld, \"fact\": %s, \"commands\": [%s]}\n", static_cast<long long>(to_ns(at)),
+                  fact.c_str(), list.c_str());
     });
   const bool progress = ::isatty(STDERR_FILENO) != 0 && segments.size() > 1;
   for (std::size_t i = 0; i < segments.size() && !replayer.done(); ++i) {
@@ -74,9 +75,10 @@ int replay_log(const std::string& path, bool print) {
     print_difference(*report.difference, segments[report.difference->segment]);
     return 1;
   }
-  std::fprintf(print ? stderr : stdout, "same: %llu facts of %s in %llu segments, every command as recorded%s%s\n", static_cast<unsigned long long>(report.facts), core.c_str(),
-              static_cast<unsigned long long>(report.segments), report.gaps ? "; facts were left out in between" : "",
-              report.truncated ? "; the log ends in the middle of a record" : "");
+  std::fprintf(print ? stderr : stdout, "same: %llu facts of %s in %llu segments, every command as recorded%s%s\n",
+               static_cast<unsigned long long>(report.facts), core.c_str(),
+               static_cast<unsigned long long>(report.segments), report.gaps ? "; facts were left out in between" : "",
+               report.truncated ? "; the log ends in the middle of a record" : "");
   return 0;
 }
 

@@ -26,7 +26,8 @@ bool process_lives(std::uint64_t pid) {
 
 std::string runtime_path(const std::string& cluster) {
   const char* folder = std::getenv("XDG_RUNTIME_DIR");
-  return std::string{folder && *folder ? folder : "/tmp"} + "/squall-" + std::to_string(::getuid()) + "/" + cluster + ".json";
+  return std::string{folder && *folder ? folder : "/tmp"} + "/squall-" + std::to_string(::getuid()) + "/" + cluster +
+         ".json";
 }
 
 result<> write_runtime_file(const std::string& cluster, const runtime_file& content) {
@@ -36,7 +37,8 @@ result<> write_runtime_file(const std::string& cluster, const runtime_file& cont
     return error{errc::unavailable, "cannot make " + folder + ": " + std::strerror(errno), {}};
   struct stat info {};
   if (::stat(folder.c_str(), &info) != 0 || info.st_uid != ::getuid())
-    return error{errc::permission_denied, folder + " belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours", {}};
+    return error{
+        errc::permission_denied, folder + " belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours", {}};
   std::ofstream out{path + ".new"};
   out << calls::to_json(content) << '\n';
   out.close();
@@ -49,13 +51,16 @@ result<runtime_file> read_runtime_file(const std::string& cluster) {
   const std::string path = runtime_path(cluster);
   std::ifstream in{path};
   if (!in)
-    return error{errc::not_found, "no cluster '" + cluster + "' of yours runs on this host; start one with: squall up", {}};
+    return error{
+        errc::not_found, "no cluster '" + cluster + "' of yours runs on this host; start one with: squall up", {}};
   std::stringstream text;
   text << in.rdbuf();
   SQUALL_ASSIGN(content, calls::from_json<runtime_file>(text.str()));
   if (!process_lives(content.pid)) {
     remove_runtime_file(cluster);
-    return error{errc::not_found, "cluster '" + cluster + "' is gone: its process " + std::to_string(content.pid) + " has died", {}};
+    return error{errc::not_found,
+                 "cluster '" + cluster + "' is gone: its process " + std::to_string(content.pid) + " has died",
+                 {}};
   }
   return content;
 }

@@ -60,7 +60,9 @@ int logs(const logs_flags& flags) {
       files[file.path()] = 0;
   }
   if (files.empty())
-    return print_error({errc::not_found, "there is no log '" + flags.process + "'; there are: " + (known.empty() ? "none" : known), {}});
+    return print_error({errc::not_found,
+                        "there is no log '" + flags.process + "'; there are: " + (known.empty() ? "none" : known),
+                        {}});
   for (auto& [path, end] : files)
     std::fputs(tail(path, flags.lines, end).c_str(), stdout);
   while (flags.follow) {
@@ -89,7 +91,8 @@ void add_tool_verbs(CLI::App& app, int& status) {
   logs_verb->callback([&status, flags] { status = logs(*flags); });
 
   auto path = std::make_shared<std::string>();
-  auto* replay_verb = app.add_subcommand("replay", "feed an event log to the core that made it, and compare what it decides");
+  auto* replay_verb =
+      app.add_subcommand("replay", "feed an event log to the core that made it, and compare what it decides");
   replay_verb->add_option("log", *path, "a log's folder, such as DATA/events/scheduler, or one segment")->required();
   auto print = std::make_shared<bool>(false);
   replay_verb->add_flag("--print", *print, "print every fact and what was decided on it, as JSON lines");

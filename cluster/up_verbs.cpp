@@ -1,5 +1,3 @@
-#include "cluster/verbs.hpp"
-
 #include "calls/json.hpp"
 #include "cluster/config.hpp"
 #include "cluster/detail/verbs.hpp"
@@ -9,6 +7,7 @@
 #include "cluster/process.hpp"
 #include "cluster/readiness.hpp"
 #include "cluster/runtime_file.hpp"
+#include "cluster/verbs.hpp"
 #include "wire/arena.hpp"
 
 #include <chrono>
@@ -68,8 +67,8 @@ result<cluster_config> configuration(const up_flags& flags) {
 }
 
 void announce(const cluster_config& config, const std::string& endpoint, const std::string& http) {
-  if (auto written = write_runtime_file(
-          config.name, {endpoint, static_cast<std::uint64_t>(::getpid()), config.keys_folder, http, config.data_folder});
+  if (auto written = write_runtime_file(config.name, {endpoint, static_cast<std::uint64_t>(::getpid()),
+                                                      config.keys_folder, http, config.data_folder});
       !written)
     print_error(written.error());
 }
@@ -117,7 +116,9 @@ int run_foreground(const cluster_config& config, bool log_json) {
   int status = 0;
   if (config.nodes.empty()) {
     status = run_embedded(config, *log);
-  } else if (auto ran = run_cluster(config, [&](const launched& at) { announce(config, at.endpoint, at.http); }, *log); !ran) {
+  } else if (auto ran = run_cluster(
+                 config, [&](const launched& at) { announce(config, at.endpoint, at.http); }, *log);
+             !ran) {
     status = print_error(ran.error());
   }
   remove_runtime_file(config.name);
@@ -150,13 +151,14 @@ int run_detached(const cluster_config& config, std::vector<std::string> command_
   }
   ::close(file);
   const std::size_t nodes = std::max<std::size_t>(1, config.nodes.size());
-  const auto served = await_serving(config.name, nodes, seconds{60}, [pid] { return ::waitpid(pid, nullptr, WNOHANG) == 0; });
+  const auto served =
+      await_serving(config.name, nodes, seconds{60}, [pid] { return ::waitpid(pid, nullptr, WNOHANG) == 0; });
   if (!served) {
     ::kill(pid, SIGTERM);
     return print_error({served.error().code, served.error().message + "; its log is " + log, {}});
   }
-  std::printf("cluster '%s' serves at %s (%zu %s)%s%s\n", config.name.c_str(), served->endpoint.c_str(), nodes, nodes == 1 ? "node" : "nodes",
-              served->http.empty() ? "" : ", HTTP at ", served->http.c_str());
+  std::printf("cluster '%s' serves at %s (%zu %s)%s%s\n", config.name.c_str(), served->endpoint.c_str(), nodes,
+              nodes == 1 ? "node" : "nodes", served->http.empty() ? "" : ", HTTP at ", served->http.c_str());
   return 0;
 }
 
@@ -239,14 +241,18 @@ int serve(const std::string& text, int ready_fd) {
 void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int& status) {
   auto flags = std::make_shared<up_flags>();
   auto foreground = std::make_shared<bool>(false);
-  auto* up_verb = app.add_subcommand("up", "start a cluster: everything in one process, or the processes that -f lists");
+  auto* up_verb =
+      app.add_subcommand("up", "start a cluster: everything in one process, or the processes that -f lists");
   up_verb->add_option("-f,--file", flags->file, "file of kind Cluster")->envname("SQUALL_FILE");
   up_verb->add_option("--name", flags->name, "name of the cluster (squall)")->envname("SQUALL_NAME");
   up_verb->add_option("--data", flags->data, "folder for the store, logs and caches")->envname("SQUALL_DATA");
   up_verb->add_option("--listen", flags->listen, "where clients connect (tcp://127.0.0.1:*)")->envname("SQUALL_LISTEN");
-  up_verb->add_option("--http", flags->http, "address of the HTTP face, such as 127.0.0.1:8000 (off)")->envname("SQUALL_HTTP");
-  up_verb->add_option("--keys", flags->keys, "folder made by `squall keys new`; needed beyond loopback")->envname("SQUALL_KEYS");
-  up_verb->add_option("--policy", flags->policy, "such as fifo, balance or calendar; docs/policies.md has them all")->envname("SQUALL_POLICY");
+  up_verb->add_option("--http", flags->http, "address of the HTTP face, such as 127.0.0.1:8000 (off)")
+      ->envname("SQUALL_HTTP");
+  up_verb->add_option("--keys", flags->keys, "folder made by `squall keys new`; needed beyond loopback")
+      ->envname("SQUALL_KEYS");
+  up_verb->add_option("--policy", flags->policy, "such as fifo, balance or calendar; docs/policies.md has them all")
+      ->envname("SQUALL_POLICY");
   up_verb->add_flag("-d,--detach", flags->detach, "return when the cluster serves")->envname("SQUALL_DETACH");
   up_verb->add_flag("--log-json", flags->log_json, "log lines as JSON")->envname("SQUALL_LOG_JSON");
   up_verb->add_flag("--foreground", *foreground)->group("");
@@ -258,14 +264,20 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
   down_verb->callback([&status, name] { status = down(*name); });
 
   auto node_options = std::make_shared<node_flags>();
-  auto* node_verb = app.add_subcommand("node", "add a node of this host to a cluster elsewhere; runs until it is stopped");
-  node_verb->add_option("--join", node_options->join, "address of the controller, such as tcp://10.0.0.1:7700")->required()->envname("SQUALL_JOIN");
+  auto* node_verb =
+      app.add_subcommand("node", "add a node of this host to a cluster elsewhere; runs until it is stopped");
+  node_verb->add_option("--join", node_options->join, "address of the controller, such as tcp://10.0.0.1:7700")
+      ->required()
+      ->envname("SQUALL_JOIN");
   node_verb->add_option("--listen", node_options->listen, "where other nodes reach this one")->envname("SQUALL_LISTEN");
-  node_verb->add_option("--name", node_options->name, "name of the node, unique in the cluster")->envname("SQUALL_NODE_NAME");
+  node_verb->add_option("--name", node_options->name, "name of the node, unique in the cluster")
+      ->envname("SQUALL_NODE_NAME");
   node_verb->add_option("--keys", node_options->keys, "folder with the cluster's keys")->envname("SQUALL_KEYS");
   node_verb->add_option("--data", node_options->data, "folder for the cache and logs")->envname("SQUALL_DATA");
   node_verb->add_option("--slots", node_options->slots, "lanes (cores)")->envname("SQUALL_SLOTS");
-  node_verb->add_option("--memory", node_options->memory, "bytes for models")->transform(CLI::AsSizeValue(false))->envname("SQUALL_MEMORY");
+  node_verb->add_option("--memory", node_options->memory, "bytes for models")
+      ->transform(CLI::AsSizeValue(false))
+      ->envname("SQUALL_MEMORY");
   node_verb->callback([&status, node_options] { status = node(*node_options); });
 
   auto* keys_verb = app.add_subcommand("keys", "keys of a cluster that listens beyond loopback");
@@ -279,7 +291,8 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
       status = print_error(made.error());
       return;
     }
-    std::printf("keys are in %s; copy the folder to every host and client of the cluster, and keep it secret\n", folder->c_str());
+    std::printf("keys are in %s; copy the folder to every host and client of the cluster, and keep it secret\n",
+                folder->c_str());
   });
 
   auto spec = std::make_shared<std::string>();

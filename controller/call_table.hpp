@@ -29,12 +29,12 @@ struct running_call {
   calls::sequence sequence;
   time_point arrived;
   time_point deadline = never;
-  std::vector<functions::value> inputs; ///< until it is admitted
-  std::vector<node_id> nodes;           ///< of its plan, ascending, each once
-  bool dispatched = false;              ///< batch by batch
-  node_id home;                         ///< of a dispatched call
+  std::vector<functions::value> inputs;                       ///< until it is admitted
+  std::vector<node_id> nodes;                                 ///< of its plan, ascending, each once
+  bool dispatched = false;                                    ///< batch by batch
+  node_id home;                                               ///< of a dispatched call
   std::map<stage_index, std::vector<std::uint32_t>> elements; ///< of ready maps of a dispatched call: those that run
-  calls::promise promise;               ///< as asked for; kept only if the policy promises
+  calls::promise promise;                                     ///< as asked for; kept only if the policy promises
 };
 
 /// What is remembered of a call that ended.
@@ -45,7 +45,8 @@ struct call_record {
   time_point ended;
 };
 
-/// Running calls by id, and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the ended.
+/// Running calls by id, and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the
+/// ended.
 class call_table {
 public:
   explicit call_table(std::size_t records_kept) : records_kept_(records_kept) {}

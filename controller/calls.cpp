@@ -8,18 +8,21 @@ namespace squall::controller {
 
 namespace {
 
-/// Whether a node reads the DAG's input `port`: one of its stages does, in an input or a condition, or it gathers the outputs.
+/// Whether a node reads the DAG's input `port`: one of its stages does, in an input or a condition, or it gathers the
+/// outputs.
 bool reads(const functions::resolved_source& source, std::size_t port) {
   return source.from == functions::binding::source::dag_input && source.port == port;
 }
 
 bool reads(const functions::resolved_predicate& p, std::size_t port) {
-  return reads(p.subject, port) || std::any_of(p.children.begin(), p.children.end(), [&](const auto& child) { return reads(child, port); });
+  return reads(p.subject, port) ||
+         std::any_of(p.children.begin(), p.children.end(), [&](const auto& child) { return reads(child, port); });
 }
 
 bool reads(const functions::stage& s, std::size_t port) {
   return (s.when && reads(*s.when, port)) ||
-         std::any_of(s.inputs.begin(), s.inputs.end(), [&](const functions::resolved_input& i) { return i.bound && reads(i.source, port); });
+         std::any_of(s.inputs.begin(), s.inputs.end(),
+                     [&](const functions::resolved_input& i) { return i.bound && reads(i.source, port); });
 }
 
 struct start_of_node {
@@ -29,7 +32,8 @@ struct start_of_node {
 };
 
 /// Which nodes must hear of the start of a call, and which inputs each of them reads.
-std::vector<start_of_node> starts_of(const functions::dag& dag, const calls::plan& plan, const std::vector<node_id>& nodes) {
+std::vector<start_of_node> starts_of(const functions::dag& dag, const calls::plan& plan,
+                                     const std::vector<node_id>& nodes) {
   std::vector<start_of_node> out;
   const std::size_t ports = dag.spec.inputs.size();
   for (const node_id node : nodes) {
@@ -71,7 +75,8 @@ std::uint32_t skipped_stages(const calls::outcome& outcome) {
 
 } // namespace
 
-void controller_service::reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after) {
+void controller_service::reply_refused(const actors::incoming& from, call_id call, errc code, std::string message,
+                                       duration retry_after) {
   statistics_.refused(code);
   wire::call_result out;
   out.call = call;
@@ -83,7 +88,8 @@ void controller_service::reply_refused(const actors::incoming& from, call_id cal
 
 void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
   if (!ready_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue", std::chrono::milliseconds{200});
+    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
+                         std::chrono::milliseconds{200});
   if (!message.call)
     return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
   const callable* target = catalogue_.find_callable(message.target, message.version);
@@ -97,9 +103,11 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   }
   if (message.options.max_cost < 0 || message.options.assurance_ppm > calls::firm_ppm)
     return reply_refused(from, message.call, errc::invalid_argument,
-                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1", duration{0});
+                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1",
+                         duration{0});
   if (message.options.deadline < duration{0})
-    return reply_refused(from, message.call, errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms", duration{0});
+    return reply_refused(from, message.call, errc::invalid_argument,
+                         "the deadline is negative; give a time from now, such as 80ms", duration{0});
   std::vector<functions::named_value> named;
   named.reserve(message.inputs.size());
   for (wire::wire_value& input : message.inputs)
@@ -119,14 +127,17 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.priority = message.options.priority;
   call.sequence = message.options.sequence;
   call.arrived = post_->now();
-  const duration allowed = message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
+  const duration allowed =
+      message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
   call.inputs = std::move(inputs).value();
   calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
-  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit || message.options.assurance_ppm > 0;
+  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit ||
+                    message.options.assurance_ppm > 0;
   if (asks) {
     fact.max_cost = message.options.max_cost;
-    fact.assurance_ppm = message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
+    fact.assurance_ppm =
+        message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
     fact.preference = message.options.prefer;
     call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
   }
@@ -136,7 +147,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     if (const auto taken = take_offer(call, message.options); !taken.ok())
       return reply_refused(from, message.call, taken.error().code, taken.error().message, duration{0});
   if (!calls_.add(std::move(call)))
-    return reply_refused(from, message.call, errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", duration{0});
+    return reply_refused(from, message.call, errc::already_exists,
+                         "call " + to_string(message.call) + " is running; choose another id", duration{0});
   ++running_of_dag_[dag];
   if (redeems)
     return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
@@ -212,7 +224,8 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
 
 /// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
 void controller_service::learn_from(const running_call& call, const calls::stage_trace& t) {
-  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane || t.stage >= call.dag->stages.size())
+  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane ||
+      t.stage >= call.dag->stages.size())
     return;
   if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)
     profiles_.ran(variants.front(), 1, t.executed / t.width);
@@ -220,11 +233,13 @@ void controller_service::learn_from(const running_call& call, const calls::stage
 
 void controller_service::send_result(running_call& call, wire::call_result message) {
   settle_promise(call, message.outcome);
-  statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed, skipped_stages(message.outcome));
+  statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed,
+                    skipped_stages(message.outcome));
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
     if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
-      log_.warn("controller", "a result could not be delivered", {{"call", to_string(call.id)}, {"error", sent.error().message}});
+      log_.warn("controller", "a result could not be delivered",
+                {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
   const dag_id dag = call.dag->id;
   calls_.end(call.id, std::move(message.outcome), post_->now());

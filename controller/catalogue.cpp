@@ -30,7 +30,8 @@ std::string label(std::string_view name, std::uint32_t version) {
 }
 
 bool uses(const functions::dag& dag, function_id function) {
-  return std::any_of(dag.stages.begin(), dag.stages.end(), [&](const functions::stage& s) { return s.function == function; });
+  return std::any_of(dag.stages.begin(), dag.stages.end(),
+                     [&](const functions::stage& s) { return s.function == function; });
 }
 
 } // namespace
@@ -89,7 +90,9 @@ result<functions::function_spec> catalogue::check(functions::function_spec given
     return spec;
   if (!replace)
     return error{errc::already_exists,
-                 "function " + label(spec.name, spec.version) + " exists with another spec; give it another version, or replace it", {}};
+                 "function " + label(spec.name, spec.version) +
+                     " exists with another spec; give it another version, or replace it",
+                 {}};
   // The DAGs that use it must still fit.
   functions::registered_function replaced{it->second.id, spec, {}};
   replaced.variants.resize(spec.variants.size());
@@ -101,7 +104,9 @@ result<functions::function_spec> catalogue::check(functions::function_spec given
     if (!uses(*entry.dag, it->second.id))
       continue;
     if (auto compiled = functions::compile(entry.dag->spec, entry.dag->id, with_replacement); !compiled)
-      return error{errc::invalid_argument, "function " + label(spec.name, spec.version) + " cannot be replaced so: " + compiled.error().message, {}};
+      return error{errc::invalid_argument,
+                   "function " + label(spec.name, spec.version) + " cannot be replaced so: " + compiled.error().message,
+                   {}};
   }
   return spec;
 }
@@ -122,7 +127,9 @@ result<functions::dag_spec> catalogue::check(functions::dag_spec spec, bool repl
   const auto it = dags_.find({pinned.name, pinned.version});
   if (it != dags_.end() && !(it->second.dag->spec == pinned) && !replace)
     return error{errc::already_exists,
-                 "DAG " + label(pinned.name, pinned.version) + " exists with another spec; give it another version, or replace it", {}};
+                 "DAG " + label(pinned.name, pinned.version) +
+                     " exists with another spec; give it another version, or replace it",
+                 {}};
   return pinned;
 }
 
@@ -192,11 +199,16 @@ result<catalogue_change> catalogue::remove_function(std::string_view name, std::
     for (const auto& [dag_name, entry] : dags_)
       if (uses(*entry.dag, function.id))
         return error{errc::invalid_argument,
-                     "function " + label(name, at.second) + " is used by DAG " + label(dag_name.first, dag_name.second) + "; delete that first", {}};
+                     "function " + label(name, at.second) + " is used by DAG " +
+                         label(dag_name.first, dag_name.second) + "; delete that first",
+                     {}};
     doomed.push_back(at);
   }
   if (doomed.empty())
-    return error{errc::not_found, "there is no function '" + std::string{name} + "'" + (version ? " version " + std::to_string(version) : ""), {}};
+    return error{
+        errc::not_found,
+        "there is no function '" + std::string{name} + "'" + (version ? " version " + std::to_string(version) : ""),
+        {}};
   catalogue_change change;
   for (const key& at : doomed)
     erase_function(functions_.find(at), change);
@@ -214,7 +226,9 @@ result<catalogue_change> catalogue::remove_dag(std::string_view name, std::uint3
     }
   }
   if (change.dags_removed.empty())
-    return error{errc::not_found, "there is no DAG '" + std::string{name} + "'" + (version ? " version " + std::to_string(version) : ""), {}};
+    return error{errc::not_found,
+                 "there is no DAG '" + std::string{name} + "'" + (version ? " version " + std::to_string(version) : ""),
+                 {}};
   return change;
 }
 

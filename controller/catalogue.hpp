@@ -20,7 +20,8 @@ struct callable {
   bool of_function = false; ///< made for a function
 };
 
-/// What a change of the catalogue means for the others: facts for the scheduler and definitions for nodes follow from these lists.
+/// What a change of the catalogue means for the others: facts for the scheduler and definitions for nodes follow from
+/// these lists.
 struct catalogue_change {
   std::vector<const functions::registered_function*> functions_added; ///< valid until the next change
   std::vector<function_id> functions_removed;
@@ -34,16 +35,17 @@ struct catalogue_change {
 
 /// Functions and DAGs by name and version. Pure bookkeeping: no I/O. Ids are never reused.
 ///
-/// A DAG is bound to versions of its functions when it is applied. Replacing a function binds the DAGs that use it anew (with new ids); calls in flight
-/// keep the old ones. A function that a DAG uses cannot be removed.
+/// A DAG is bound to versions of its functions when it is applied. Replacing a function binds the DAGs that use it anew
+/// (with new ids); calls in flight keep the old ones. A function that a DAG uses cannot be removed.
 class catalogue {
 public:
-  /// Adds or replaces a function; the same spec again changes nothing. Errors: invalid_argument, already_exists (another spec, without `replace`).
+  /// Adds or replaces a function; the same spec again changes nothing. Errors: invalid_argument, already_exists
+  /// (another spec, without `replace`).
   [[nodiscard]] result<catalogue_change> apply(functions::function_spec spec, bool replace);
   [[nodiscard]] result<catalogue_change> apply(functions::dag_spec spec, bool replace);
 
-  /// Checks what apply() would do, without doing it, so that a change is stored before it takes effect; and fills in what a spec leaves
-  /// out: the ports of builtins, the versions of a DAG's functions.
+  /// Checks what apply() would do, without doing it, so that a change is stored before it takes effect; and fills in
+  /// what a spec leaves out: the ports of builtins, the versions of a DAG's functions.
   [[nodiscard]] result<functions::function_spec> check(functions::function_spec spec, bool replace) const;
   [[nodiscard]] result<functions::dag_spec> check(functions::dag_spec spec, bool replace) const;
 

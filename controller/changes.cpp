@@ -10,8 +10,12 @@ namespace {
 const std::string function_prefix = "catalogue/function/";
 const std::string dag_prefix = "catalogue/dag/";
 
-std::string store_key(const functions::function_spec& spec) { return function_prefix + spec.name + "/" + std::to_string(spec.version); }
-std::string store_key(const functions::dag_spec& spec) { return dag_prefix + spec.name + "/" + std::to_string(spec.version); }
+std::string store_key(const functions::function_spec& spec) {
+  return function_prefix + spec.name + "/" + std::to_string(spec.version);
+}
+std::string store_key(const functions::dag_spec& spec) {
+  return dag_prefix + spec.name + "/" + std::to_string(spec.version);
+}
 
 template <class Spec>
 shared_bytes stored_form(const Spec& spec) {
@@ -20,7 +24,8 @@ shared_bytes stored_form(const Spec& spec) {
 
 } // namespace
 
-// -- reading the catalogue at the start ----------------------------------------------------------------------------------
+// -- reading the catalogue at the start
+// ----------------------------------------------------------------------------------
 
 void controller_service::load_catalogue() {
   // "catalogue/dag/..." sorts before "catalogue/function/...", but DAGs need their functions first: two listings.
@@ -29,12 +34,13 @@ void controller_service::load_catalogue() {
       log_.warn("controller", "the store does not answer: trying again", {{"error", functions.error().message}});
       return read_catalogue_later();
     }
-    store_->list(dag_prefix, [this, keys = std::move(functions).value()](result<std::vector<std::string>> dags) mutable {
-      if (!dags)
-        return read_catalogue_later();
-      keys.insert(keys.end(), dags->begin(), dags->end());
-      load_entries(std::move(keys));
-    });
+    store_->list(dag_prefix,
+                 [this, keys = std::move(functions).value()](result<std::vector<std::string>> dags) mutable {
+                   if (!dags)
+                     return read_catalogue_later();
+                   keys.insert(keys.end(), dags->begin(), dags->end());
+                   load_entries(std::move(keys));
+                 });
   });
 }
 
@@ -56,7 +62,8 @@ void controller_service::load_entries(std::vector<std::string> keys) {
     if (bytes)
       restore_entry(keys.front(), *bytes);
     else if (bytes.error().code != errc::not_found)
-      log_.error("controller", "a catalogue entry cannot be read", {{"key", keys.front()}, {"error", bytes.error().message}});
+      log_.error("controller", "a catalogue entry cannot be read",
+                 {{"key", keys.front()}, {"error", bytes.error().message}});
     keys.erase(keys.begin());
     load_entries(std::move(keys));
   });
@@ -65,7 +72,8 @@ void controller_service::load_entries(std::vector<std::string> keys) {
 void controller_service::restore_entry(const std::string& key, const shared_bytes& bytes) {
   const auto restore = [&](auto decoded) {
     if (!decoded)
-      return log_.error("controller", "a catalogue entry is damaged", {{"key", key}, {"error", decoded.error().message}});
+      return log_.error("controller", "a catalogue entry is damaged",
+                        {{"key", key}, {"error", decoded.error().message}});
     if (auto change = catalogue_.apply(std::move(decoded).value(), true))
       publish(*change);
     else
@@ -77,28 +85,32 @@ void controller_service::restore_entry(const std::string& key, const shared_byte
     restore(calls::from_binary<functions::dag_spec>(bytes.span(), key));
 }
 
-// -- changes ---------------------------------------------------------------------------------------------------------------
+// -- changes
+// ---------------------------------------------------------------------------------------------------------------
 
 template <class Spec>
 void controller_service::apply_stored(const actors::incoming& from, Spec spec, bool replace, const std::string& key) {
   if (!ready_)
-    return answer(from, errc::unavailable, "the controller is still reading its catalogue", {}, std::chrono::milliseconds{200});
-  // Checked twice: before it is stored, so that nothing wrong is kept, and when it takes effect, for another change may have come between.
+    return answer(from, errc::unavailable, "the controller is still reading its catalogue", {},
+                  std::chrono::milliseconds{200});
+  // Checked twice: before it is stored, so that nothing wrong is kept, and when it takes effect, for another change may
+  // have come between.
   auto checked = catalogue_.check(spec, replace);
   if (!checked)
     return answer(from, checked.error().code, checked.error().message);
   const actors::incoming to{from.from, from.head, {}};
   shared_bytes bytes = stored_form(*checked);
-  store_->put(key, std::move(bytes), true, [this, to, replace, spec = std::move(checked).value()](result<> stored) mutable {
-    if (!stored)
-      return answer(to, stored.error().code, "the store did not take it: " + stored.error().message);
-    const std::string what = "'" + spec.name + "' version " + std::to_string(spec.version);
-    auto change = catalogue_.apply(std::move(spec), replace);
-    if (!change)
-      return answer(to, change.error().code, change.error().message);
-    publish(*change);
-    answer(to, errc::ok, what + (change->empty() ? " is unchanged" : " is registered"));
-  });
+  store_->put(key, std::move(bytes), true,
+              [this, to, replace, spec = std::move(checked).value()](result<> stored) mutable {
+                if (!stored)
+                  return answer(to, stored.error().code, "the store did not take it: " + stored.error().message);
+                const std::string what = "'" + spec.name + "' version " + std::to_string(spec.version);
+                auto change = catalogue_.apply(std::move(spec), replace);
+                if (!change)
+                  return answer(to, change.error().code, change.error().message);
+                publish(*change);
+                answer(to, errc::ok, what + (change->empty() ? " is unchanged" : " is registered"));
+              });
 }
 
 void controller_service::on_apply(const actors::incoming& from, functions::function_spec spec, bool replace) {
@@ -123,10 +135,12 @@ void controller_service::on_remove(const actors::incoming& from, const wire::rem
         keys.push_back(store_key(f->spec));
   } else {
     for (const callable* c : catalogue_.callables())
-      if (!c->of_function && c->dag->spec.name == message.name && (!message.version || c->dag->spec.version == message.version))
+      if (!c->of_function && c->dag->spec.name == message.name &&
+          (!message.version || c->dag->spec.version == message.version))
         keys.push_back(store_key(c->dag->spec));
   }
-  auto change = function ? catalogue_.remove_function(message.name, message.version) : catalogue_.remove_dag(message.name, message.version);
+  auto change = function ? catalogue_.remove_function(message.name, message.version)
+                         : catalogue_.remove_dag(message.name, message.version);
   if (!change)
     return answer(from, change.error().code, change.error().message);
   publish(*change);
@@ -135,7 +149,8 @@ void controller_service::on_remove(const actors::incoming& from, const wire::rem
   for (std::string& key : keys)
     store_->erase(std::move(key), [this, to, open, name = message.name](result<> erased) {
       if (!erased)
-        log_.error("controller", "a deleted entry is still in the store", {{"name", name}, {"error", erased.error().message}});
+        log_.error("controller", "a deleted entry is still in the store",
+                   {{"name", name}, {"error", erased.error().message}});
       if (--*open == 0)
         answer(to, errc::ok, "'" + name + "' is deleted");
     });

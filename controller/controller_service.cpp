@@ -15,14 +15,20 @@ constexpr duration store_timeout = std::chrono::seconds{10};
 
 } // namespace
 
-std::unique_ptr<actors::role_service> make_controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas,
-                                                              logger& log) {
+std::unique_ptr<actors::role_service> make_controller_service(const controller_options& options,
+                                                              std::shared_ptr<wire::arena_map> arenas, logger& log) {
   return std::make_unique<controller_service>(options, std::move(arenas), log);
 }
 
-controller_service::controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas, logger& log)
-    : options_(options), arenas_(std::move(arenas)), log_(log), host_(wire::host_key()), scheduler_(options.scheduler, options.seed),
-      calls_(options.records_kept), ledger_(options.records_kept) {}
+controller_service::controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas,
+                                       logger& log)
+    : options_(options),
+      arenas_(std::move(arenas)),
+      log_(log),
+      host_(wire::host_key()),
+      scheduler_(options.scheduler, options.seed),
+      calls_(options.records_kept),
+      ledger_(options.records_kept) {}
 
 void controller_service::start(actors::post& out) {
   post_ = &out;
@@ -31,7 +37,8 @@ void controller_service::start(actors::post& out) {
   if (options_.event_log) {
     actors::event_log_options log_options;
     log_options.folder = options_.data_folder + "/events/scheduler";
-    auto opened = actors::event_log_file::create(log_options, started_, [this] { return scheduler_.save(); }, log_);
+    auto opened = actors::event_log_file::create(
+        log_options, started_, [this] { return scheduler_.save(); }, log_);
     if (opened)
       event_log_ = std::move(opened).value();
     else
@@ -42,7 +49,8 @@ void controller_service::start(actors::post& out) {
     if (auto connected = out.connect(options_.store_endpoint, options_.store_key); connected)
       store = *connected;
     else
-      log_.error("controller", "cannot connect to the store", {{"endpoint", options_.store_endpoint}, {"error", connected.error().message}});
+      log_.error("controller", "cannot connect to the store",
+                 {{"endpoint", options_.store_endpoint}, {"error", connected.error().message}});
   }
   store_ = actors::store_client::create(out, store, store_timeout);
   load_catalogue();
@@ -92,79 +100,86 @@ void controller_service::handle(actors::incoming& m) {
     return answer(m, beat ? errc::not_found : errc::invalid_argument, "say hello first: this connection is not known");
   }
   switch (m.head.type) {
-  case message_type::hello:
-    return decode_and<wire::hello>(m, [&](wire::hello x) { on_hello(m, x); });
-  case message_type::ping: {
-    wire::pong pong;
-    pong.epoch = options_.epoch;
-    (void)post_->send(m.from, wire::encode(pong, m.head.request));
-    return;
-  }
-  case message_type::call_request:
-    return decode_and<wire::call_request>(m, [&](wire::call_request x) { on_call(m, std::move(x)); });
-  case message_type::cancel_request:
-    return decode_and<wire::cancel_request>(m, [&](wire::cancel_request x) { on_cancel(m, x); });
-  case message_type::result_taken:
-    return decode_and<wire::result_taken>(m, [&](wire::result_taken x) { on_taken(m, x); });
-  case message_type::apply_function:
-    return decode_and<wire::apply_function>(m, [&](wire::apply_function x) { on_apply(m, std::move(x.spec), x.replace); });
-  case message_type::apply_dag:
-    return decode_and<wire::apply_dag>(m, [&](wire::apply_dag x) { on_apply(m, std::move(x.spec), x.replace); });
-  case message_type::remove:
-    return decode_and<wire::remove>(m, [&](wire::remove x) { on_remove(m, x); });
-  case message_type::query:
-    return decode_and<wire::query>(m, [&](wire::query x) { on_query(m, x); });
-  case message_type::set_policy:
-    return decode_and<wire::set_policy>(m, [&](wire::set_policy x) {
-      policy_error_.reset();
-      step(calls::placing::policy_set{x.name});
-      policy_error_ ? answer(m, errc::invalid_argument, *policy_error_) : answer(m, errc::ok, "policy is now " + x.name);
-    });
-  case message_type::shutdown:
-    log_.info("controller", "a client asked the cluster to stop");
-    answer(m, errc::ok, "stopping");
-    send_to_nodes(wire::node_leave{});
-    if (options_.on_shutdown)
-      options_.on_shutdown();
-    return;
-  case message_type::node_hello:
-    return decode_and<wire::node_hello>(m, [&](wire::node_hello x) { on_node_hello(m, std::move(x)); });
-  case message_type::node_beat:
-    return decode_and<wire::node_beat>(m, [&](wire::node_beat x) { on_beat(m, std::move(x)); });
-  case message_type::node_leave:
-    return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
-  case message_type::residency:
-    return decode_and<wire::residency>(m, [&](wire::residency x) { on_residency(x); });
-  case message_type::stage_ready:
-    return decode_and<wire::stage_ready>(m, [&](wire::stage_ready x) { from_node ? on_stage_ready(std::move(x)) : void(); });
-  case message_type::order_report:
-    return decode_and<wire::order_report>(m, [&](wire::order_report x) { from_node ? on_order_report(x) : void(); });
-  case message_type::replica_report:
-    return decode_and<wire::replica_report>(m, [&](wire::replica_report x) { from_node ? on_replica_report(x) : void(); });
-  case message_type::call_finished:
-    return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
-  case message_type::pong:
-  case message_type::reply:
-  case message_type::store_reply: // late
-    return;
-  default:
-    answer(m, errc::unsupported, "the controller does not take messages of type " + std::to_string(static_cast<int>(m.head.type)));
+    case message_type::hello:
+      return decode_and<wire::hello>(m, [&](wire::hello x) { on_hello(m, x); });
+    case message_type::ping: {
+      wire::pong pong;
+      pong.epoch = options_.epoch;
+      (void)post_->send(m.from, wire::encode(pong, m.head.request));
+      return;
+    }
+    case message_type::call_request:
+      return decode_and<wire::call_request>(m, [&](wire::call_request x) { on_call(m, std::move(x)); });
+    case message_type::cancel_request:
+      return decode_and<wire::cancel_request>(m, [&](wire::cancel_request x) { on_cancel(m, x); });
+    case message_type::result_taken:
+      return decode_and<wire::result_taken>(m, [&](wire::result_taken x) { on_taken(m, x); });
+    case message_type::apply_function:
+      return decode_and<wire::apply_function>(
+          m, [&](wire::apply_function x) { on_apply(m, std::move(x.spec), x.replace); });
+    case message_type::apply_dag:
+      return decode_and<wire::apply_dag>(m, [&](wire::apply_dag x) { on_apply(m, std::move(x.spec), x.replace); });
+    case message_type::remove:
+      return decode_and<wire::remove>(m, [&](wire::remove x) { on_remove(m, x); });
+    case message_type::query:
+      return decode_and<wire::query>(m, [&](wire::query x) { on_query(m, x); });
+    case message_type::set_policy:
+      return decode_and<wire::set_policy>(m, [&](wire::set_policy x) {
+        policy_error_.reset();
+        step(calls::placing::policy_set{x.name});
+        policy_error_ ? answer(m, errc::invalid_argument, *policy_error_)
+                      : answer(m, errc::ok, "policy is now " + x.name);
+      });
+    case message_type::shutdown:
+      log_.info("controller", "a client asked the cluster to stop");
+      answer(m, errc::ok, "stopping");
+      send_to_nodes(wire::node_leave{});
+      if (options_.on_shutdown)
+        options_.on_shutdown();
+      return;
+    case message_type::node_hello:
+      return decode_and<wire::node_hello>(m, [&](wire::node_hello x) { on_node_hello(m, std::move(x)); });
+    case message_type::node_beat:
+      return decode_and<wire::node_beat>(m, [&](wire::node_beat x) { on_beat(m, std::move(x)); });
+    case message_type::node_leave:
+      return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
+    case message_type::residency:
+      return decode_and<wire::residency>(m, [&](wire::residency x) { on_residency(x); });
+    case message_type::stage_ready:
+      return decode_and<wire::stage_ready>(
+          m, [&](wire::stage_ready x) { from_node ? on_stage_ready(std::move(x)) : void(); });
+    case message_type::order_report:
+      return decode_and<wire::order_report>(m, [&](wire::order_report x) { from_node ? on_order_report(x) : void(); });
+    case message_type::replica_report:
+      return decode_and<wire::replica_report>(
+          m, [&](wire::replica_report x) { from_node ? on_replica_report(x) : void(); });
+    case message_type::call_finished:
+      return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
+    case message_type::pong:
+    case message_type::reply:
+    case message_type::store_reply: // late
+      return;
+    default:
+      answer(m, errc::unsupported,
+             "the controller does not take messages of type " + std::to_string(static_cast<int>(m.head.type)));
   }
 }
 
-void controller_service::answer(const actors::incoming& to, errc code, std::string text, std::string body, duration retry_after) {
+void controller_service::answer(const actors::incoming& to, errc code, std::string text, std::string body,
+                                duration retry_after) {
   if (!to.head.request)
     return;
   const wire::reply message{code, std::move(text), retry_after, std::move(body)};
-  (void)post_->send(to.from, wire::encode(message, to.head.request, {}, node_of_peer_.contains(to.from) ? wire::role::node : wire::role::client));
+  (void)post_->send(to.from, wire::encode(message, to.head.request, {},
+                                          node_of_peer_.contains(to.from) ? wire::role::node : wire::role::client));
 }
 
 void controller_service::on_hello(const actors::incoming& from, const wire::hello& message) {
   if (message.newest < wire::oldest_protocol_version || message.oldest > wire::protocol_version)
     return answer(from, errc::unsupported,
-                  "no common protocol version: this server speaks " + std::to_string(wire::oldest_protocol_version) + " to " +
-                      std::to_string(wire::protocol_version) + ", the client " + std::to_string(message.oldest) + " to " +
-                      std::to_string(message.newest));
+                  "no common protocol version: this server speaks " + std::to_string(wire::oldest_protocol_version) +
+                      " to " + std::to_string(wire::protocol_version) + ", the client " +
+                      std::to_string(message.oldest) + " to " + std::to_string(message.newest));
   client_record& client = clients_[from.from];
   client.id = message.client;
   client.host = message.host;
@@ -195,14 +210,16 @@ void controller_service::carry_out(calls::placing::command& command) {
   if (auto* admitted = std::get_if<placing::admit>(&command))
     admit(*admitted);
   else if (auto* refused = std::get_if<placing::refuse>(&command))
-    end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after, std::move(refused->offers));
+    end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after,
+                       std::move(refused->offers));
   else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
     const running_call* call = calls_.find(abandoned->id);
     const bool dispatched = call && call->dispatched; // then the scheduler does not know who holds parts of it
     for (const node_id node : dispatched ? call->nodes : abandoned->nodes)
       send_to_node(node, wire::drop_call{abandoned->id});
     // The scheduler knows nodes by number only.
-    end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code, lost_node_.value_or(std::move(abandoned->message)), duration{0});
+    end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code,
+                       lost_node_.value_or(std::move(abandoned->message)), duration{0});
   } else if (auto* wanted = std::get_if<placing::preload>(&command))
     send_to_node(wanted->node, wire::preload{wanted->variant});
   else if (auto* refused_policy = std::get_if<placing::policy_refused>(&command))

@@ -69,7 +69,8 @@ void controller_service::carry_out(const placing::dispatch& command) {
         at == call->nodes.end() || *at != command.node)
       call->nodes.insert(at, command.node);
     placing::task real = task;
-    if (const auto map = call->elements.find(task.stage); map != call->elements.end() && task.element < map->second.size())
+    if (const auto map = call->elements.find(task.stage);
+        map != call->elements.end() && task.element < map->second.size())
       real.element = map->second[task.element];
     by_home[call->home].tasks.push_back(real);
   }
@@ -100,7 +101,8 @@ void controller_service::on_order_report(const wire::order_report& message) {
   step(placing::batch_done{message.node, message.order, message.code, message.executed});
 }
 
-/// From the order to the start, as far as it is the way and not a wait: orders go to free lanes, so the shortest one of the last is the way.
+/// From the order to the start, as far as it is the way and not a wait: orders go to free lanes, so the shortest one of
+/// the last is the way.
 duration controller_service::dispatch_way(const dispatched_batch& batch) {
   const duration took = batch.started_at - batch.sent;
   node_record* node = find_node(batch.node);
@@ -168,24 +170,29 @@ void controller_service::keep_for_offers(const running_call& call, const std::ve
   duration valid{0};
   for (const calls::offer& o : offers)
     valid = std::max(valid, o.valid_for);
-  refused_.insert_or_assign(call.id, refused_call{call.client, call.dag->id, call.arrived, call.promise.assurance_ppm, offers, post_->now() + valid});
+  refused_.insert_or_assign(call.id, refused_call{call.client, call.dag->id, call.arrived, call.promise.assurance_ppm,
+                                                  offers, post_->now() + valid});
 }
 
 result<> controller_service::take_offer(running_call& call, const calls::call_options& options) {
   const auto refused = refused_.find(options.redeems);
   if (refused == refused_.end())
-    return {errc::not_found,
-            "call " + to_string(options.redeems) + " has no offers: it was not refused with any, or they have expired or were redeemed"};
+    return {errc::not_found, "call " + to_string(options.redeems) +
+                                 " has no offers: it was not refused with any, or they have expired or were redeemed"};
   const refused_call& kept = refused->second;
   if (kept.client != call.client)
     return {errc::permission_denied, "ticket " + to_string(options.ticket) + " belongs to another client"};
-  const auto offer = std::find_if(kept.offers.begin(), kept.offers.end(), [&](const calls::offer& o) { return o.ticket == options.ticket; });
+  const auto offer = std::find_if(kept.offers.begin(), kept.offers.end(),
+                                  [&](const calls::offer& o) { return o.ticket == options.ticket; });
   if (offer == kept.offers.end())
-    return {errc::not_found, "call " + to_string(options.redeems) + " was not offered ticket " + to_string(options.ticket)};
+    return {errc::not_found,
+            "call " + to_string(options.redeems) + " was not offered ticket " + to_string(options.ticket)};
   if (kept.until <= call.arrived)
     return {errc::deadline_exceeded, "ticket " + to_string(options.ticket) + " has expired"};
   if (kept.dag != call.dag->id || call.id != options.redeems)
-    return {errc::invalid_argument, "ticket " + to_string(options.ticket) + " is for another call; redeem it with the id and the target of the refused one"};
+    return {errc::invalid_argument,
+            "ticket " + to_string(options.ticket) +
+                " is for another call; redeem it with the id and the target of the refused one"};
   call.arrived = kept.arrived;
   call.promise = {offer->finish, offer->cost, kept.assurance_ppm, duration{0}, {}};
   call.deadline = kept.arrived + offer->finish;
@@ -222,7 +229,8 @@ void controller_service::refresh_profiles() {
 namespace {
 
 std::string profile_key(const functions::registered_function& function, std::size_t variant) {
-  return "profiles/" + function.spec.name + "/" + std::to_string(function.spec.version) + "/" + function.spec.variants[variant].name;
+  return "profiles/" + function.spec.name + "/" + std::to_string(function.spec.version) + "/" +
+         function.spec.variants[variant].name;
 }
 
 } // namespace
@@ -230,15 +238,16 @@ std::string profile_key(const functions::registered_function& function, std::siz
 /// Profiles outlive the controller in the store; what was never measured is measured now.
 void controller_service::recall_profiles(const functions::registered_function& function) {
   for (std::size_t i = 0; i < function.variants.size(); ++i)
-    store_->get(profile_key(function, i), [this, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
-      if (bytes)
-        if (auto saved = calls::from_binary<profile>(bytes->span(), "a profile")) {
-          profiles_.restore(variant, std::move(saved).value());
-          return;
-        }
-      if (const functions::registered_function* known = catalogue_.find_function(id))
-        measure(*known);
-    });
+    store_->get(profile_key(function, i),
+                [this, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
+                  if (bytes)
+                    if (auto saved = calls::from_binary<profile>(bytes->span(), "a profile")) {
+                      profiles_.restore(variant, std::move(saved).value());
+                      return;
+                    }
+                  if (const functions::registered_function* known = catalogue_.find_function(id))
+                    measure(*known);
+                });
 }
 
 void controller_service::save_profiles() {
@@ -247,21 +256,24 @@ void controller_service::save_profiles() {
     return;
   for (const functions::registered_function* f : catalogue_.functions())
     for (std::size_t i = 0; i < f->variants.size(); ++i)
-      if (const profile* p = profiles_.find(f->variants[i]); p && std::binary_search(unsaved.begin(), unsaved.end(), f->variants[i]))
+      if (const profile* p = profiles_.find(f->variants[i]);
+          p && std::binary_search(unsaved.begin(), unsaved.end(), f->variants[i]))
         store_->put(profile_key(*f, i), shared_bytes::take(calls::to_binary(*p)), false, [this](result<> stored) {
           if (!stored)
             log_.debug("controller", "a profile was not stored", {{"error", stored.error().message}});
         });
 }
 
-/// A variant that was never measured is loaded once, so that its warm-up measures it before somebody asks for a promise.
+/// A variant that was never measured is loaded once, so that its warm-up measures it before somebody asks for a
+/// promise.
 void controller_service::measure(const functions::registered_function& function) {
   for (std::size_t i = 0; i < function.variants.size(); ++i) {
     const functions::variant_spec& spec = function.spec.variants[i];
     if (spec.kind != functions::variant_kind::onnx || profiles_.measured(function.variants[i]))
       continue;
     for (const auto& [id, node] : nodes_)
-      if (std::any_of(node.lanes.begin(), node.lanes.end(), [&](const placing::lane_info& l) { return l.resource == spec.resource; })) {
+      if (std::any_of(node.lanes.begin(), node.lanes.end(),
+                      [&](const placing::lane_info& l) { return l.resource == spec.resource; })) {
         send_to_node(id, wire::preload{function.variants[i]});
         break;
       }

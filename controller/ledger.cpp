@@ -7,14 +7,22 @@ namespace squall::controller {
 
 std::string_view to_string(blame b) {
   switch (b) {
-  case blame::none: return "";
-  case blame::queue: return "queue";
-  case blame::load: return "load";
-  case blame::execution: return "execution";
-  case blame::network: return "network";
-  case blame::node_lost: return "node lost";
-  case blame::cost: return "cost";
-  case blame::failure: return "failure";
+    case blame::none:
+      return "";
+    case blame::queue:
+      return "queue";
+    case blame::load:
+      return "load";
+    case blame::execution:
+      return "execution";
+    case blame::network:
+      return "network";
+    case blame::node_lost:
+      return "node lost";
+    case blame::cost:
+      return "cost";
+    case blame::failure:
+      return "failure";
   }
   return "";
 }
@@ -44,7 +52,9 @@ blame blame_for(const calls::outcome& outcome, duration expected_execution) {
                                               {split.loading, blame::load},
                                               {split.queued, blame::queue},
                                               {split.elsewhere, blame::network}};
-  return std::max_element(std::begin(parts), std::end(parts), [](const auto& a, const auto& b) { return a.first < b.first; })->second;
+  return std::max_element(std::begin(parts), std::end(parts),
+                          [](const auto& a, const auto& b) { return a.first < b.first; })
+      ->second;
 }
 
 void ledger::settle(promise_record record) {
@@ -57,7 +67,8 @@ void ledger::settle(promise_record record) {
 }
 
 blame ledger::blame_of(call_id call) const {
-  const auto at = std::find_if(records_.rbegin(), records_.rend(), [call](const promise_record& r) { return r.call == call; });
+  const auto at =
+      std::find_if(records_.rbegin(), records_.rend(), [call](const promise_record& r) { return r.call == call; });
   return at == records_.rend() ? blame::none : at->why;
 }
 

@@ -22,7 +22,7 @@ struct promise_record {
   std::string dag;
   calls::promise promise;
   bool kept = false;
-  duration finish{0};  ///< from arrival
+  duration finish{0}; ///< from arrival
   calls::micro_cost cost = 0;
   errc code = errc::ok;
   blame why = blame::none;
@@ -42,7 +42,7 @@ struct promise_record {
 
 /// Where the time of a call went, summed over its stages, and what is left of its latency.
 struct time_split {
-  duration queued{0};  ///< without loading
+  duration queued{0}; ///< without loading
   duration loading{0};
   duration executed{0};
   duration elsewhere{0}; ///< on the way and in the controller; 0 where stages ran side by side for longer than the call

@@ -13,16 +13,18 @@ controller_service::node_record* controller_service::find_node(node_id id) {
 void controller_service::on_node_hello(const actors::incoming& from, wire::node_hello message) {
   if (message.newest < wire::oldest_protocol_version || message.oldest > wire::protocol_version)
     return answer(from, errc::unsupported,
-                  "no common protocol version: this controller speaks " + std::to_string(wire::oldest_protocol_version) + " to " +
-                      std::to_string(wire::protocol_version) + ", the node " + std::to_string(message.oldest) + " to " +
-                      std::to_string(message.newest));
+                  "no common protocol version: this controller speaks " +
+                      std::to_string(wire::oldest_protocol_version) + " to " + std::to_string(wire::protocol_version) +
+                      ", the node " + std::to_string(message.oldest) + " to " + std::to_string(message.newest));
   if (!ready_)
-    return answer(from, errc::unavailable, "the controller is still reading its catalogue", {}, std::chrono::milliseconds{200});
+    return answer(from, errc::unavailable, "the controller is still reading its catalogue", {},
+                  std::chrono::milliseconds{200});
   for (const auto& [id, node] : nodes_) {
     if (node.info.name != message.name)
       continue;
     if (node.instance != message.instance && node.heard + std::chrono::seconds{2} > post_->now())
-      return answer(from, errc::already_exists, "a node named '" + message.name + "' is in the cluster; give this one another name");
+      return answer(from, errc::already_exists,
+                    "a node named '" + message.name + "' is in the cluster; give this one another name");
     lose_node(id, node.instance == message.instance ? "it joined again" : "another process took its name");
     break;
   }
@@ -43,7 +45,8 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   welcome.host = host_;
   for (const functions::registered_function* f : catalogue_.functions())
     welcome.functions.push_back(*f);
-  std::sort(welcome.functions.begin(), welcome.functions.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  std::sort(welcome.functions.begin(), welcome.functions.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
   for (const callable* c : catalogue_.callables())
     welcome.dags.push_back({c->dag->id, c->dag->spec});
   const node_id id = node.id;
@@ -54,7 +57,10 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
   announce_peers();
   log_.info("controller", "node joined",
-            {{"node", message.name}, {"id", to_string(id)}, {"endpoint", message.endpoint}, {"lanes", std::to_string(message.lanes.size())}});
+            {{"node", message.name},
+             {"id", to_string(id)},
+             {"endpoint", message.endpoint},
+             {"lanes", std::to_string(message.lanes.size())}});
   step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
   if (nodes_.size() == 1)
     for (const functions::registered_function* f : catalogue_.functions())

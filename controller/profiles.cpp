@@ -100,14 +100,16 @@ void profiles::restore(variant_id variant, profile saved) {
   e.moved = true;
 }
 
-/// Between measured sizes on a line, beyond them with the last known slope; a batch never takes less than a smaller one.
+/// Between measured sizes on a line, beyond them with the last known slope; a batch never takes less than a smaller
+/// one.
 std::vector<duration> profiles::batch_times(const profile& p, std::uint32_t max_batch) const {
   std::vector<duration> out;
   const auto& times = times_of(p);
   if (times.empty())
     return out;
   const auto first = times.begin();
-  const duration one = std::max(duration{1}, first->first == 1 ? estimate(first->second) : estimate(first->second) / first->first);
+  const duration one =
+      std::max(duration{1}, first->first == 1 ? estimate(first->second) : estimate(first->second) / first->first);
   std::uint32_t at = 1;
   duration time = one;
   duration slope = one; // nothing gained by company until it was seen

@@ -40,8 +40,8 @@ private:
 };
 
 struct profile_options {
-  std::uint32_t quantile_permille = 950;    ///< of execution times, that promises count on
-  std::uint32_t margin_permille = 1100;     ///< by which the quantile is stretched
+  std::uint32_t quantile_permille = 950;           ///< of execution times, that promises count on
+  std::uint32_t margin_permille = 1100;            ///< by which the quantile is stretched
   duration unknown = std::chrono::milliseconds{1}; ///< taken for what was never measured
 };
 

@@ -210,7 +210,9 @@ dag_view view_of(const functions::dag& dag, const catalogue& from) {
   }
   for (const functions::stage& s : dag.stages) {
     const auto* function = from.find_function(s.function);
-    stage_view stage{s.name, function ? function->spec.name : "", function ? function->spec.version : 0, s.map, s.when.has_value(), {}};
+    stage_view stage{
+        s.name, function ? function->spec.name : "", function ? function->spec.version : 0, s.map, s.when.has_value(),
+        {}};
     for (const stage_index producer : s.producers)
       stage.after.push_back(dag.stages[producer].name);
     view.stages.push_back(std::move(stage));
@@ -242,7 +244,9 @@ void controller_service::on_query(const actors::incoming& from, const wire::quer
 
 result<std::string> controller_service::describe(const std::string& kind, const std::string& name) {
   const time_point now = post_->now();
-  const auto missing = [&](const char* what) { return error{errc::not_found, std::string{"there is no "} + what + " '" + name + "'", {}}; };
+  const auto missing = [&](const char* what) {
+    return error{errc::not_found, std::string{"there is no "} + what + " '" + name + "'", {}};
+  };
   if (kind == "functions") {
     std::vector<function_view> views;
     for (const functions::registered_function* f : catalogue_.functions()) {
@@ -251,7 +255,13 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       function_view view{f->spec.name, f->spec.version, f->spec.inputs, f->spec.outputs, {}, f->spec.state};
       for (std::size_t i = 0; i < f->spec.variants.size(); ++i) {
         const functions::variant_spec& v = f->spec.variants[i];
-        variant_view variant{v.name, std::string{to_string(v.kind)}, std::string{to_string(v.resource)}, v.target, v.parameters, v.max_batch, {}};
+        variant_view variant{v.name,
+                             std::string{to_string(v.kind)},
+                             std::string{to_string(v.resource)},
+                             v.target,
+                             v.parameters,
+                             v.max_batch,
+                             {}};
         for (const auto& [id, node] : nodes_)
           if (node.resident.contains(f->variants[i]))
             variant.resident_on.push_back(node.info.name);
@@ -277,18 +287,28 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     std::vector<node_view> views;
     for (const auto& [id, node] : nodes_)
       if (name.empty() || node.info.name == name)
-        views.push_back({node.info.name, id, node.info.endpoint, node.info.host == host_, node.lanes.size(), node.memory_bytes,
-                         node.beat.resident_bytes, node.resident.size(), node.beat.queued, node.beat.running, node.beat.arena_used_bytes,
-                         now - node.joined, now - node.heard});
+        views.push_back({node.info.name, id, node.info.endpoint, node.info.host == host_, node.lanes.size(),
+                         node.memory_bytes, node.beat.resident_bytes, node.resident.size(), node.beat.queued,
+                         node.beat.running, node.beat.arena_used_bytes, now - node.joined, now - node.heard});
     if (name.empty())
       return list_json(views);
     return views.empty() ? result<std::string>{missing("node")} : calls::to_json(views.back());
   }
   if (kind == "calls") {
     const auto view_record = [&](const call_record& r, bool with_trace) {
-      call_view view{r.id, r.dag->spec.name, r.dag->spec.version, std::string{to_string(r.outcome.code)}, r.outcome.message,
-                     r.outcome.elapsed, now - r.ended, {}, r.outcome.promise, r.outcome.receipt, r.outcome.offers,
-                     split_of(r.outcome), std::string{to_string(ledger_.blame_of(r.id))}};
+      call_view view{r.id,
+                     r.dag->spec.name,
+                     r.dag->spec.version,
+                     std::string{to_string(r.outcome.code)},
+                     r.outcome.message,
+                     r.outcome.elapsed,
+                     now - r.ended,
+                     {},
+                     r.outcome.promise,
+                     r.outcome.receipt,
+                     r.outcome.offers,
+                     split_of(r.outcome),
+                     std::string{to_string(ledger_.blame_of(r.id))}};
       for (const calls::stage_trace& t : r.outcome.trace) {
         if (!with_trace || t.stage >= r.dag->stages.size())
           continue;
@@ -298,7 +318,19 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       return view;
     };
     const auto view_running = [&](const running_call& c) {
-      return call_view{c.id, c.dag->spec.name, c.dag->spec.version, "running", "", now - c.arrived, duration{0}, {}, c.promise, {}, {}, {}, {}};
+      return call_view{c.id,
+                       c.dag->spec.name,
+                       c.dag->spec.version,
+                       "running",
+                       "",
+                       now - c.arrived,
+                       duration{0},
+                       {},
+                       c.promise,
+                       {},
+                       {},
+                       {},
+                       {}};
     };
     if (!name.empty()) {
       const auto id = parse_call_id(name);
@@ -308,7 +340,10 @@ result<std::string> controller_service::describe(const std::string& kind, const 
         return calls::to_json(view_running(*running));
       if (const call_record* record = calls_.record(*id))
         return calls::to_json(view_record(*record, true));
-      return error{errc::not_found, "call " + name + " is not known; the last " + std::to_string(options_.records_kept) + " calls are kept", {}};
+      return error{
+          errc::not_found,
+          "call " + name + " is not known; the last " + std::to_string(options_.records_kept) + " calls are kept",
+          {}};
     }
     std::vector<call_view> views;
     for (const auto& [id, call] : calls_.running())
@@ -329,16 +364,21 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "policy")
     return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
   if (kind == "status")
-    return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(), nodes_.size(), clients_.size(),
-                                      calls_.running().size(), statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
-                                      now - started_});
+    return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
+                                            nodes_.size(), clients_.size(), calls_.running().size(),
+                                            statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
+                                            now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{errc::invalid_argument, "cannot list '" + kind + "': known are functions, dags, nodes, calls, promises, ledger, policy, status, metrics", {}};
+  return error{
+      errc::invalid_argument,
+      "cannot list '" + kind + "': known are functions, dags, nodes, calls, promises, ledger, policy, status, metrics",
+      {}};
 }
 
 ledger_view controller_service::ledger_totals() const {
-  ledger_view view{ledger_.kept(), ledger_.broken(), ledger_.refusals(), ledger_.refusals_with_offers(), ledger_.redemptions(), {}};
+  ledger_view view{
+      ledger_.kept(), ledger_.broken(), ledger_.refusals(), ledger_.refusals_with_offers(), ledger_.redemptions(), {}};
   for (const auto& [why, count] : ledger_.by_blame())
     view.broken_by[std::string{to_string(why)}] = count;
   return view;
@@ -347,20 +387,41 @@ ledger_view controller_service::ledger_totals() const {
 std::string controller_service::metrics_json() {
   using kind = metric_sample::kind;
   std::vector<metric_sample> samples;
-  samples.push_back({"squall_calls_running", "Calls that were admitted and have not ended", kind::gauge, {}, static_cast<double>(calls_.running().size())});
+  samples.push_back({"squall_calls_running",
+                     "Calls that were admitted and have not ended",
+                     kind::gauge,
+                     {},
+                     static_cast<double>(calls_.running().size())});
   samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
   samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
   statistics_.collect(samples);
-  samples.push_back({"squall_promises_total", "Promises that ended, by result", kind::counter, {{"result", "kept"}}, static_cast<double>(ledger_.kept())});
-  samples.push_back({"squall_promises_total", "", kind::counter, {{"result", "broken"}}, static_cast<double>(ledger_.broken())});
-  samples.push_back({"squall_promises_refused_total", "Calls with an SLO that were refused", kind::counter, {}, static_cast<double>(ledger_.refusals())});
-  samples.push_back({"squall_offers_redeemed_total", "Offers that were taken", kind::counter, {}, static_cast<double>(ledger_.redemptions())});
+  samples.push_back({"squall_promises_total",
+                     "Promises that ended, by result",
+                     kind::counter,
+                     {{"result", "kept"}},
+                     static_cast<double>(ledger_.kept())});
+  samples.push_back(
+      {"squall_promises_total", "", kind::counter, {{"result", "broken"}}, static_cast<double>(ledger_.broken())});
+  samples.push_back({"squall_promises_refused_total",
+                     "Calls with an SLO that were refused",
+                     kind::counter,
+                     {},
+                     static_cast<double>(ledger_.refusals())});
+  samples.push_back({"squall_offers_redeemed_total",
+                     "Offers that were taken",
+                     kind::counter,
+                     {},
+                     static_cast<double>(ledger_.redemptions())});
   for (const auto& [id, node] : nodes_) {
     const std::map<std::string, std::string> labels{{"node", node.info.name}};
-    samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels, static_cast<double>(node.beat.queued)});
-    samples.push_back({"squall_node_running", "Batches that run on a node", kind::gauge, labels, static_cast<double>(node.beat.running)});
-    samples.push_back({"squall_node_resident_bytes", "Memory of resident variants", kind::gauge, labels, static_cast<double>(node.beat.resident_bytes)});
-    samples.push_back({"squall_node_arena_used_bytes", "Values in shared memory", kind::gauge, labels, static_cast<double>(node.beat.arena_used_bytes)});
+    samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels,
+                       static_cast<double>(node.beat.queued)});
+    samples.push_back({"squall_node_running", "Batches that run on a node", kind::gauge, labels,
+                       static_cast<double>(node.beat.running)});
+    samples.push_back({"squall_node_resident_bytes", "Memory of resident variants", kind::gauge, labels,
+                       static_cast<double>(node.beat.resident_bytes)});
+    samples.push_back({"squall_node_arena_used_bytes", "Values in shared memory", kind::gauge, labels,
+                       static_cast<double>(node.beat.arena_used_bytes)});
     samples.push_back({"squall_node_arena_capacity_bytes", "Bound of values in shared memory", kind::gauge, labels,
                        static_cast<double>(node.beat.arena_capacity_bytes)});
     for (const auto& [name, value] : node.beat.metrics)

@@ -23,8 +23,9 @@ public:
 
 private:
   /// Upper bounds of the buckets in microseconds; the last bucket is open.
-  static constexpr std::array<std::int64_t, 16> bounds_us{100,    250,    500,     1'000,   2'500,     5'000,     10'000,    25'000,
-                                                          50'000, 100'000, 250'000, 500'000, 1'000'000, 2'500'000, 10'000'000, 60'000'000};
+  static constexpr std::array<std::int64_t, 16> bounds_us{100,       250,       500,        1'000,     2'500,   5'000,
+                                                          10'000,    25'000,    50'000,     100'000,   250'000, 500'000,
+                                                          1'000'000, 2'500'000, 10'000'000, 60'000'000};
   struct per_dag {
     std::array<std::uint64_t, bounds_us.size() + 1> buckets{};
     std::uint64_t count = 0;

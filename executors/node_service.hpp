@@ -19,21 +19,23 @@ struct node_options {
   std::string controller_key;      ///< its CURVE key
   std::string own_endpoint;        ///< where other nodes reach this process
   std::uint32_t lanes = 1;
-  std::uint64_t memory_bytes = 0;  ///< for resident variants; 0 = half of the host's
-  std::string data_folder;         ///< cache of models and event log
+  std::uint64_t memory_bytes = 0;         ///< for resident variants; 0 = half of the host's
+  std::string data_folder;                ///< cache of models and event log
   std::uint64_t cache_bytes = 4ull << 30; ///< of models on the disk
   bool event_log = true;
   policy::node_queue_config queue;
-  worker_host_options worker;      ///< program and arguments; lanes are taken from above
+  worker_host_options worker; ///< program and arguments; lanes are taken from above
 };
 
 /// Starts worker processes; a fake in tests.
-using worker_starter = std::function<result<std::unique_ptr<worker_host>>(const worker_host_options&, actors::post&, wire::arena_map&,
-                                                                          worker_listener&, logger&)>;
+using worker_starter = std::function<result<std::unique_ptr<worker_host>>(const worker_host_options&, actors::post&,
+                                                                          wire::arena_map&, worker_listener&, logger&)>;
 
-/// The node role: joins the controller (and again when that restarted), keeps the flows of the calls that run here, drives node_queue and the worker, hands values
-/// to other nodes, answers for faults. Runs inline in the bridge.
-[[nodiscard]] result<std::unique_ptr<actors::role_service>> make_node_service(const node_options& options, std::shared_ptr<wire::arena> arena,
-                                                                              std::shared_ptr<wire::arena_map> arenas, worker_starter starter, logger& log);
+/// The node role: joins the controller (and again when that restarted), keeps the flows of the calls that run here,
+/// drives node_queue and the worker, hands values to other nodes, answers for faults. Runs inline in the bridge.
+[[nodiscard]] result<std::unique_ptr<actors::role_service>> make_node_service(const node_options& options,
+                                                                              std::shared_ptr<wire::arena> arena,
+                                                                              std::shared_ptr<wire::arena_map> arenas,
+                                                                              worker_starter starter, logger& log);
 
 } // namespace squall::executors

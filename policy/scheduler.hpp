@@ -13,7 +13,7 @@ namespace squall::policy {
 
 /// What the scheduler is told once. Part of every snapshot.
 struct scheduler_config {
-  std::string policy = "fifo"; ///< name of a policy of either kind
+  std::string policy = "fifo";                          ///< name of a policy of either kind
   std::uint32_t max_calls = 100'000;                    ///< admitted and not ended; more are refused as overloaded
   std::uint32_t max_calls_per_client = 20'000;          ///< the same for one client
   duration sequence_timeout = std::chrono::seconds{60}; ///< a sequence without a call for so long is ended

@@ -16,7 +16,6 @@ using functions::resource_type;
 
 namespace {
 
-
 enum class element_state : std::uint8_t { ready, ordered, ended };
 
 struct stage_progress {
@@ -116,8 +115,7 @@ struct dag_model::state {
     random_source random{config.seed ^ 0x736b6577ULL};
     nodes.resize(input.nodes.size());
     for (modelled& n : nodes)
-      n.ahead =
-          static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(config.skew) + 1)) * input.tick;
+      n.ahead = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(config.skew) + 1)) * input.tick;
     calls.resize(input.requests.size());
     for (const workload_dag& d : input.dags) {
       auto& of_dag = consumers.emplace_back(d.stages.size());
@@ -604,7 +602,8 @@ struct dag_model::state {
         drain_inbox();
         any = true;
       }
-      while (next_request < input.requests.size() && input.requests[next_request].arrival * input.tick.count() <= to_ns(now)) {
+      while (next_request < input.requests.size() &&
+             input.requests[next_request].arrival * input.tick.count() <= to_ns(now)) {
         arrive(next_request++);
         drain_inbox();
         any = true;

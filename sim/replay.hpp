@@ -63,7 +63,8 @@ public:
   replayer& operator=(const replayer&) = delete;
 
   /// Called after each fact with what today's code decides: both as JSON.
-  using observer = std::function<void(time_point at, const std::string& fact, const std::vector<std::string>& commands)>;
+  using observer =
+      std::function<void(time_point at, const std::string& fact, const std::vector<std::string>& commands)>;
   void observe(observer each);
 
   /// The next segment, in order. An error: the bytes are damaged, or of another version or core; `at byte` is in this

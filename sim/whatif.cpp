@@ -47,7 +47,7 @@ struct recording::state {
   std::map<function_id, placing::function_registered> functions;
   std::map<dag_id, placing::dag_registered> dags;
   std::map<node_id, placing::node_joined> nodes;
-  std::vector<node_id> gone; ///< since the last call arrived: at the end of a run they all go
+  std::vector<node_id> gone;              ///< since the last call arrived: at the end of a run they all go
   std::map<call_id, std::size_t> running; ///< index into `calls`
   struct observed_load {
     variant_id variant;
@@ -58,14 +58,16 @@ struct recording::state {
     duration sum{0};
     std::int64_t count = 0;
   };
-  std::map<variant_id, load_times> loads; ///< what loading really took: weights that are there already are not loaded again
+  std::map<variant_id, load_times>
+      loads; ///< what loading really took: weights that are there already are not loaded again
   std::vector<recorded_call> calls;
   time_point first = never;
   time_point last{};
 
   void see(time_point at, const placing::event& fact);
   void see(const placing::command& command);
-  [[nodiscard]] const placing::variant_info* variant(const placing::stage_info& stage, functions::resource_type r) const;
+  [[nodiscard]] const placing::variant_info* variant(const placing::stage_info& stage,
+                                                     functions::resource_type r) const;
   void add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const;
   void add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const;
 };
@@ -171,7 +173,8 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
   w.tick = recorded_tick;
   for (const auto& [id, node] : nodes)
     for (const functions::resource_type r : {functions::resource_type::cpu, functions::resource_type::gpu}) {
-      const auto lanes = std::count_if(node.lanes.begin(), node.lanes.end(), [r](const auto& l) { return l.resource == r; });
+      const auto lanes =
+          std::count_if(node.lanes.begin(), node.lanes.end(), [r](const auto& l) { return l.resource == r; });
       if (lanes > 0)
         w.nodes.push_back({to_string(id) + (r == functions::resource_type::gpu ? "g" : ""), r,
                            static_cast<std::uint32_t>(lanes), node.memory_bytes});
@@ -216,7 +219,8 @@ void recording::state::add_call(recorded_run& run, const recorded_call& call, st
   request.id = call.fact.id.value;
   request.arrival = (call.at - first) / recorded_tick;
   request.dag = dag;
-  request.latency_slo = call.fact.deadline == never ? ticks(std::chrono::hours{1}) : ticks(call.fact.deadline - call.at);
+  request.latency_slo =
+      call.fact.deadline == never ? ticks(std::chrono::hours{1}) : ticks(call.fact.deadline - call.at);
   if (call.fact.max_cost != placing::no_cost_limit)
     request.cost_slo = call.fact.max_cost;
   request.priority = call.fact.priority;
@@ -236,7 +240,8 @@ void recording::state::add_call(recorded_run& run, const recorded_call& call, st
                       (static_cast<double>(report.width) * variant->exec * static_cast<double>(recorded_tick.count()));
     request.truths.push_back(truth);
   }
-  std::sort(request.truths.begin(), request.truths.end(), [](const auto& a, const auto& b) { return a.stage < b.stage; });
+  std::sort(request.truths.begin(), request.truths.end(),
+            [](const auto& a, const auto& b) { return a.stage < b.stage; });
   // What a call would have done that did not run is not known: what the last one of its DAG did.
   if (call.stages.empty()) {
     const auto like = std::find_if(w.requests.rbegin(), w.requests.rend(),
@@ -288,7 +293,9 @@ result<double> number_of(std::string_view text, std::string_view change) {
   double out = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   if (code != std::errc{} || end != text.data() + text.size() || !std::isfinite(out) || out < 0 || out > 1e6)
-    return error{errc::invalid_argument, "--set " + std::string{change} + ": '" + std::string{text} + "' is not a number from 0 to 1000000", {}};
+    return error{errc::invalid_argument,
+                 "--set " + std::string{change} + ": '" + std::string{text} + "' is not a number from 0 to 1000000",
+                 {}};
   return out;
 }
 
@@ -296,7 +303,8 @@ result<> change_nodes(workload& w, functions::resource_type r, int by, std::stri
   const auto of = [r](const workload_node& n) { return n.resource == r; };
   const auto last = std::find_if(w.nodes.rbegin(), w.nodes.rend(), of);
   if (last == w.nodes.rend())
-    return {errc::invalid_argument, "--set " + std::string{change} + ": the recorded cluster has no such node to copy or remove"};
+    return {errc::invalid_argument,
+            "--set " + std::string{change} + ": the recorded cluster has no such node to copy or remove"};
   for (int i = 0; i < by; ++i) {
     workload_node copy = *std::find_if(w.nodes.rbegin(), w.nodes.rend(), of);
     copy.name += "+";
@@ -347,7 +355,9 @@ result<> apply_change(recorded_run& run, std::string_view change) {
       n.lanes = static_cast<std::uint32_t>(std::clamp(number, 1.0, 1024.0));
     return {};
   }
-  const auto scaled = [number](std::int64_t n) { return static_cast<std::int64_t>(std::llround(static_cast<double>(n) * number)); };
+  const auto scaled = [number](std::int64_t n) {
+    return static_cast<std::int64_t>(std::llround(static_cast<double>(n) * number));
+  };
   if (key == "slo.scale") {
     for (workload_request& r : w.requests)
       r.latency_slo = std::max<std::int64_t>(1, scaled(r.latency_slo));
@@ -376,7 +386,9 @@ public:
     for (std::size_t r = 0; r < run.input.requests.size(); ++r)
       ++of(r).offered;
   }
-  void admitted(std::int64_t, std::size_t request, std::optional<std::int64_t>, calls::micro_cost) override { ++of(request).admitted; }
+  void admitted(std::int64_t, std::size_t request, std::optional<std::int64_t>, calls::micro_cost) override {
+    ++of(request).admitted;
+  }
   void redeemed(std::int64_t, std::size_t request, const offered&) override { ++of(request).admitted; }
   void dropped(std::int64_t, std::size_t request, const std::string&) override { ++of(request).broken; }
   void finished(std::int64_t t, std::size_t request, calls::micro_cost cost, bool kept) override {

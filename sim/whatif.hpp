@@ -27,7 +27,9 @@ struct attainment {
   calls::micro_cost cost_sum = 0;
 
   void add(const attainment& other);
-  [[nodiscard]] double share() const { return offered == 0 ? 0 : static_cast<double>(met) / static_cast<double>(offered); }
+  [[nodiscard]] double share() const {
+    return offered == 0 ? 0 : static_cast<double>(met) / static_cast<double>(offered);
+  }
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("offered", s.offered);
@@ -40,8 +42,8 @@ struct attainment {
   }
 };
 
-/// A recorded run as a workload for the model: its arrivals, the profiles as they stood at its end, and what was true of
-/// each stage of each call.
+/// A recorded run as a workload for the model: its arrivals, the profiles as they stood at its end, and what was true
+/// of each stage of each call.
 struct recorded_run {
   workload input;
   std::string policy;

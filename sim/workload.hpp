@@ -84,7 +84,8 @@ struct workload_change {
 };
 
 struct workload {
-  duration tick = std::chrono::milliseconds{1}; ///< what is a millisecond in the comments here: the finest time there is
+  duration tick =
+      std::chrono::milliseconds{1}; ///< what is a millisecond in the comments here: the finest time there is
   std::vector<workload_node> nodes;
   std::vector<workload_function> functions;
   std::vector<workload_dag> dags;

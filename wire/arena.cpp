@@ -7,9 +7,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <map>
 #include <mutex>
+
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -24,7 +25,9 @@ constexpr std::size_t round_up(std::size_t n, std::size_t step) { return (n + st
 class arena_core : public std::enable_shared_from_this<arena_core> {
 public:
   arena_core(detail::new_arena_file file, std::shared_ptr<detail::mapping> memory)
-      : id(file.id), memory(std::move(memory)), file_(std::move(file.file)),
+      : id(file.id),
+        memory(std::move(memory)),
+        file_(std::move(file.file)),
         free_(detail::arena_header_bytes, this->memory->size() - detail::arena_header_bytes) {}
 
   result<> start() {
@@ -45,8 +48,9 @@ public:
     const std::lock_guard lock{mutex_};
     const auto offset = free_.take(rounded);
     if (!offset)
-      return error{errc::overloaded, "the arena is full: " + std::to_string(used_) + " of " +
-                                       std::to_string(memory->size()) + " bytes are used, " + std::to_string(size) + " wanted",
+      return error{errc::overloaded,
+                   "the arena is full: " + std::to_string(used_) + " of " + std::to_string(memory->size()) +
+                       " bytes are used, " + std::to_string(size) + " wanted",
                    {}};
     if (auto pages = reserve(*offset + rounded, detail::reserve_step_bytes); !pages.ok()) {
       free_.give(*offset, rounded);
@@ -117,20 +121,25 @@ private:
     blocks_.erase(block);
   }
 
-  /// Gives pages to the first `end` bytes, rounded up to whole steps. A write to a page that /dev/shm has no room for would be a SIGBUS.
+  /// Gives pages to the first `end` bytes, rounded up to whole steps. A write to a page that /dev/shm has no room for
+  /// would be a SIGBUS.
   result<> reserve(std::size_t end, std::size_t step) {
     if (end <= reserved_)
       return {};
     const std::size_t target = std::min(round_up(end, step), memory->size());
     int failed = 0;
     do {
-      failed = ::fallocate(file_.get(), 0, static_cast<off_t>(reserved_), static_cast<off_t>(target - reserved_)) == 0 ? 0 : errno;
+      failed = ::fallocate(file_.get(), 0, static_cast<off_t>(reserved_), static_cast<off_t>(target - reserved_)) == 0
+                   ? 0
+                   : errno;
     } while (failed == EINTR);
     if (failed != 0)
       return {errc::overloaded, std::string{"no room in /dev/shm for "} + std::to_string(target - reserved_) +
-                                  " more bytes: " + std::strerror(failed) + "; enlarge it, or lower the arena's capacity"};
+                                    " more bytes: " + std::strerror(failed) +
+                                    "; enlarge it, or lower the arena's capacity"};
 #ifdef MADV_POPULATE_WRITE
-    // One call instead of a page fault for each 4 KiB of the first value. Older kernels refuse it, which costs only the faults.
+    // One call instead of a page fault for each 4 KiB of the first value. Older kernels refuse it, which costs only the
+    // faults.
     ::madvise(memory->data() + reserved_, target - reserved_, MADV_POPULATE_WRITE);
 #endif
     reserved_ = target;
@@ -156,7 +165,8 @@ public:
 
   [[nodiscard]] result<block> allocate(std::size_t size) override {
     if (size > max_value_bytes)
-      return error{errc::too_large, "a value of " + std::to_string(size) + " bytes; the limit is " + std::to_string(max_value_bytes),
+      return error{errc::too_large,
+                   "a value of " + std::to_string(size) + " bytes; the limit is " + std::to_string(max_value_bytes),
                    {}};
     SQUALL_ASSIGN(offset, core_->allocate(size));
     return block{{core_->id, offset, size}, {core_->memory->data() + offset, size}};
@@ -171,8 +181,10 @@ public:
   [[nodiscard]] result<shared_bytes> read(const arena_ref& ref) override {
     auto bytes = core_->read(ref);
     if (!bytes)
-      return error{errc::corrupt, "offset " + std::to_string(ref.offset) + ", size " + std::to_string(ref.size) +
-                                    " is no block of this process's arena", {}};
+      return error{errc::corrupt,
+                   "offset " + std::to_string(ref.offset) + ", size " + std::to_string(ref.size) +
+                       " is no block of this process's arena",
+                   {}};
     return *std::move(bytes);
   }
 
@@ -193,7 +205,9 @@ result<std::size_t> default_capacity() {
   constexpr std::size_t most = 1ull << 30;
   struct statvfs state {};
   if (::statvfs("/dev/shm", &state) != 0)
-    return error{errc::unsupported, std::string{"/dev/shm cannot be used: "} + std::strerror(errno) + "; mount a tmpfs there", {}};
+    return error{errc::unsupported,
+                 std::string{"/dev/shm cannot be used: "} + std::strerror(errno) + "; mount a tmpfs there",
+                 {}};
   const std::size_t quarter = std::size_t{state.f_blocks} * state.f_frsize / 4;
   // A file system without a limit reports no blocks.
   return quarter == 0 ? most : std::min(most, quarter);
@@ -214,7 +228,9 @@ result<std::shared_ptr<arena>> arena::create(std::size_t capacity_bytes) {
   if (memory == nullptr) {
     const int reason = errno;
     ::unlink(detail::arena_path(id).c_str());
-    return error{errc::unsupported, "cannot map an arena of " + std::to_string(capacity_bytes) + " bytes: " + std::strerror(reason), {}};
+    return error{errc::unsupported,
+                 "cannot map an arena of " + std::to_string(capacity_bytes) + " bytes: " + std::strerror(reason),
+                 {}};
   }
   const auto core = std::make_shared<arena_core>(std::move(file), std::move(memory));
   const auto made = std::make_shared<owned_arena>(core); // unlinks the file when the start fails

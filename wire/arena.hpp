@@ -38,7 +38,8 @@ struct arena_ref {
 /// Unlinks the arenas of dead owners; returns how many. Safe to call at any time from any process.
 std::size_t sweep_dead_arenas();
 
-/// An arena that this process owns. Thread-safe. Its file is unlinked by the destructor; memory that is still read stays mapped.
+/// An arena that this process owns. Thread-safe. Its file is unlinked by the destructor; memory that is still read
+/// stays mapped.
 class arena {
 public:
   /// `capacity_bytes` 0 = the default of docs/data-plane.md. Fails as unsupported when /dev/shm cannot be used.
@@ -56,7 +57,8 @@ public:
   };
   [[nodiscard]] virtual result<block> allocate(std::size_t size) = 0;
 
-  /// The block as immutable bytes. Its memory is reused when release() was called and the last copy of the bytes is gone.
+  /// The block as immutable bytes. Its memory is reused when release() was called and the last copy of the bytes is
+  /// gone.
   [[nodiscard]] virtual shared_bytes freeze(const block& b) = 0;
 
   /// The bytes of a reference into this arena, which count as a reader. Fails as corrupt when no block holds them.
@@ -81,15 +83,17 @@ public:
   /// The reference to bytes that lie in a known arena; none for other memory. Costs one binary search.
   [[nodiscard]] virtual std::optional<arena_ref> locate(const shared_bytes& bytes) const = 0;
 
-  /// Bytes of a reference, mapping the arena if this is its first. Fails as corrupt (outside the arena), data_loss (the owner is gone), too_large.
+  /// Bytes of a reference, mapping the arena if this is its first. Fails as corrupt (outside the arena), data_loss (the
+  /// owner is gone), too_large.
   [[nodiscard]] virtual result<shared_bytes> resolve(const arena_ref& ref) = 0;
 
   /// Forgets the mapping of an arena whose owner is known to be dead.
   virtual void forget(std::uint64_t arena) = 0;
 };
 
-/// Moves every tensor of `v` with at least share_threshold_bytes that is not in an arena yet into `own`, and appends the blocks' references to `made`.
-/// When the arena is full the tensor stays where it is (it will travel inline).
-[[nodiscard]] functions::value share(const functions::value& v, arena& own, const arena_map& known, std::vector<arena_ref>& made);
+/// Moves every tensor of `v` with at least share_threshold_bytes that is not in an arena yet into `own`, and appends
+/// the blocks' references to `made`. When the arena is full the tensor stays where it is (it will travel inline).
+[[nodiscard]] functions::value share(const functions::value& v, arena& own, const arena_map& known,
+                                     std::vector<arena_ref>& made);
 
 } // namespace squall::wire

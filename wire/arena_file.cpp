@@ -3,11 +3,13 @@
 #include "base/hash.hpp"
 #include "wire/arena.hpp"
 
+#include <dirent.h>
+
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <dirent.h>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -82,7 +84,8 @@ result<new_arena_file> create_arena_file(std::size_t capacity) {
     if (!file && errno == EEXIST)
       continue;
     if (!file)
-      return error{errc::unsupported, "cannot make " + path + ": " + std::strerror(errno) + "; mount a tmpfs at /dev/shm", {}};
+      return error{
+          errc::unsupported, "cannot make " + path + ": " + std::strerror(errno) + "; mount a tmpfs at /dev/shm", {}};
     struct stat state {};
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(file.get(), &state) != 0 || state.st_nlink == 0)
       continue;

@@ -39,8 +39,10 @@ public:
 
   [[nodiscard]] result<shared_bytes> resolve(const arena_ref& ref) override {
     if (ref.size > max_value_bytes)
-      return error{errc::too_large, "a reference to " + std::to_string(ref.size) + " bytes; the limit is " +
-                                      std::to_string(max_value_bytes), {}};
+      return error{
+          errc::too_large,
+          "a reference to " + std::to_string(ref.size) + " bytes; the limit is " + std::to_string(max_value_bytes),
+          {}};
     {
       const std::shared_lock lock{mutex_};
       if (const auto own = own_.find(ref.arena); own != own_.end())
@@ -81,8 +83,10 @@ private:
     const std::uint64_t end = std::atomic_ref{memory->header().reserved}.load(std::memory_order_acquire);
     const std::uint64_t limit = std::min<std::uint64_t>(end, memory->size());
     if (ref.offset < detail::arena_header_bytes || ref.offset > limit || ref.size > limit - ref.offset)
-      return error{errc::corrupt, "offset " + std::to_string(ref.offset) + ", size " + std::to_string(ref.size) +
-                                    " is outside the arena " + detail::arena_path(ref.arena), {}};
+      return error{errc::corrupt,
+                   "offset " + std::to_string(ref.offset) + ", size " + std::to_string(ref.size) +
+                       " is outside the arena " + detail::arena_path(ref.arena),
+                   {}};
     return shared_bytes{memory, memory->span().subspan(ref.offset, ref.size)};
   }
 
@@ -92,7 +96,8 @@ private:
   std::vector<region> regions_; ///< ascending by address, disjoint
 };
 
-functions::tensor share_tensor(const functions::tensor& t, arena& own, const arena_map& known, std::vector<arena_ref>& made) {
+functions::tensor share_tensor(const functions::tensor& t, arena& own, const arena_map& known,
+                               std::vector<arena_ref>& made) {
   if (t.data.size() < share_threshold_bytes || known.locate(t.data))
     return t;
   const auto block = own.allocate(t.data.size());

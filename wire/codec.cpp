@@ -6,8 +6,8 @@ namespace squall::wire {
 
 namespace {
 
-/// Reads the first few elements of a msgpack document by hand. Every message passes here on its way to its role, and msgpack's parser
-/// allocates its stack before it looks at the first byte.
+/// Reads the first few elements of a msgpack document by hand. Every message passes here on its way to its role, and
+/// msgpack's parser allocates its stack before it looks at the first byte.
 class head_reader {
 public:
   explicit head_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
@@ -81,19 +81,20 @@ std::string unspoken_version(std::uint32_t version) {
 result<> within_limits(const frames& message) {
   if (message.header.size() > max_header_bytes)
     return {errc::too_large, "a header of " + std::to_string(message.header.size()) + " bytes; the limit is " +
-                               std::to_string(max_header_bytes)};
+                                 std::to_string(max_header_bytes)};
   if (message.payloads.size() > max_payload_frames)
     return {errc::too_large, std::to_string(message.payloads.size()) + " payload frames; the limit is " +
-                               std::to_string(max_payload_frames)};
+                                 std::to_string(max_payload_frames)};
   std::size_t total = message.header.size();
   for (const auto& payload : message.payloads) {
     if (payload.size() > max_payload_bytes)
       return {errc::too_large, "a payload of " + std::to_string(payload.size()) + " bytes; the limit is " +
-                                 std::to_string(max_payload_bytes)};
+                                   std::to_string(max_payload_bytes)};
     total += payload.size();
   }
   if (total > max_message_bytes)
-    return {errc::too_large, "a message of " + std::to_string(total) + " bytes; the limit is " + std::to_string(max_message_bytes)};
+    return {errc::too_large,
+            "a message of " + std::to_string(total) + " bytes; the limit is " + std::to_string(max_message_bytes)};
   return {};
 }
 

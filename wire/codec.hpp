@@ -36,22 +36,25 @@ struct envelope_head {
 /// The limits of docs/wire.md. Fails as too_large and names the limit. Whoever sends checks it, too.
 [[nodiscard]] result<> within_limits(const frames& message);
 
-/// Where tensors may be put: `local` set = tensors that lie in a known arena travel as references (for a receiver on the same host);
-/// null = everything travels inline.
+/// Where tensors may be put: `local` set = tensors that lie in a known arena travel as references (for a receiver on
+/// the same host); null = everything travels inline.
 struct encode_options {
   const arena_map* local = nullptr;
 };
 
-/// Defined for every message of messages.hpp and worker.hpp (the codec_*.cpp files instantiate them). `to` overrides the message's own role
-/// (for ping, pong and the replies, whose receivers vary). Never fails; a message that is too large for the wire is refused by whoever sends it.
+/// Defined for every message of messages.hpp and worker.hpp (the codec_*.cpp files instantiate them). `to` overrides
+/// the message's own role (for ping, pong and the replies, whose receivers vary). Never fails; a message that is too
+/// large for the wire is refused by whoever sends it.
 template <class Message>
-[[nodiscard]] frames encode(const Message& message, request_id request, const encode_options& options = {}, role to = Message::to);
+[[nodiscard]] frames encode(const Message& message, request_id request, const encode_options& options = {},
+                            role to = Message::to);
 
 /// A `reply` that says what went wrong.
 [[nodiscard]] frames encode_failure(const error& what, request_id request, role to = role::any);
 
-/// Total: any bytes give a message or an error that says where it went wrong: corrupt (not the format), unsupported (another version),
-/// too_large (a limit of docs/wire.md), or what the arena says of a reference. `arenas` null: references are refused as corrupt.
+/// Total: any bytes give a message or an error that says where it went wrong: corrupt (not the format), unsupported
+/// (another version), too_large (a limit of docs/wire.md), or what the arena says of a reference. `arenas` null:
+/// references are refused as corrupt.
 template <class Message>
 [[nodiscard]] result<Message> decode(const frames& message, arena_map* arenas);
 

@@ -1,6 +1,5 @@
-#include "wire/worker.hpp"
-
 #include "wire/detail/codec_of.hpp"
+#include "wire/worker.hpp"
 
 SQUALL_CODEC_OF(squall::wire::worker::ready);
 SQUALL_CODEC_OF(squall::wire::worker::load);

@@ -109,10 +109,15 @@ std::int64_t decoder::read_integer(std::int64_t least, std::int64_t most) {
 double decoder::read_real() {
   const token t = next();
   switch (t.what) {
-  case kind::real: return t.real;
-  case kind::natural: return static_cast<double>(t.natural);
-  case kind::negative: return static_cast<double>(t.negative);
-  default: fail("expected a number, found " + std::string{to_string(t.what)}); return 0;
+    case kind::real:
+      return t.real;
+    case kind::natural:
+      return static_cast<double>(t.natural);
+    case kind::negative:
+      return static_cast<double>(t.negative);
+    default:
+      fail("expected a number, found " + std::string{to_string(t.what)});
+      return 0;
   }
 }
 
@@ -166,10 +171,16 @@ functions::tensor decoder::read_tensor(std::uint64_t type) {
 
 shared_bytes decoder::read_place() {
   switch (peek_kind()) {
-  case kind::nil: next(); return {};
-  case kind::natural: return read_payload();
-  case kind::array: return read_arena_bytes();
-  default: fail("a tensor's place is nil, a number or an array, here is " + std::string{to_string(peek_kind())}); return {};
+    case kind::nil:
+      next();
+      return {};
+    case kind::natural:
+      return read_payload();
+    case kind::array:
+      return read_arena_bytes();
+    default:
+      fail("a tensor's place is nil, a number or an array, here is " + std::string{to_string(peek_kind())});
+      return {};
   }
 }
 

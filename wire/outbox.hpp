@@ -4,20 +4,24 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <utility>
 
 namespace squall::wire {
 
-/// Hands things from any thread to the one that owns a poll loop. Lock-free; a push costs no system call while the owner is awake.
+/// Hands things from any thread to the one that owns a poll loop. Lock-free; a push costs no system call while the
+/// owner is awake.
 ///
-/// The owner's loop: take_all(); do other work; if may_sleep(), poll() with fd() among the descriptors, then woke_up(). The order of one thread's
-/// pushes is kept.
+/// The owner's loop: take_all(); do other work; if may_sleep(), poll() with fd() among the descriptors, then woke_up().
+/// The order of one thread's pushes is kept.
 template <class T>
 class outbox {
 public:
-  outbox() : event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { SQUALL_CHECK(event_ >= 0, "no eventfd: raise the limit of open files"); }
+  outbox() : event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    SQUALL_CHECK(event_ >= 0, "no eventfd: raise the limit of open files");
+  }
   ~outbox() {
     take_all([](T&&) {});
     ::close(event_);
@@ -28,7 +32,8 @@ public:
   /// From any thread.
   void push(T thing) {
     auto* added = new node{std::move(thing), head_.load(std::memory_order_relaxed)};
-    // Sequentially consistent, as is the owner's flag: either the owner sees the new head before it sleeps, or we see that it sleeps.
+    // Sequentially consistent, as is the owner's flag: either the owner sees the new head before it sleeps, or we see
+    // that it sleeps.
     while (!head_.compare_exchange_weak(added->next, added, std::memory_order_seq_cst, std::memory_order_relaxed)) {
     }
     if (sleeping_.load(std::memory_order_seq_cst) && sleeping_.exchange(false, std::memory_order_seq_cst))
@@ -75,8 +80,8 @@ public:
   void woke_up(bool signalled) {
     sleeping_.store(false, std::memory_order_relaxed);
     std::uint64_t count = 0;
-    if (signalled)
-      [[maybe_unused]] const auto got = ::read(event_, &count, sizeof count);
+    if (signalled) [[maybe_unused]]
+      const auto got = ::read(event_, &count, sizeof count);
   }
 
   [[nodiscard]] int fd() const { return event_; }

@@ -27,27 +27,29 @@ result<> check_key(std::string_view key) {
   if (key.empty())
     return {errc::invalid_argument, "a key must not be empty"};
   if (key.size() > max_key_bytes)
-    return {errc::invalid_argument, "key " + quoted(key) + " has " + std::to_string(key.size()) + " bytes; the limit is " +
-                                        std::to_string(max_key_bytes)};
+    return {errc::invalid_argument, "key " + quoted(key) + " has " + std::to_string(key.size()) +
+                                        " bytes; the limit is " + std::to_string(max_key_bytes)};
   return {};
 }
 
 result<> check_size(std::string_view key, std::uint64_t size_bytes) {
   if (size_bytes > max_value_bytes)
-    return {errc::too_large, "the value of key " + quoted(key) + " has " + std::to_string(size_bytes) + " bytes; the limit is " +
-                                 std::to_string(max_value_bytes) + " (256 MiB)"};
+    return {errc::too_large, "the value of key " + quoted(key) + " has " + std::to_string(size_bytes) +
+                                 " bytes; the limit is " + std::to_string(max_value_bytes) + " (256 MiB)"};
   return {};
 }
 
-result<> check_piece(std::string_view key, std::uint64_t arrived, std::uint64_t total, std::uint64_t offset, std::uint64_t piece_size) {
+result<> check_piece(std::string_view key, std::uint64_t arrived, std::uint64_t total, std::uint64_t offset,
+                     std::uint64_t piece_size) {
   if (offset != arrived)
-    return {errc::invalid_argument, "a piece of key " + quoted(key) + " begins at byte " + std::to_string(offset) + "; byte " +
-                                        std::to_string(arrived) + " comes next"};
+    return {errc::invalid_argument, "a piece of key " + quoted(key) + " begins at byte " + std::to_string(offset) +
+                                        "; byte " + std::to_string(arrived) + " comes next"};
   const std::uint64_t expected = std::min<std::uint64_t>(max_piece_bytes, total - arrived);
   if (piece_size != expected || piece_size == 0)
     return {errc::invalid_argument, "a piece of key " + quoted(key) + " at byte " + std::to_string(offset) + " has " +
                                         std::to_string(piece_size) + " bytes; " + std::to_string(expected) +
-                                        " are expected there (pieces have " + std::to_string(max_piece_bytes) + ", the last one the rest)"};
+                                        " are expected there (pieces have " + std::to_string(max_piece_bytes) +
+                                        ", the last one the rest)"};
   return {};
 }
 
@@ -58,12 +60,11 @@ result<> check_complete(std::string_view key, std::uint64_t arrived, std::uint64
   return {};
 }
 
-error no_such_key(std::string_view key) {
-  return {errc::not_found, "there is no key " + quoted(key), {}};
-}
+error no_such_key(std::string_view key) { return {errc::not_found, "there is no key " + quoted(key), {}}; }
 
 error no_such_upload(std::uint64_t upload) {
-  return {errc::not_found, "there is no upload " + std::to_string(upload) + "; it ended, timed out or was never begun", {}};
+  return {
+      errc::not_found, "there is no upload " + std::to_string(upload) + "; it ended, timed out or was never begun", {}};
 }
 
 error replaced(std::string_view key, std::uint64_t wanted, std::uint64_t found) {

@@ -19,8 +19,8 @@ inline constexpr std::size_t max_key_bytes = 1024;
 [[nodiscard]] result<> check_size(std::string_view key, std::uint64_t size_bytes);
 
 /// What an upload may take next. `arrived` and `total` are in bytes.
-[[nodiscard]] result<> check_piece(std::string_view key, std::uint64_t arrived, std::uint64_t total, std::uint64_t offset,
-                                   std::uint64_t piece_size);
+[[nodiscard]] result<> check_piece(std::string_view key, std::uint64_t arrived, std::uint64_t total,
+                                   std::uint64_t offset, std::uint64_t piece_size);
 [[nodiscard]] result<> check_complete(std::string_view key, std::uint64_t arrived, std::uint64_t total);
 
 [[nodiscard]] error no_such_key(std::string_view key);

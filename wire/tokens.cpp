@@ -1,9 +1,10 @@
 #include "wire/detail/tokens.hpp"
 
-#include <algorithm>
-#include <exception>
 #include <msgpack/null_visitor.hpp>
 #include <msgpack/unpack.hpp>
+
+#include <algorithm>
+#include <exception>
 
 namespace squall::wire::detail {
 
@@ -92,16 +93,26 @@ private:
 
 std::string_view to_string(token::kind kind) {
   switch (kind) {
-  case kind::nil: return "nil";
-  case kind::boolean: return "a boolean";
-  case kind::natural: return "an unsigned number";
-  case kind::negative: return "a negative number";
-  case kind::real: return "a floating-point number";
-  case kind::text: return "text";
-  case kind::binary: return "bytes";
-  case kind::array: return "an array";
-  case kind::map: return "a map";
-  case kind::extension: return "an extension";
+    case kind::nil:
+      return "nil";
+    case kind::boolean:
+      return "a boolean";
+    case kind::natural:
+      return "an unsigned number";
+    case kind::negative:
+      return "a negative number";
+    case kind::real:
+      return "a floating-point number";
+    case kind::text:
+      return "text";
+    case kind::binary:
+      return "bytes";
+    case kind::array:
+      return "an array";
+    case kind::map:
+      return "a map";
+    case kind::extension:
+      return "an extension";
   }
   return "?";
 }
@@ -119,7 +130,8 @@ result<std::vector<token>> tokenize(std::span<const std::byte> document) {
     return error{errc::corrupt, std::string{"the header cannot be parsed: "} + e.what(), {}};
   }
   if (offset != document.size())
-    return error{errc::corrupt, std::to_string(document.size() - offset) + " bytes after the end of the header's array", {}};
+    return error{
+        errc::corrupt, std::to_string(document.size() - offset) + " bytes after the end of the header's array", {}};
   return tokens;
 }
 

@@ -2,10 +2,11 @@
 
 #include "wire/messages.hpp"
 
-/// What a node and a worker process (the model host, later the workers of user code) say to each other over a Unix stream socket.
-/// A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header, payloads; all little-endian. The header is that of
-/// docs/wire.md with message types from 256 on. The request in the header of `load` is the variant, in that of `run` the batch, so that even
-/// one whose body does not decode (a reference to memory that is gone) gets its answer.
+/// What a node and a worker process (the model host, later the workers of user code) say to each other over a Unix
+/// stream socket. A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header,
+/// payloads; all little-endian. The header is that of docs/wire.md with message types from 256 on. The request in the
+/// header of `load` is the variant, in that of `run` the batch, so that even one whose body does not decode (a
+/// reference to memory that is gone) gets its answer.
 namespace squall::wire {
 
 namespace worker {
@@ -20,9 +21,9 @@ struct ready {
   SQUALL_WORKER_MESSAGE(0);
   std::uint32_t version = protocol_version;
   std::uint64_t pid = 0;
-  std::uint64_t arena = 0;   ///< id of its arena; 0 = it has none
-  std::string runtime;       ///< for people, for example "OpenVINO 2026.4.1"
-  errc code = errc::ok;      ///< not ok: the runtime cannot be used on this host
+  std::uint64_t arena = 0; ///< id of its arena; 0 = it has none
+  std::string runtime;     ///< for people, for example "OpenVINO 2026.4.1"
+  errc code = errc::ok;    ///< not ok: the runtime cannot be used on this host
   std::string message;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -78,7 +79,9 @@ struct unload {
   SQUALL_WORKER_MESSAGE(3);
   variant_id variant;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("variant", s.variant); }
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+  }
 };
 
 struct run {
@@ -86,7 +89,7 @@ struct run {
   batch_id batch;
   std::uint32_t lane = 0; ///< thread of the worker, from 0; one batch at a time on each
   variant_id variant;
-  duration remaining = duration::max(); ///< until nobody wants the result any more
+  duration remaining = duration::max();             ///< until nobody wants the result any more
   std::vector<std::vector<functions::value>> items; ///< per item: one value per input port
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -132,7 +135,9 @@ struct release {
   SQUALL_WORKER_MESSAGE(6);
   std::vector<arena_ref> blocks;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("blocks", s.blocks); }
+  static void fields(S& s, V& v) {
+    v("blocks", s.blocks);
+  }
 };
 
 /// Stop the batch if it can be stopped; `done` comes in any case.
@@ -140,7 +145,9 @@ struct cancel {
   SQUALL_WORKER_MESSAGE(7);
   batch_id batch;
   template <class S, class V>
-  static void fields(S& s, V& v) { v("batch", s.batch); }
+  static void fields(S& s, V& v) {
+    v("batch", s.batch);
+  }
 };
 
 /// A line for the node's log.

@@ -8,10 +8,11 @@
 #include <array>
 #include <deque>
 #include <optional>
-#include <poll.h>
 #include <thread>
 #include <unordered_map>
 #include <variant>
+
+#include <poll.h>
 
 namespace squall::actors::detail {
 
@@ -133,7 +134,8 @@ private:
   std::unique_ptr<wire::zmq_context> context_;
   std::unique_ptr<wire::server_socket> server_;
   std::vector<std::unique_ptr<connection>> connections_;
-  std::unordered_map<peer_id, std::uint32_t> acquainted_; ///< which roles (a bit each) have heard from a peer that came to us
+  std::unordered_map<peer_id, std::uint32_t>
+      acquainted_;    ///< which roles (a bit each) have heard from a peer that came to us
   peer_id last_from_; ///< the latest entry of acquainted_ that was looked up, and its value
   std::uint32_t last_roles_ = 0;
 

@@ -1,5 +1,5 @@
-// A warm no-op through controller and executor processes, against a plain ZeroMQ relay of the same hops with the same bytes: p50 of one call at a time, all
-// processes on one core.
+// A warm no-op through controller and executor processes, against a plain ZeroMQ relay of the same hops with the same
+// bytes: p50 of one call at a time, all processes on one core.
 #include "bench/calls/hops.hpp"
 #include "bench/calls/no_ops.hpp"
 
@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   work.add(count);
   (void)call_p50_us(*client, "noop", count); // warms up
   (void)relay_p50_us(*reference, count);
-  const auto c = compare(s.size(9, 2), [&] { return call_p50_us(*client, "noop", count); }, [&] { return relay_p50_us(*reference, count); });
+  const auto c = compare(
+      s.size(9, 2), [&] { return call_p50_us(*client, "noop", count); },
+      [&] { return relay_p50_us(*reference, count); });
   report(s, "call", c, "us", work);
 }

@@ -1,4 +1,5 @@
-// Calls of a no-op a second with 1000 of them outstanding, against as many messages in a plain ZeroMQ relay of the same hops: on all cores.
+// Calls of a no-op a second with 1000 of them outstanding, against as many messages in a plain ZeroMQ relay of the same
+// hops: on all cores.
 #include "bench/calls/caller.hpp"
 #include "bench/calls/hops.hpp"
 #include "bench/calls/no_ops.hpp"
@@ -10,7 +11,9 @@ namespace {
 
 constexpr std::size_t outstanding = 1'000;
 
-double per_second(std::size_t count, std::int64_t began_ns) { return static_cast<double>(count) * 1e9 / static_cast<double>(now_ns() - began_ns); }
+double per_second(std::size_t count, std::int64_t began_ns) {
+  return static_cast<double>(count) * 1e9 / static_cast<double>(now_ns() - began_ns);
+}
 
 } // namespace
 

@@ -41,9 +41,10 @@ private:
     const std::size_t index = next_++;
     if (index >= latencies_.size())
       return;
-    cluster_.call_async(target_, inputs_, {}, [self = shared_from_this(), index, began = clock::now()](const client::call_result& r) {
-      self->on_done(index, clock::now() - began, r);
-    });
+    cluster_.call_async(target_, inputs_, {},
+                        [self = shared_from_this(), index, began = clock::now()](const client::call_result& r) {
+                          self->on_done(index, clock::now() - began, r);
+                        });
   }
 
   void on_done(std::size_t index, duration took, const client::call_result& r) {

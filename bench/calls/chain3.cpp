@@ -1,5 +1,5 @@
-// A DAG of three no-op stages on three executor processes, against a plain ZeroMQ chain of three that hand over directly and whose last one answers the
-// client: p50 of one call at a time, all processes on one core.
+// A DAG of three no-op stages on three executor processes, against a plain ZeroMQ chain of three that hand over
+// directly and whose last one answers the client: p50 of one call at a time, all processes on one core.
 #include "bench/calls/hops.hpp"
 #include "bench/calls/no_ops.hpp"
 
@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   work.add(count);
   (void)call_p50_us(*client, "chain3", count); // warms up
   (void)relay_p50_us(*reference, count);
-  const auto c = compare(s.size(9, 2), [&] { return call_p50_us(*client, "chain3", count); }, [&] { return relay_p50_us(*reference, count); });
+  const auto c = compare(
+      s.size(9, 2), [&] { return call_p50_us(*client, "chain3", count); },
+      [&] { return relay_p50_us(*reference, count); });
   report(s, "chain3", c, "us", work);
 }

@@ -97,12 +97,15 @@ wire::frames result_of(std::size_t stages) {
 } // namespace
 
 functions::value no_op_input() {
-  static const functions::value input{functions::tensor_of<std::uint8_t>(functions::datatype::uint8, {64}, std::vector<std::uint8_t>(64, 7))};
+  static const functions::value input{
+      functions::tensor_of<std::uint8_t>(functions::datatype::uint8, {64}, std::vector<std::uint8_t>(64, 7))};
   return input;
 }
 
 std::vector<wire::frames> call_hops() { return {request("noop"), start(1), finished(1), result_of(1)}; }
 
-std::vector<wire::frames> chain_hops() { return {request("chain3"), start(3), handed_over(3, 1), handed_over(3, 2), result_of(3)}; }
+std::vector<wire::frames> chain_hops() {
+  return {request("chain3"), start(3), handed_over(3, 1), handed_over(3, 2), result_of(3)};
+}
 
 } // namespace squall::bench

@@ -21,8 +21,8 @@ T or_fail(result<T> r) {
   return std::move(r).value();
 }
 
-/// A client of a cluster that knows the functions "noop" and "sleep" (1 ms, in the model host), and the DAG "chain3": three no-ops, each
-/// reading from the one before.
+/// A client of a cluster that knows the functions "noop" and "sleep" (1 ms, in the model host), and the DAG "chain3":
+/// three no-ops, each reading from the one before.
 [[nodiscard]] std::unique_ptr<client::cluster> connect_with_no_ops(const running_cluster& cluster);
 
 /// Fails unless the three stages of "chain3" run on three nodes, and adds what one call of it gives to `work`.

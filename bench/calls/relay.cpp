@@ -88,7 +88,8 @@ void welcome(zmq::socket_t& router, const std::string& client) {
 
 using process_ptr = std::unique_ptr<child_process>;
 
-/// Passes what comes from the client to the executor (the first peer), and, where `to_client` says so, what comes from there to the client.
+/// Passes what comes from the client to the executor (the first peer), and, where `to_client` says so, what comes from
+/// there to the client.
 process_ptr scheduler(const wire::frames& to_executor, const wire::frames* to_client) {
   return std::make_unique<child_process>([&](const auto& tell) {
     zmq::context_t context;
@@ -161,7 +162,8 @@ process_ptr last_executor(const wire::frames& message) {
 
 class relay_of_processes final : public relay {
 public:
-  relay_of_processes(wire::frames request, std::vector<process_ptr> processes, const std::string& scheduler, const std::string& answers)
+  relay_of_processes(wire::frames request, std::vector<process_ptr> processes, const std::string& scheduler,
+                     const std::string& answers)
       : request_(std::move(request)), processes_(std::move(processes)), requests_(connect_dealer(context_, scheduler)) {
     join(requests_);
     if (!answers.empty()) {

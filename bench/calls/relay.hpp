@@ -8,8 +8,8 @@
 
 namespace squall::bench {
 
-/// Plain ZeroMQ processes that carry messages along the way of a call and do nothing else: what a call costs at the least. Each process waits in
-/// a blocking receive and sends on at once; all are children of this one and die with it.
+/// Plain ZeroMQ processes that carry messages along the way of a call and do nothing else: what a call costs at the
+/// least. Each process waits in a blocking receive and sends on at once; all are children of this one and die with it.
 ///
 /// Make it before this process starts a thread (it forks). Failures of ZeroMQ or the system are exceptions.
 class relay {

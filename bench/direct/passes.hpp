@@ -29,11 +29,13 @@ struct pass_result {
   double seconds = 0;
 };
 
-/// Every item on every lane, so that each has met all shapes: the first run of a new shape takes an inference runtime several times as long.
+/// Every item on every lane, so that each has met all shapes: the first run of a new shape takes an inference runtime
+/// several times as long.
 [[nodiscard]] result<> warm_up(const pipeline& what, const toolbox& tools, const std::vector<work_item>& items);
 
-/// Every item once; each thread takes whole items, the next one that nobody has. `tools` must have a lane for each thread.
-[[nodiscard]] result<pass_result> run_pass(const pipeline& what, const toolbox& tools, const std::vector<work_item>& items,
-                                           std::uint32_t threads);
+/// Every item once; each thread takes whole items, the next one that nobody has. `tools` must have a lane for each
+/// thread.
+[[nodiscard]] result<pass_result> run_pass(const pipeline& what, const toolbox& tools,
+                                           const std::vector<work_item>& items, std::uint32_t threads);
 
 } // namespace squall::bench

@@ -34,8 +34,8 @@ result<calls::call_options> options_of(const call_flags& flags) {
   return options;
 }
 
-/// {"call", "state", "message", "elapsed_ns", "promise", "receipt", "offers", "outputs", "trace"}. The cluster's record of the call names stages and
-/// nodes; without it the trace has their numbers.
+/// {"call", "state", "message", "elapsed_ns", "promise", "receipt", "offers", "outputs", "trace"}. The cluster's record
+/// of the call names stages and nodes; without it the trace has their numbers.
 std::string call_json(const call_result& ended, const result<std::string>& record) {
   calls::json_writer out;
   out.begin_object();

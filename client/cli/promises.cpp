@@ -11,7 +11,8 @@ namespace squall::client::cli {
 void promise_flags::add_to(CLI::App& verb) {
   add_option(&verb, "--deadline", deadline, "DEADLINE", "such as 80ms; default: the cluster's")->check(is_duration());
   add_option(&verb, "--max-cost", max_cost, "MAX_COST", "at most so much, in the units of the cluster's prices");
-  add_option(&verb, "--assurance", assurance, "ASSURANCE", "firm, or the share of such calls that is kept, such as 97%");
+  add_option(&verb, "--assurance", assurance, "ASSURANCE",
+             "firm, or the share of such calls that is kept, such as 97%");
   add_option(&verb, "--prefer", prefer, "PREFER", "among plans that meet both limits")
       ->check(is_one_of("preference", {"cheapest", "fastest", "least-loaded"}));
 }
@@ -99,8 +100,9 @@ std::string offer_lines(const json_node& offers) {
 
 /// For people: what was decided, and where the time went.
 std::string explanation(const json_node& call) {
-  std::string out = fmt::format("call {} of {}: {}\n", number_of(call, "id") == 0 ? text_of(call, "id") : cell_of(call, {"", "id"}),
-                                text_of(call, "dag"), text_of(call, "state"));
+  std::string out =
+      fmt::format("call {} of {}: {}\n", number_of(call, "id") == 0 ? text_of(call, "id") : cell_of(call, {"", "id"}),
+                  text_of(call, "dag"), text_of(call, "state"));
   if (const std::string message = text_of(call, "message"); !message.empty())
     out += "  " + message + "\n";
   if (const auto offers = call.find("offers"))
@@ -116,7 +118,8 @@ std::string explanation(const json_node& call) {
       out += "  broken by: " + blame + "\n";
   }
   if (receipt)
-    out += fmt::format("  took {} and cost {}\n", when(call, "elapsed_ns"), format_cost(number_of(*receipt, "cost_micro")));
+    out += fmt::format("  took {} and cost {}\n", when(call, "elapsed_ns"),
+                       format_cost(number_of(*receipt, "cost_micro")));
   if (const auto split = call.find("split"))
     out += fmt::format("  of that: executed {}, queued {}, loading {}, elsewhere {}\n", when(*split, "executed_ns"),
                        when(*split, "queued_ns"), when(*split, "loading_ns"), when(*split, "elsewhere_ns"));

@@ -7,7 +7,8 @@
 
 namespace squall::cluster {
 
-supervisor::supervisor(const supervision_config& config, std::size_t processes, time_point now) : config_(config), processes_(processes) {
+supervisor::supervisor(const supervision_config& config, std::size_t processes, time_point now)
+    : config_(config), processes_(processes) {
   for (process& p : processes_)
     p.started = now;
 }
@@ -65,7 +66,8 @@ void supervisor::tick(time_point now) {
       commands_.push_back(kill_process{i});
     }
   }
-  const bool any_running = std::any_of(processes_.begin(), processes_.end(), [](const process& p) { return p.running; });
+  const bool any_running =
+      std::any_of(processes_.begin(), processes_.end(), [](const process& p) { return p.running; });
   if (stopping_ && !any_running && !std::exchange(said_stopped_, true))
     commands_.push_back(all_stopped{});
 }

@@ -8,17 +8,19 @@
 #include <variant>
 #include <vector>
 
-/// When processes of a cluster on one host are started, started again, and stopped. Pure: facts in, commands out (policy/README.md).
+/// When processes of a cluster on one host are started, started again, and stopped. Pure: facts in, commands out
+/// (policy/README.md).
 namespace squall::cluster {
 
 struct supervision_config {
   duration first_pause = std::chrono::milliseconds{100}; ///< before a process that died is started again
   duration longest_pause = std::chrono::seconds{10};     ///< the pause doubles with each death in a row, up to this
-  duration stable_after = std::chrono::seconds{10};      ///< a process that lived so long starts anew with the first pause
-  duration stop_grace = std::chrono::seconds{10};        ///< after asking it to stop, until it is killed
+  duration stable_after = std::chrono::seconds{10}; ///< a process that lived so long starts anew with the first pause
+  duration stop_grace = std::chrono::seconds{10};   ///< after asking it to stop, until it is killed
 };
 
-/// Index of a process in the order in which they were added; also the order of starting. Stopping goes the other way round.
+/// Index of a process in the order in which they were added; also the order of starting. Stopping goes the other way
+/// round.
 using process_index = std::size_t;
 
 // Facts.

@@ -1,13 +1,13 @@
 #pragma once
 
 #include "actors/event_log_file.hpp"
+#include "actors/store_client.hpp"
 #include "controller/call_table.hpp"
 #include "controller/catalogue.hpp"
 #include "controller/controller_service.hpp"
 #include "controller/ledger.hpp"
 #include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
-#include "actors/store_client.hpp"
 
 #include <map>
 #include <optional>
@@ -17,7 +17,8 @@
 
 namespace squall::controller {
 
-/// The controller role. Handlers read the clock once (post::now), translate a message to facts, step the scheduler and carry its commands out.
+/// The controller role. Handlers read the clock once (post::now), translate a message to facts, step the scheduler and
+/// carry its commands out.
 class controller_service final : public actors::role_service {
 public:
   controller_service(const controller_options& options, std::shared_ptr<wire::arena_map> arenas, logger& log);
@@ -58,7 +59,8 @@ private:
   void handle(actors::incoming& message);
   template <class Message, class Handler>
   void decode_and(actors::incoming& message, Handler handler);
-  void answer(const actors::incoming& to, errc code, std::string text, std::string body = {}, duration retry_after = duration{0});
+  void answer(const actors::incoming& to, errc code, std::string text, std::string body = {},
+              duration retry_after = duration{0});
   void on_hello(const actors::incoming& from, const wire::hello& message);
   void arm();
 

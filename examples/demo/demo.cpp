@@ -1,5 +1,6 @@
-// squall-demo: serves the example pipelines from a running cluster and says how well and how fast they read. A client program as a user would write one: it
-// registers what the YAML files of examples/ describe, calls it, and reads the traces of the calls.
+// squall-demo: serves the example pipelines from a running cluster and says how well and how fast they read. A client
+// program as a user would write one: it registers what the YAML files of examples/ describe, calls it, and reads the
+// traces of the calls.
 
 #include "calls/json.hpp"
 #include "client/cluster.hpp"
@@ -71,7 +72,8 @@ struct row {
 double milliseconds(duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 /// Means over calls of what their traces tell.
-void add_traces(const pass& answers, const functions::dag_spec& dag, const catalogue& known, std::size_t lanes, row& out) {
+void add_traces(const pass& answers, const functions::dag_spec& dag, const catalogue& known, std::size_t lanes,
+                row& out) {
   const double share = 1.0 / static_cast<double>(answers.answers.size());
   for (const auto& answer : answers.answers) {
     const auto& trace = answer.result.outcome.trace;
@@ -85,7 +87,8 @@ void add_traces(const pass& answers, const functions::dag_spec& dag, const catal
 }
 
 /// Every width has been seen by every node, and every model is loaded, before time is taken.
-result<> warm_up(client::cluster& cluster, const experiment& what, const std::vector<call_inputs>& inputs, std::size_t lanes) {
+result<> warm_up(client::cluster& cluster, const experiment& what, const std::vector<call_inputs>& inputs,
+                 std::size_t lanes) {
   for (std::size_t round = 0; round < lanes; ++round)
     SQUALL_TRY(run_pass(cluster, what.dag, inputs, 4 * lanes));
   return {};
@@ -137,15 +140,19 @@ result<> run(const arguments& given) {
 } // namespace
 
 int main(int count, char** words) {
-  CLI::App app{"Runs the example pipelines on a cluster; prints one JSON object a pipeline and precision.", "squall-demo"};
+  CLI::App app{"Runs the example pipelines on a cluster; prints one JSON object a pipeline and precision.",
+               "squall-demo"};
   arguments given;
   app.add_option("--cluster", given.endpoint, "where the cluster serves, such as tcp://127.0.0.1:7700")->required();
   app.add_option("--examples", given.examples, "folder of the pipelines' YAML files")->capture_default_str();
   app.add_option("--pages", given.pages, "folder with truth.json and pages; without it document-reader is left out");
-  app.add_option("--lines", given.lines, "folder with truth.json and lines; without it read-line and read-line-vote are left out");
+  app.add_option("--lines", given.lines,
+                 "folder with truth.json and lines; without it read-line and read-line-vote are left out");
   app.add_option("--files", given.files, "folder with a truth.json that names files; without it file-type is left out");
   app.add_option("--items", given.items, "at most this many of each; 0 = all")->capture_default_str();
-  app.add_option("--lanes", given.lanes, "lanes of the cluster, all nodes together")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--lanes", given.lanes, "lanes of the cluster, all nodes together")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   app.add_option("--outstanding", given.outstanding, "calls on their way while throughput is measured")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();

@@ -35,7 +35,8 @@ result<std::vector<text_line>> lines_of(const client::call_result& answer) {
   const auto corners = functions::elements_of<float>(*quads->as_tensor());
   const std::size_t count = texts->as_list() ? texts->as_list()->size() : 0;
   if (corners.size() != 8 * count)
-    return {errc::internal, "the answer has " + std::to_string(count) + " lines and " + std::to_string(corners.size() / 8) + " quads"};
+    return {errc::internal,
+            "the answer has " + std::to_string(count) + " lines and " + std::to_string(corners.size() / 8) + " quads"};
   std::vector<text_line> lines;
   for (std::size_t i = 0; i < count; ++i) {
     SQUALL_ASSIGN(text, functions::first_text((*texts->as_list())[i]));

@@ -35,6 +35,7 @@ struct sample {
 [[nodiscard]] result<std::vector<sample>> read_samples(const std::filesystem::path& folder, std::size_t limit);
 
 /// How much of the samples the answers read. Fails when an answer lacks the outputs that its pipeline should have.
-[[nodiscard]] result<bench::score> judge(const experiment& what, const std::vector<sample>& samples, const pass& answers);
+[[nodiscard]] result<bench::score> judge(const experiment& what, const std::vector<sample>& samples,
+                                         const pass& answers);
 
 } // namespace squall::demo

@@ -41,7 +41,9 @@ class Cluster:
         self.folder.cleanup()
 
     def run(self, *words, check=True):
-        done = subprocess.run([self.squall, *map(str, words), "--cluster", self.name], env=self.env, capture_output=True, text=True)
+        done = subprocess.run(
+            [self.squall, *map(str, words), "--cluster", self.name], env=self.env, capture_output=True, text=True
+        )
         if check and done.returncode != 0:
             sys.exit(f"overload.py: squall {words[0]} failed: {done.stderr.strip()}")
         return done.stdout
@@ -62,7 +64,17 @@ def latencies_in_time(report):
 def measure(cluster, line, policy, rate, seconds, deadline_ms):
     cluster.run("policy", "set", policy)
     before = cluster.ledger()
-    report = cluster.bench(line, "--arrivals", "poisson", "--rate", f"{rate:.1f}", "--duration", f"{seconds}s", "--deadline", f"{deadline_ms}ms")
+    report = cluster.bench(
+        line,
+        "--arrivals",
+        "poisson",
+        "--rate",
+        f"{rate:.1f}",
+        "--duration",
+        f"{seconds}s",
+        "--deadline",
+        f"{deadline_ms}ms",
+    )
     after = cluster.ledger()
     kept, broken = after["kept"] - before["kept"], after["broken"] - before["broken"]
     offered = report.get("sent", 0)
@@ -101,7 +113,9 @@ def plot(rows, capacity, path):
         parts.append(f'<text x="{x(rate):.1f}" y="{bottom + 16}" text-anchor="middle">{rate:.0f}</text>')
     for policy, colour in (("calendar", "#2266aa"), ("fifo", "#cc5522")):
         points = [(x(r["offered_per_s"]), y(r["goodput_per_s"])) for r in rows if r["policy"] == policy]
-        parts.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(
+            f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{colour}"/>' for a, b in points]
         parts.append(f'<text x="{points[-1][0] + 8:.1f}" y="{points[-1][1] + 4:.1f}" fill="{colour}">{policy}</text>')
     pathlib.Path(path).write_text("\n".join(parts) + "\n</svg>\n")

@@ -26,7 +26,8 @@ answer call_once(client::cluster& cluster, const std::string& dag, const call_in
 
 } // namespace
 
-result<pass> run_pass(client::cluster& cluster, const std::string& dag, const std::vector<call_inputs>& inputs, std::size_t outstanding) {
+result<pass> run_pass(client::cluster& cluster, const std::string& dag, const std::vector<call_inputs>& inputs,
+                      std::size_t outstanding) {
   pass out;
   out.answers.resize(inputs.size());
   std::atomic<std::size_t> next{0};
@@ -37,7 +38,8 @@ result<pass> run_pass(client::cluster& cluster, const std::string& dag, const st
       out.answers[i] = call_once(cluster, dag, inputs[i]);
       if (const auto& outcome = out.answers[i].result.outcome; !out.answers[i].result.ok()) {
         const std::lock_guard lock{mutex};
-        failure = error{outcome.code, "call " + std::to_string(i + 1) + " of '" + dag + "': " + outcome.message, outcome.retry_after};
+        failure = error{outcome.code, "call " + std::to_string(i + 1) + " of '" + dag + "': " + outcome.message,
+                        outcome.retry_after};
         next = inputs.size();
       }
     }

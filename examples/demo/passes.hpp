@@ -23,11 +23,13 @@ struct pass {
   duration wall{0};
 };
 
-/// Calls `dag` once with each of the inputs, `outstanding` at a time. The first call that fails ends the pass, with its error.
-[[nodiscard]] result<pass> run_pass(client::cluster& cluster, const std::string& dag, const std::vector<call_inputs>& inputs,
-                                    std::size_t outstanding);
+/// Calls `dag` once with each of the inputs, `outstanding` at a time. The first call that fails ends the pass, with its
+/// error.
+[[nodiscard]] result<pass> run_pass(client::cluster& cluster, const std::string& dag,
+                                    const std::vector<call_inputs>& inputs, std::size_t outstanding);
 
-/// The value below which this share of the latencies lies (nearest rank), in milliseconds. `latencies` must not be empty.
+/// The value below which this share of the latencies lies (nearest rank), in milliseconds. `latencies` must not be
+/// empty.
 [[nodiscard]] double quantile_ms(const std::vector<answer>& answers, double share);
 
 } // namespace squall::demo

@@ -17,7 +17,8 @@ struct catalogue {
   std::set<std::string> models; ///< functions that are models, not builtins
 };
 
-/// Registers the functions and DAGs of a spec file, after storing the files that they mention unless they are there already.
+/// Registers the functions and DAGs of a spec file, after storing the files that they mention unless they are there
+/// already.
 [[nodiscard]] result<> apply(client::cluster& cluster, const std::filesystem::path& spec_file, catalogue& known);
 
 } // namespace squall::demo

@@ -36,8 +36,7 @@ void node_role::report_stage(call_id call, stage_index stage, std::uint32_t widt
                              std::vector<std::uint32_t> elements) {
   const wire::stage_ready message{call, stage, width, std::move(elements)};
   if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.warn("node", "a ready stage was not reported",
-              {{"call", to_string(call)}, {"error", sent.error().message}});
+    log_.warn("node", "a ready stage was not reported", {{"call", to_string(call)}, {"error", sent.error().message}});
 }
 
 void node_role::on_hand_out(const wire::hand_out& message) {
@@ -45,7 +44,8 @@ void node_role::on_hand_out(const wire::hand_out& message) {
   for (std::size_t i = 0; i < message.tasks.size();) {
     const auto& first = message.tasks[i];
     std::vector<std::uint32_t> elements;
-    for (; i < message.tasks.size() && message.tasks[i].call == first.call && message.tasks[i].stage == first.stage; ++i)
+    for (; i < message.tasks.size() && message.tasks[i].call == first.call && message.tasks[i].stage == first.stage;
+         ++i)
       elements.push_back(message.tasks[i].element);
     auto* const call = find_call(first.call);
     if (call && first.stage < call->flow.graph().stages.size() && call->flow.open_trace(first.stage))
@@ -112,8 +112,8 @@ void node_role::join_order(map_share& share, const wire::order_ticket& ticket) {
   auto& order = order_of(ticket);
   for (std::uint32_t place = 0; place < share.elements.size(); ++place) {
     const item_id id{++last_item_};
-    items_.emplace(id, work_item{share.context.call, share.stage, place, &share, ticket.variant, now(), false,
-                                 ticket.order});
+    items_.emplace(
+        id, work_item{share.context.call, share.stage, place, &share, ticket.variant, now(), false, ticket.order});
     share.items.push_back(id);
     order.items.push_back(id);
   }
@@ -234,9 +234,9 @@ void node_role::replicas_loaded(variant_id variant, const error* why) {
 }
 
 void node_role::unload_unused(variant_id variant) {
-  const bool wanted = on_demand_.contains(variant) ||
-                      std::any_of(replicas_.begin(), replicas_.end(),
-                                  [&](const auto& r) { return r.second.variant == variant; });
+  const bool wanted =
+      on_demand_.contains(variant) ||
+      std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& r) { return r.second.variant == variant; });
   if (wanted || resident_.erase(variant) == 0)
     return;
   if (worker_ && worker_ready_)

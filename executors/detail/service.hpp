@@ -308,8 +308,8 @@ private:
   std::unordered_map<item_id, work_item> items_;
   std::map<batch_id, running_batch> running_;
   std::map<batch_id, order_record> orders_;
-  std::map<replica_id, wanted_replica> replicas_; ///< of the scheduler: loading or there
-  std::set<variant_id> on_demand_;                ///< loaded or being loaded for the node's own queue
+  std::map<replica_id, wanted_replica> replicas_;        ///< of the scheduler: loading or there
+  std::set<variant_id> on_demand_;                       ///< loaded or being loaded for the node's own queue
   std::unordered_map<call_id, std::uint32_t> in_worker_; ///< items of a call that the worker has
   std::vector<call_id> release_when_idle_;
   std::vector<call_id> touched_;

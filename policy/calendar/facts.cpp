@@ -184,7 +184,8 @@ void state::on(const placing::call_arrived& fact) {
   const call_entry& call = g.calls[s];
   put(call_slots, fact.id, s);
   ++g.dags[dag].calls;
-  out->emplace_back(placing::admit{fact.id, {}, duration{finish_of(call) - now}, true, call.cost, fact.assurance_ppm > 0, margins(call)});
+  out->emplace_back(placing::admit{
+      fact.id, {}, duration{finish_of(call) - now}, true, call.cost, fact.assurance_ppm > 0, margins(call)});
 }
 
 void state::on(const placing::call_ended& fact) {

@@ -24,7 +24,8 @@ std::string refusal(const call_entry& call, const dag_entry& dag, int why) {
 } // namespace
 
 std::string state::margins(const call_entry& call) const {
-  std::string out = "planned to end " + std::to_string((call.deadline - finish_of(call)) / 1000) + " us before the latency SLO";
+  std::string out =
+      "planned to end " + std::to_string((call.deadline - finish_of(call)) / 1000) + " us before the latency SLO";
   if (call.max_cost != calls::no_cost_limit)
     out += " and " + std::to_string(call.max_cost - call.cost) + " micro-units below the cost SLO";
   return out;

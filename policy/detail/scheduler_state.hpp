@@ -207,8 +207,8 @@ struct late_state {
   std::unique_ptr<dispatch_policy> policy; ///< null: none was ever in force, or all of its calls have ended
   std::string name;                        ///< of the policy
   std::uint64_t calls = 0;                 ///< in flight that are not placed on arrival, held ones among them
-  std::uint64_t policies = 0; ///< made so far: each has ids of its own
-  std::string next;           ///< the policy that is to follow when the calls of this one have ended; empty = none
+  std::uint64_t policies = 0;              ///< made so far: each has ids of its own
+  std::string next; ///< the policy that is to follow when the calls of this one have ended; empty = none
   std::vector<placing::call_arrived> held;                       ///< for the next policy, in order of arrival
   std::map<function_id, placing::function_registered> functions; ///< for the next policy
   std::vector<placing::node_joined> nodes;                       ///< for the next policy, ascending

@@ -34,7 +34,9 @@ result<std::vector<fs::path>> segments_of(const std::string& path) {
     if (entry.path().extension() == ".log")
       out.push_back(entry.path());
   if (out.empty())
-    return error{errc::not_found, path + ": no log there; name the folder of a scheduler's event log, such as DATA/events/scheduler", {}};
+    return error{errc::not_found,
+                 path + ": no log there; name the folder of a scheduler's event log, such as DATA/events/scheduler",
+                 {}};
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -71,7 +73,8 @@ struct difference {
   }
 };
 
-std::vector<difference> compare(const recorded_run& recorded, const whatif_outcome& same, const whatif_outcome& changed) {
+std::vector<difference> compare(const recorded_run& recorded, const whatif_outcome& same,
+                                const whatif_outcome& changed) {
   std::vector<difference> out;
   difference all{"all", {}, {}, {}};
   for (const auto& [dag, live] : recorded.live) {
@@ -97,12 +100,14 @@ double mean_cost(const attainment& a) {
 }
 
 void print_table(const std::vector<difference>& rows, double seconds) {
-  std::printf("%-8s %-12s %8s %9s %8s %8s %10s %9s %9s\n", "DAG", "RUN", "OFFERED", "ADMITTED", "MET", "BROKEN", "GOODPUT/S", "MEAN MS", "COST");
+  std::printf("%-8s %-12s %8s %9s %8s %8s %10s %9s %9s\n", "DAG", "RUN", "OFFERED", "ADMITTED", "MET", "BROKEN",
+              "GOODPUT/S", "MEAN MS", "COST");
   for (const difference& row : rows) {
     const auto line = [&](const char* run, const attainment& a) {
       std::printf("%-8s %-12s %8llu %9llu %7.1f%% %8llu %10.1f %9.2f %9.3f\n", row.dag.c_str(), run,
-                  static_cast<unsigned long long>(a.offered), static_cast<unsigned long long>(a.admitted), 100 * a.share(),
-                  static_cast<unsigned long long>(a.broken), static_cast<double>(a.met) / seconds, mean_ms(a), mean_cost(a));
+                  static_cast<unsigned long long>(a.offered), static_cast<unsigned long long>(a.admitted),
+                  100 * a.share(), static_cast<unsigned long long>(a.broken), static_cast<double>(a.met) / seconds,
+                  mean_ms(a), mean_cost(a));
     };
     line("live", row.live);
     line("model", row.as_recorded);
@@ -115,17 +120,20 @@ std::string bars_svg(const std::vector<difference>& rows) {
   constexpr int row_height = 66;
   constexpr int left = 90;
   constexpr int width = 420;
-  std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"620\" height=\"" + std::to_string(40 + row_height * static_cast<int>(rows.size())) +
-                    "\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-                    "<text x=\"10\" y=\"20\" font-size=\"14\">Share of calls that met their SLOs</text>\n";
+  std::string out =
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"620\" height=\"" +
+      std::to_string(40 + row_height * static_cast<int>(rows.size())) +
+      "\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+      "<text x=\"10\" y=\"20\" font-size=\"14\">Share of calls that met their SLOs</text>\n";
   int y = 34;
   for (const difference& row : rows) {
     out += "<text x=\"10\" y=\"" + std::to_string(y + 32) + "\">DAG " + row.dag + "</text>\n";
     const auto bar = [&](const char* name, const attainment& a, const char* colour, int offset) {
       const int length = static_cast<int>(a.share() * width);
-      out += "<rect x=\"" + std::to_string(left) + "\" y=\"" + std::to_string(y + offset) + "\" width=\"" + std::to_string(std::max(1, length)) +
-             "\" height=\"16\" fill=\"" + colour + "\"/>\n<text x=\"" + std::to_string(left + length + 6) + "\" y=\"" + std::to_string(y + offset + 13) + "\">" +
-             name + " " + std::to_string(static_cast<int>(a.share() * 1000) / 10.0).substr(0, 4) + " %</text>\n";
+      out += "<rect x=\"" + std::to_string(left) + "\" y=\"" + std::to_string(y + offset) + "\" width=\"" +
+             std::to_string(std::max(1, length)) + "\" height=\"16\" fill=\"" + colour + "\"/>\n<text x=\"" +
+             std::to_string(left + length + 6) + "\" y=\"" + std::to_string(y + offset + 13) + "\">" + name + " " +
+             std::to_string(static_cast<int>(a.share() * 1000) / 10.0).substr(0, 4) + " %</text>\n";
     };
     bar("live", row.live, "#888888", 0);
     bar("model", row.as_recorded, "#4477aa", 19);
@@ -161,9 +169,12 @@ result<> whatif(const whatif_flags& flags, bool json) {
 
 void add_whatif_verb(CLI::App& app, int& status) {
   const auto flags = std::make_shared<whatif_flags>();
-  auto* verb = app.add_subcommand("whatif", "the arrivals of a recorded run in the simulator, under another configuration");
+  auto* verb =
+      app.add_subcommand("whatif", "the arrivals of a recorded run in the simulator, under another configuration");
   verb->add_option("log", flags->log, "folder of a scheduler's event log, such as DATA/events/scheduler")->required();
-  verb->add_option("--set", flags->changes, "policy=NAME, nodes.cpu+=1, nodes.gpu-=1, nodes.lanes=4, slo.scale=0.8, cost.scale=2, rate.scale=1.5")
+  verb->add_option(
+          "--set", flags->changes,
+          "policy=NAME, nodes.cpu+=1, nodes.gpu-=1, nodes.lanes=4, slo.scale=0.8, cost.scale=2, rate.scale=1.5")
       ->allow_extra_args(false);
   verb->add_option("--seed", flags->seed, "of the model")->envname("SQUALL_SEED")->capture_default_str();
   verb->add_option("--plot", flags->plot, "draw the difference into this SVG file");

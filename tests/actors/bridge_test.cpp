@@ -2,6 +2,7 @@
 #include "tests/support/peers.hpp"
 
 #include <gtest/gtest.h>
+
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -43,10 +44,13 @@ TEST(Bridge, RolesRunOnTheirThreads) {
         ASSERT_TRUE(out.send(out.local(to), m.message).ok());
     };
   });
-  const auto ignore = [](echo_role& r) { r.at_message = [](post& out, incoming& m) { ASSERT_TRUE(out.send(out.local(wire::role::client), m.message).ok()); }; };
+  const auto ignore = [](echo_role& r) {
+    r.at_message = [](post& out, incoming& m) { ASSERT_TRUE(out.send(out.local(wire::role::client), m.message).ok()); };
+  };
   const auto node = b.host(wire::role::node, placing::pooled, ignore);
   const auto store = b.host(wire::role::store, placing::detached, ignore);
-  const auto other_inline = b.host(wire::role::client, placing::inline_in_bridge, [](echo_role& r) { r.at_message = [](post&, incoming&) {}; });
+  const auto other_inline = b.host(wire::role::client, placing::inline_in_bridge,
+                                   [](echo_role& r) { r.at_message = [](post&, incoming&) {}; });
   b.run();
   peer client{b->endpoint()};
   constexpr std::size_t rounds = 2000;
@@ -117,7 +121,8 @@ TEST(Bridge, RepliesOfPooledRolesKeepTheirOrder) {
   }
 }
 
-// -- bad input -------------------------------------------------------------------------------------------------------------
+// -- bad input
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(Bridge, AnswersWhatCannotBeReadIfItAskedForAnAnswer) {
   running_bridge b;
@@ -193,7 +198,8 @@ TEST(Bridge, AFrameOverTheLimitClosesTheConnection) {
   EXPECT_TRUE(client.receive().has_value());
 }
 
-// -- peers that come and go --------------------------------------------------------------------------------------------------
+// -- peers that come and go
+// --------------------------------------------------------------------------------------------------
 
 TEST(Bridge, ReportsPeersThatVanish) {
   running_bridge b;
@@ -239,7 +245,8 @@ TEST(Bridge, AFullPeerIsAnAnswerAndNoSilentDrop) {
   bridge_options options;
   options.high_water_mark = 10;
   running_bridge b{options};
-  const auto role = b.host(wire::role::controller, placing::inline_in_bridge, [](echo_role& r) { r.at_message = [](post&, incoming&) {}; });
+  const auto role = b.host(wire::role::controller, placing::inline_in_bridge,
+                           [](echo_role& r) { r.at_message = [](post&, incoming&) {}; });
   b.run();
   raw_peer lazy{b->endpoint()}; // never reads
   lazy.send({"\x95\x01\x03\x01\x09\x90"s});
@@ -327,7 +334,8 @@ TEST(Bridge, APooledRoleConnectsToo) {
   EXPECT_TRUE(node->wait([&] { return node->messages == 1; }));
 }
 
-// -- the loop --------------------------------------------------------------------------------------------------------------
+// -- the loop
+// --------------------------------------------------------------------------------------------------------------
 
 TEST(Bridge, AlarmsComeInTimeAndCanBeMoved) {
   for (const auto how : {placing::inline_in_bridge, placing::pooled}) {
@@ -385,7 +393,12 @@ TEST(Bridge, WatchedDescriptorsAreServedUnderLoad) {
   std::atomic<bool> called{false};
   std::atomic<bool> done{false};
   b.host(wire::role::controller, placing::inline_in_bridge, [&](echo_role& r) {
-    r.at_start = [&](post& out) { out.watch(fd, [&] { called = true; out.watch(fd, {}); }); };
+    r.at_start = [&](post& out) {
+      out.watch(fd, [&] {
+        called = true;
+        out.watch(fd, {});
+      });
+    };
     // Keeps the loop busy for ever: each message makes another.
     r.at_message = [&](post& out, incoming& m) {
       if (!done) {
@@ -396,7 +409,8 @@ TEST(Bridge, WatchedDescriptorsAreServedUnderLoad) {
   const auto other = b.host(wire::role::node, placing::pooled);
   b.run();
   ASSERT_TRUE(other->wait([&] { return other->started; }));
-  ASSERT_TRUE(other->out->send(other->out->local(wire::role::controller), wire::encode(wire::ping{}, request_id{1})).ok());
+  ASSERT_TRUE(
+      other->out->send(other->out->local(wire::role::controller), wire::encode(wire::ping{}, request_id{1})).ok());
   const std::uint64_t one = 1;
   ASSERT_EQ(::write(fd, &one, sizeof one), 8);
   EXPECT_TRUE(eventually([&] { return called.load(); }));
@@ -473,7 +487,8 @@ TEST(Bridge, ATakenPortIsAnError) {
   EXPECT_EQ(bridge::create(options, log).error().code, errc::invalid_argument);
 }
 
-// -- keys --------------------------------------------------------------------------------------------------------------------
+// -- keys
+// --------------------------------------------------------------------------------------------------------------------
 
 TEST(BridgeKeys, ListeningBeyondLoopbackNeedsKeys) {
   null_logger log;

@@ -51,7 +51,11 @@ class Basics:
         pid = cls.cluster.pid
         below = harness.children_of(pid)
         cls.cluster.__exit__(None, None, None)
-        alive = [p for p in [pid, *below] if os.path.exists(f"/proc/{p}") and "Z" not in open(f"/proc/{p}/stat").read().rpartition(")")[2][:3]]
+        alive = [
+            p
+            for p in [pid, *below]
+            if os.path.exists(f"/proc/{p}") and "Z" not in open(f"/proc/{p}/stat").read().rpartition(")")[2][:3]
+        ]
         assert not alive, f"processes are left: {alive}"
         assert harness.arenas() <= cls.cluster.before, "arenas are left"
 
@@ -97,8 +101,11 @@ class Basics:
     def test_a_dag_of_10000_stages_is_refused(self):
         stages = "\n".join(f"  - {{name: s{i}, function: echo, inputs: {{x: $x}}}}" for i in range(10000))
         path = self.cluster.folder / "big.yaml"
-        path.write_text("apiVersion: squall/v1\nkind: Dag\nmetadata: {name: big}\nspec:\n  inputs: {x: {datatype: UINT8, shape: [-1]}}\n  stages:\n"
-                        + stages + "\n  outputs: {x: s0.x}\n")
+        path.write_text(
+            "apiVersion: squall/v1\nkind: Dag\nmetadata: {name: big}\nspec:\n  inputs: {x: {datatype: UINT8, shape: [-1]}}\n  stages:\n"
+            + stages
+            + "\n  outputs: {x: s0.x}\n"
+        )
         self.cluster.run("apply", "-f", path, status=1)
         self.assertIn("1000", self.cluster.stderr)
 
@@ -130,8 +137,15 @@ class Basics:
         with harness.raw_connection(self.cluster.info["endpoint"]) as s:
             s.sendall(os.urandom(4096))
         s = harness.zmtp_dealer(self.cluster.info["endpoint"])
-        for frames in ([b""], [b"\x95\x01\x03\x01\x07\x90"], [b"\xc1" * 100], [b"\x95\x63\x03\x01\x07\x90"], [b"\x95\x01\xcd\x03\xe7\x01\x07\x90"],
-                       [os.urandom(100), os.urandom(1000)], [b"\x95\x01\x10\x01\x09\x95\x01\x02\x03\x04\x05"]):
+        for frames in (
+            [b""],
+            [b"\x95\x01\x03\x01\x07\x90"],
+            [b"\xc1" * 100],
+            [b"\x95\x63\x03\x01\x07\x90"],
+            [b"\x95\x01\xcd\x03\xe7\x01\x07\x90"],
+            [os.urandom(100), os.urandom(1000)],
+            [b"\x95\x01\x10\x01\x09\x95\x01\x02\x03\x04\x05"],
+        ):
             harness.zmtp_send(s, *frames)
         answer = s.recv(4096)
         self.assertTrue(answer, "a message with a request id is answered")
@@ -139,7 +153,9 @@ class Basics:
         self.test_calls_a_function_directly()
 
     def test_policies_switch_under_load(self):
-        load = self.cluster.start("bench", "chain3", "--input", "x=[1]", "--rate", "200", "--duration", "3", "-o", "json")
+        load = self.cluster.start(
+            "bench", "chain3", "--input", "x=[1]", "--rate", "200", "--duration", "3", "-o", "json"
+        )
         for policy in ("rr", "balance", "fifo", "rr", "fifo"):
             self.cluster.run("policy", "set", policy)
         self.assertEqual(self.cluster.json("policy", "get")["name"], "fifo")
@@ -183,12 +199,31 @@ class OneProcess(Basics, unittest.TestCase):
         self.assertIn(str(self.cluster.pid), self.cluster.stderr)
 
     def test_a_taken_port_is_refused(self):
-        self.cluster.run("up", "--name", "other", "--data", self.cluster.folder / "other", "--listen", self.cluster.info["endpoint"], status=1,
-                         cluster=False)
+        self.cluster.run(
+            "up",
+            "--name",
+            "other",
+            "--data",
+            self.cluster.folder / "other",
+            "--listen",
+            self.cluster.info["endpoint"],
+            status=1,
+            cluster=False,
+        )
         self.assertIn(self.cluster.info["endpoint"], self.cluster.stderr)
 
     def test_listening_beyond_loopback_needs_keys(self):
-        self.cluster.run("up", "--name", "other", "--data", self.cluster.folder / "other", "--listen", "tcp://0.0.0.0:*", status=1, cluster=False)
+        self.cluster.run(
+            "up",
+            "--name",
+            "other",
+            "--data",
+            self.cluster.folder / "other",
+            "--listen",
+            "tcp://0.0.0.0:*",
+            status=1,
+            cluster=False,
+        )
         self.assertIn("squall keys new", self.cluster.stderr)
 
 
@@ -208,8 +243,12 @@ class Keys(unittest.TestCase):
             cluster.apply(SLEEP)
             out = cluster.json("call", "echo", "--input", "x=[7]")
             self.assertEqual(out["outputs"]["x"]["data"], [7])
-            done = subprocess.run(cluster.command("call", "echo", "--input", "x=[7]", "--timeout", "2s"), env={k: v for k, v in cluster.env.items() if k != "SQUALL_KEYS"},
-                                  capture_output=True, timeout=30)
+            done = subprocess.run(
+                cluster.command("call", "echo", "--input", "x=[7]", "--timeout", "2s"),
+                env={k: v for k, v in cluster.env.items() if k != "SQUALL_KEYS"},
+                capture_output=True,
+                timeout=30,
+            )
             self.assertEqual(done.returncode, 1)
 
 

@@ -17,7 +17,8 @@ protected:
   }
   void TearDown() override { std::filesystem::remove(path_); }
 
-  std::string path_ = ::testing::TempDir() + "/cluster-config-" + ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";
+  std::string path_ = ::testing::TempDir() + "/cluster-config-" +
+                      ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";
 };
 
 TEST_F(ClusterConfig, ReadsAWholeFile) {
@@ -49,7 +50,8 @@ TEST_F(ClusterConfig, NamesAnUnknownKeyWithItsLine) {
   ASSERT_FALSE(config.ok());
   EXPECT_NE(config.error().message.find(":4:"), std::string::npos) << config.error().message;
   EXPECT_NE(config.error().message.find("polcy"), std::string::npos) << config.error().message;
-  EXPECT_NE(config.error().message.find("policy"), std::string::npos) << "it should suggest the nearest key: " << config.error().message;
+  EXPECT_NE(config.error().message.find("policy"), std::string::npos)
+      << "it should suggest the nearest key: " << config.error().message;
 }
 
 TEST_F(ClusterConfig, RefusesTwoNodesOfOneName) {

@@ -97,19 +97,28 @@ class Faults(unittest.TestCase):
         os.kill(self.cluster.pid, signal.SIGKILL)
         wait_until(lambda: not harness.children_of(self.cluster.pid), "the processes to follow their launcher")
         self.cluster.run("down", "--name", self.cluster.name, status=1, cluster=False)
-        wait_until(lambda: harness.arenas() <= self.cluster.before or self.cluster.run("down", "--name", self.cluster.name, status=1, cluster=False) is None,
-                   "the arenas to be swept", 5)
+        wait_until(
+            lambda: (
+                harness.arenas() <= self.cluster.before
+                or self.cluster.run("down", "--name", self.cluster.name, status=1, cluster=False) is None
+            ),
+            "the arenas to be swept",
+            5,
+        )
 
 
 class Replacing(unittest.TestCase):
     def test_a_function_is_replaced_under_load(self):
         with Cluster(nodes=2) as cluster:
             cluster.apply(SLEEP)
-            load = cluster.start("bench", "chain3", "--input", "x=[1]", "--rate", "200", "--duration", "3", "-o", "json")
+            load = cluster.start(
+                "bench", "chain3", "--input", "x=[1]", "--rate", "200", "--duration", "3", "-o", "json"
+            )
             for mebibytes in (2, 4, 1):
                 cluster.folder.joinpath("f.yaml").write_text(
                     "apiVersion: squall/v1\nkind: Function\nmetadata: {name: echo}\n"
-                    f"spec: {{variants: [{{kind: builtin, builtin: noop, memory: {mebibytes}MiB}}]}}\n")
+                    f"spec: {{variants: [{{kind: builtin, builtin: noop, memory: {mebibytes}MiB}}]}}\n"
+                )
                 cluster.run("apply", "--replace", "-f", cluster.folder / "f.yaml")
             out, err = load.communicate(timeout=60)
             self.assertEqual(load.returncode, 0, err)

@@ -72,11 +72,22 @@ class Cluster:
     def __init__(self, nodes=0, slots=1, http=False, policy="fifo", extra_spec=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="squall-test-"))
         self.name = self.folder.name
-        self.env = dict(os.environ, XDG_RUNTIME_DIR=str(self.folder / "run"), SQUALL_CONFIG=str(self.folder / "none.yaml"), NO_COLOR="1")
+        self.env = dict(
+            os.environ,
+            XDG_RUNTIME_DIR=str(self.folder / "run"),
+            SQUALL_CONFIG=str(self.folder / "none.yaml"),
+            NO_COLOR="1",
+        )
         (self.folder / "run").mkdir()
         self.http_port = free_port() if http else None
-        lines = ["apiVersion: squall/v1", "kind: Cluster", f"metadata: {{name: {self.name}}}", "spec:", f"  data: {self.folder}/data",
-                 f"  policy: {policy}"]
+        lines = [
+            "apiVersion: squall/v1",
+            "kind: Cluster",
+            f"metadata: {{name: {self.name}}}",
+            "spec:",
+            f"  data: {self.folder}/data",
+            f"  policy: {policy}",
+        ]
         if http:
             lines.append(f"  http: 127.0.0.1:{self.http_port}")
         if nodes:
@@ -99,7 +110,11 @@ class Cluster:
     def __exit__(self, kind, *_):
         subprocess.run([BINARY, "down", "--name", self.name], env=self.env, capture_output=True, timeout=60)
         if kind is not None:
-            for log in sorted((self.folder / "data" / "logs").glob("*.log")) if (self.folder / "data" / "logs").exists() else []:
+            for log in (
+                sorted((self.folder / "data" / "logs").glob("*.log"))
+                if (self.folder / "data" / "logs").exists()
+                else []
+            ):
                 print(f"--- {log.name}\n{log.read_text()[-3000:]}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -109,10 +124,14 @@ class Cluster:
 
     def run(self, *arguments, status=0, cluster=True, timeout=90, stdin=None):
         """Runs a verb; returns its standard output. Raises when it ends with another status."""
-        done = subprocess.run(self.command(*arguments, cluster=cluster), env=self.env, capture_output=True, timeout=timeout, input=stdin)
+        done = subprocess.run(
+            self.command(*arguments, cluster=cluster), env=self.env, capture_output=True, timeout=timeout, input=stdin
+        )
         self.stderr = done.stderr.decode(errors="replace")
         if done.returncode != status:
-            raise Failed(f"{' '.join(map(str, arguments))} ended with {done.returncode}, not {status}:\n{done.stdout.decode(errors='replace')}{self.stderr}")
+            raise Failed(
+                f"{' '.join(map(str, arguments))} ended with {done.returncode}, not {status}:\n{done.stdout.decode(errors='replace')}{self.stderr}"
+            )
         return done.stdout.decode(errors="replace")
 
     def json(self, *arguments, **options):
@@ -165,4 +184,7 @@ def zmtp_dealer(endpoint):
 def zmtp_send(s, *frames):
     for i, frame in enumerate(frames):
         more = 1 if i + 1 < len(frames) else 0
-        s.sendall((bytes([more, len(frame)]) if len(frame) < 256 else bytes([more | 2]) + struct.pack(">Q", len(frame))) + frame)
+        s.sendall(
+            (bytes([more, len(frame)]) if len(frame) < 256 else bytes([more | 2]) + struct.pack(">Q", len(frame)))
+            + frame
+        )

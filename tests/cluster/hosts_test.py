@@ -21,8 +21,20 @@ class Host:
         self.name, self.address = name, address
         sh("ip", "netns", "add", name)
         sh("ip", "-n", name, "link", "set", "lo", "up")
-        self.holder = subprocess.Popen(["ip", "netns", "exec", name, "unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=2g tmpfs /dev/shm && echo ready && exec sleep 1000"],
-                                       stdout=subprocess.PIPE)
+        self.holder = subprocess.Popen(
+            [
+                "ip",
+                "netns",
+                "exec",
+                name,
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                "mount -t tmpfs -o size=2g tmpfs /dev/shm && echo ready && exec sleep 1000",
+            ],
+            stdout=subprocess.PIPE,
+        )
         assert self.holder.stdout.readline() == b"ready\n"
         self.enter = ["nsenter", "-t", str(self.holder.pid), "-m", "-n"]
 
@@ -70,10 +82,31 @@ spec:
   nodes: [{{name: here, slots: 1, listen: "tcp://{a.address}:7702"}}]
 """)
         command = c.command
-        c.command = lambda *words, cluster=True: a.enter + command(*words, cluster=cluster) + (["--keys", str(keys)] if cluster else [])
+        c.command = lambda *words, cluster=True: (
+            a.enter + command(*words, cluster=cluster) + (["--keys", str(keys)] if cluster else [])
+        )
         c.__enter__()
-        cls.node = subprocess.Popen(b.enter + [BINARY, "node", "--join", f"tcp://{a.address}:7700", "--listen", f"tcp://{b.address}:7703", "--keys", str(keys),
-                                               "--name", "there", "--data", str(c.folder / "there"), "--slots", "1"], env=c.env, stderr=subprocess.PIPE)
+        cls.node = subprocess.Popen(
+            b.enter
+            + [
+                BINARY,
+                "node",
+                "--join",
+                f"tcp://{a.address}:7700",
+                "--listen",
+                f"tcp://{b.address}:7703",
+                "--keys",
+                str(keys),
+                "--name",
+                "there",
+                "--data",
+                str(c.folder / "there"),
+                "--slots",
+                "1",
+            ],
+            env=c.env,
+            stderr=subprocess.PIPE,
+        )
         wait_until(lambda: len(c.json("get", "nodes")) == 2, "the second host's node")
         c.apply(SLEEP)
 
@@ -107,7 +140,9 @@ spec:
         self.assertGreaterEqual(moved, len(data))
 
     def test_a_load_crosses_without_errors(self):
-        call = self.cluster.start("bench", "chain3", "--input", "x=[1]", "--rate", "50", "--duration", "2", "-o", "json")
+        call = self.cluster.start(
+            "bench", "chain3", "--input", "x=[1]", "--rate", "50", "--duration", "2", "-o", "json"
+        )
         out, err = call.communicate(timeout=60)
         self.assertEqual(json.loads(out)["errors"], {}, err)
 

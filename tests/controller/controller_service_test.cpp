@@ -8,10 +8,10 @@
 namespace squall::controller {
 namespace {
 
-using testing::fake_post;
-using testing::give;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::fake_post;
+using testing::give;
 
 constexpr actors::peer_id client_peer{100};
 constexpr actors::peer_id other_client{101};
@@ -31,7 +31,8 @@ functions::function_spec echo_function() {
 }
 
 functions::value bytes_value(std::size_t n = 3) {
-  return {functions::tensor_of<std::uint8_t>(functions::datatype::uint8, {static_cast<std::int64_t>(n)}, std::vector<std::uint8_t>(n, 7))};
+  return {functions::tensor_of<std::uint8_t>(functions::datatype::uint8, {static_cast<std::int64_t>(n)},
+                                             std::vector<std::uint8_t>(n, 7))};
 }
 
 /// A controller with an empty store, a client that has said hello, and (by join()) a node.

@@ -28,14 +28,24 @@ promise_record record(std::uint64_t id, bool kept, blame why) {
 }
 
 TEST(Blame, NamesTheLargestPart) {
-  EXPECT_EQ(blame_for(late_outcome(milliseconds{9}, milliseconds{1}, milliseconds{2}, milliseconds{12}), milliseconds{2}), blame::queue);
-  EXPECT_EQ(blame_for(late_outcome(milliseconds{1}, milliseconds{9}, milliseconds{2}, milliseconds{12}), milliseconds{2}), blame::load);
-  EXPECT_EQ(blame_for(late_outcome(milliseconds{1}, milliseconds{1}, milliseconds{10}, milliseconds{12}), milliseconds{2}), blame::execution);
-  EXPECT_EQ(blame_for(late_outcome(milliseconds{1}, milliseconds{1}, milliseconds{2}, milliseconds{40}), milliseconds{2}), blame::network);
+  EXPECT_EQ(
+      blame_for(late_outcome(milliseconds{9}, milliseconds{1}, milliseconds{2}, milliseconds{12}), milliseconds{2}),
+      blame::queue);
+  EXPECT_EQ(
+      blame_for(late_outcome(milliseconds{1}, milliseconds{9}, milliseconds{2}, milliseconds{12}), milliseconds{2}),
+      blame::load);
+  EXPECT_EQ(
+      blame_for(late_outcome(milliseconds{1}, milliseconds{1}, milliseconds{10}, milliseconds{12}), milliseconds{2}),
+      blame::execution);
+  EXPECT_EQ(
+      blame_for(late_outcome(milliseconds{1}, milliseconds{1}, milliseconds{2}, milliseconds{40}), milliseconds{2}),
+      blame::network);
 }
 
 TEST(Blame, ExecutionAsPlannedIsNotToBlame) {
-  EXPECT_EQ(blame_for(late_outcome(milliseconds{3}, milliseconds{0}, milliseconds{20}, milliseconds{23}), milliseconds{20}), blame::queue);
+  EXPECT_EQ(
+      blame_for(late_outcome(milliseconds{3}, milliseconds{0}, milliseconds{20}, milliseconds{23}), milliseconds{20}),
+      blame::queue);
 }
 
 TEST(Blame, OfALostNodeAFailureAndTheCost) {

@@ -37,7 +37,11 @@ class Examples(unittest.TestCase):
         cls.lines = cls.draw("lines", 24)
         cls.pages = cls.draw("pages", 4)
         cls.files = pathlib.Path(cls.data.name) / "files"
-        subprocess.run([PYTHON, EXAMPLES / "demo" / "files.py", "--count", "8", "--seed", "7", "--out", cls.files], check=True, capture_output=True)
+        subprocess.run(
+            [PYTHON, EXAMPLES / "demo" / "files.py", "--count", "8", "--seed", "7", "--out", cls.files],
+            check=True,
+            capture_output=True,
+        )
         cls.cluster = cls.enterClassContext(Cluster(nodes=2))
 
     @classmethod
@@ -144,8 +148,13 @@ class Examples(unittest.TestCase):
 
     def test_the_programs_in_cpp_read_pages_and_files(self):
         page = next(p for p in sorted(self.pages.iterdir()) if p.suffix in (".png", ".jpg"))
-        self.assertTrue(self.program("example-read-page", EXAMPLES / "document-reader.yaml", "document-reader-bf16", page).strip())
-        self.assertIn("png", self.program("example-file-types", EXAMPLES / "file-type.yaml", "file-type", *self.lines.glob("*.png")))
+        self.assertTrue(
+            self.program("example-read-page", EXAMPLES / "document-reader.yaml", "document-reader-bf16", page).strip()
+        )
+        self.assertIn(
+            "png",
+            self.program("example-file-types", EXAMPLES / "file-type.yaml", "file-type", *self.lines.glob("*.png")),
+        )
         small = self.cluster.folder / "small.png"
         self.program("example-thumbnail", page, small)
         self.assertEqual(small.read_bytes()[:4], b"\x89PNG")

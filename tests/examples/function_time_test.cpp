@@ -24,7 +24,8 @@ functions::dag_spec diamond() {
   functions::dag_spec dag;
   dag.name = "diamond";
   dag.stages = {stage_of("head", "f", {{"x", from("$x")}}), stage_of("left", "f", {{"x", from("head.x")}}),
-                stage_of("right", "f", {{"x", from("head.x")}}), stage_of("tail", "f", {{"a", from("left.x")}, {"b", from("right.x")}})};
+                stage_of("right", "f", {{"x", from("head.x")}}),
+                stage_of("tail", "f", {{"a", from("left.x")}, {"b", from("right.x")}})};
   return dag;
 }
 

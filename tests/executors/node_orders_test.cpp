@@ -24,8 +24,8 @@ protected:
     give(machine, wire::want_replica{replica_id{replica}, variant_of(function), wanted});
     settle();
   }
-  wire::order_ticket ticket(std::uint64_t order, std::uint64_t replica, const std::string& function, std::uint32_t tasks,
-                            duration within = duration::max()) {
+  wire::order_ticket ticket(std::uint64_t order, std::uint64_t replica, const std::string& function,
+                            std::uint32_t tasks, duration within = duration::max()) {
     return {batch_id{order}, replica_id{replica}, variant_of(function), tasks, within};
   }
   void hand_out(std::size_t home, std::uint64_t runner, const wire::order_ticket& order,

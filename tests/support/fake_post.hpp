@@ -11,8 +11,9 @@
 
 namespace squall::testing {
 
-/// The world of a role under test: keeps what the role sends, and does nothing by itself. The test moves `time`, calls on_alarm() when
-/// `alarm` has come, and run_tasks() for what other threads handed over. send() and later() may be called from any thread.
+/// The world of a role under test: keeps what the role sends, and does nothing by itself. The test moves `time`, calls
+/// on_alarm() when `alarm` has come, and run_tasks() for what other threads handed over. send() and later() may be
+/// called from any thread.
 class fake_post final : public actors::post {
 public:
   struct sent_message {
@@ -29,9 +30,9 @@ public:
   time_point time{};
   time_point alarm = never;
   std::vector<sent_message> sent;
-  std::vector<connection> connections;             ///< made and not closed
-  std::set<wire::role> local_roles;                ///< hosted in the same process
-  std::map<actors::peer_id, errc> failing;         ///< sends there fail so
+  std::vector<connection> connections;     ///< made and not closed
+  std::set<wire::role> local_roles;        ///< hosted in the same process
+  std::map<actors::peer_id, errc> failing; ///< sends there fail so
   std::map<int, std::function<void()>> watched;
 
   result<> send(actors::peer_id to, wire::frames message) override {

@@ -2,20 +2,23 @@
 
 #include "wire/zmq/socket.hpp"
 
+#include <zmq.h>
+
 #include <chrono>
 #include <optional>
-#include <poll.h>
 #include <string>
 #include <thread>
 #include <vector>
-#include <zmq.h>
+
+#include <poll.h>
 
 namespace squall::testing {
 
 /// Polls a condition for up to ten seconds.
 template <class F>
 bool eventually(F condition) {
-  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10}; std::chrono::steady_clock::now() < end;) {
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+       std::chrono::steady_clock::now() < end;) {
     if (condition())
       return true;
     std::this_thread::sleep_for(std::chrono::milliseconds{1});

@@ -2,15 +2,17 @@
 #include "wire/detail/arena_file.hpp"
 #include "wire/detail/free_ranges.hpp"
 
+#include <gtest/gtest.h>
+
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <gtest/gtest.h>
-#include <csignal>
+#include <thread>
+
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
 
 namespace squall::wire {
@@ -38,7 +40,8 @@ arena_ref ref_of(const arena& a, const shared_bytes& bytes) {
 }
 
 functions::value big_value(std::size_t size, char fill) {
-  return {functions::tensor{functions::datatype::uint8, {static_cast<std::int64_t>(size)}, shared_bytes::take(std::string(size, fill))}};
+  return {functions::tensor{
+      functions::datatype::uint8, {static_cast<std::int64_t>(size)}, shared_bytes::take(std::string(size, fill))}};
 }
 
 TEST(FreeRanges, JoinNeighboursAndReuseTheLowestPlace) {
@@ -132,9 +135,10 @@ int fill_a_small_file_system() {
   for (int i = 0; i < 20; ++i) {
     const auto block = (*own)->allocate(10 * mebibyte);
     if (!block.ok())
-      return i == 3 && block.error().code == errc::overloaded && block.error().message.find("/dev/shm") != std::string::npos
-               ? as_expected
-               : wrong_answer;
+      return i == 3 && block.error().code == errc::overloaded &&
+                     block.error().message.find("/dev/shm") != std::string::npos
+                 ? as_expected
+                 : wrong_answer;
     std::memset(block->bytes.data(), 1, block->bytes.size());
   }
   return wrong_answer;
@@ -157,8 +161,9 @@ TEST(Arena, BadReferencesAreErrors) {
   const shared_bytes bytes = put(*own, "x");
   const auto reader = arena_map::create();
   const std::uint64_t id = own->id();
-  for (const arena_ref& bad : {arena_ref{id, 0, 8}, arena_ref{id, 4095, 8}, arena_ref{id, 17 * mebibyte, 8}, arena_ref{id, 4096, 33 * mebibyte},
-                               arena_ref{id, ~0ULL, 2}, arena_ref{id, ~0ULL - 1, ~0ULL >> 40}})
+  for (const arena_ref& bad :
+       {arena_ref{id, 0, 8}, arena_ref{id, 4095, 8}, arena_ref{id, 17 * mebibyte, 8},
+        arena_ref{id, 4096, 33 * mebibyte}, arena_ref{id, ~0ULL, 2}, arena_ref{id, ~0ULL - 1, ~0ULL >> 40}})
     EXPECT_EQ(reader->resolve(bad).error().code, errc::corrupt) << bad.offset << " " << bad.size;
   EXPECT_EQ(reader->resolve({id, 4096, max_value_bytes + 1}).error().code, errc::too_large);
   EXPECT_EQ(reader->resolve({id ^ 1, 4096, 1}).error().code, errc::data_loss);
@@ -235,7 +240,8 @@ TEST(Arena, ManyThreadsMayUseOne) {
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       for (int i = 0; i < 2000; ++i) {
-        const shared_bytes bytes = put(*own, std::string(static_cast<std::size_t>(64 + i % 500), static_cast<char>('a' + t)));
+        const shared_bytes bytes =
+            put(*own, std::string(static_cast<std::size_t>(64 + i % 500), static_cast<char>('a' + t)));
         const auto ref = known->locate(bytes);
         ASSERT_TRUE(ref.has_value());
         const auto again = known->resolve(*ref);
@@ -254,7 +260,8 @@ TEST(Share, LargeTensorsMoveToTheArenaAndTravelAsReferences) {
   here->add(own);
   store_put message;
   message.key = "k";
-  message.piece = {functions::value_list{big_value(share_threshold_bytes, 'L'), big_value(10, 's'), functions::value{}}};
+  message.piece = {
+      functions::value_list{big_value(share_threshold_bytes, 'L'), big_value(10, 's'), functions::value{}}};
   std::vector<arena_ref> made;
   message.piece = share(message.piece, *own, *here, made);
   EXPECT_EQ(made.size(), 1U);

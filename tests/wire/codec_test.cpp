@@ -23,9 +23,7 @@ TEST(Codec, EveryMessageComesBackAsItWas) {
   });
 }
 
-TEST(Codec, PingLooksAsDocumented) {
-  EXPECT_EQ(hex(encode(ping{}, request_id{7}).header), "950103010790");
-}
+TEST(Codec, PingLooksAsDocumented) { EXPECT_EQ(hex(encode(ping{}, request_id{7}).header), "950103010790"); }
 
 TEST(Codec, ReceiverOfAReplyCanBeNamed) {
   const auto head = peek(encode(pong{}, request_id{1}, {}, role::node).header.span());
@@ -112,7 +110,8 @@ TEST(Codec, CountsThatNobodyBackedAllocateNothing) {
 
 TEST(Codec, SmallHeadersThatDecodeToHugeStructsAreRefused) {
   // node_welcome with 900,000 empty functions.
-  const frames m{raw("\x95\x01\x21\x02\x07\x96\x01\x01\x01\xa0\x01\xdd\x00\x0d\xbb\xa0"s + std::string(900'000, '\x90')), {}};
+  const frames m{
+      raw("\x95\x01\x21\x02\x07\x96\x01\x01\x01\xa0\x01\xdd\x00\x0d\xbb\xa0"s + std::string(900'000, '\x90')), {}};
   const auto r = decode<node_welcome>(m, nullptr);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.error().code, errc::too_large) << r.error().message;
@@ -140,12 +139,14 @@ TEST(Codec, PeekLooksAtFourElementsOnly) {
   const auto head = peek(raw("\x95\x01\x03\x01\x07 and then anything"s).span());
   ASSERT_TRUE(head.ok());
   EXPECT_EQ(head->request, request_id{7});
-  for (const std::string& bad : {""s, "\x93\x01\x03\x01"s, "\x95\x01\x03\x01"s, "\x95\xa1x\x03\x01\x07"s, "\x81\x01\x02"s, "\xc1"s,
-                                 "\x95\x01\xce\x00\x01\x00\x00\x01\x07\x90"s, "\x95\x91\x01\x01\x01\x01"s})
+  for (const std::string& bad :
+       {""s, "\x93\x01\x03\x01"s, "\x95\x01\x03\x01"s, "\x95\xa1x\x03\x01\x07"s, "\x81\x01\x02"s, "\xc1"s,
+        "\x95\x01\xce\x00\x01\x00\x00\x01\x07\x90"s, "\x95\x91\x01\x01\x01\x01"s})
     EXPECT_EQ(peek(raw(bad).span()).error().code, errc::corrupt) << hex(raw(bad));
 }
 
-// -- values --------------------------------------------------------------------------------------------------------------
+// -- values
+// --------------------------------------------------------------------------------------------------------------
 
 frames put_of(const std::string& value, std::vector<shared_bytes> payloads) {
   // store_put, all fields, `value` last
@@ -161,14 +162,14 @@ TEST(Codec, TensorsTravelInPayloadFrames) {
 
 TEST(Codec, TensorsWhoseBytesDoNotFitTheirShapeAreCorrupt) {
   const std::vector<shared_bytes> four{raw("abcd")};
-  for (const std::string& bad : {"\x93\x02\x91\x05\x00"s,                   // 5 elements, 4 bytes
-                                 "\x93\x02\x91\xff\x00"s,                   // a free dimension
+  for (const std::string& bad : {"\x93\x02\x91\x05\x00"s,                                     // 5 elements, 4 bytes
+                                 "\x93\x02\x91\xff\x00"s,                                     // a free dimension
                                  "\x93\x02\x92\xcf\x7f\xff\xff\xff\xff\xff\xff\xff\x02\x00"s, // overflow
-                                 "\x93\x0f\x91\x04\x00"s,                   // no such datatype
-                                 "\x93\x0e\x91\x01\x00"s,                   // BYTES without its length
-                                 "\x93\x02\x91\x04\x01"s,                   // no such frame
-                                 "\x93\x02\x91\x04\xc0"s,                   // no bytes at all
-                                 "\x93\x02\x91\x04\x93\x01\x02\x03"s,       // an arena, from a peer that may not
+                                 "\x93\x0f\x91\x04\x00"s,                                     // no such datatype
+                                 "\x93\x0e\x91\x01\x00"s,             // BYTES without its length
+                                 "\x93\x02\x91\x04\x01"s,             // no such frame
+                                 "\x93\x02\x91\x04\xc0"s,             // no bytes at all
+                                 "\x93\x02\x91\x04\x93\x01\x02\x03"s, // an arena, from a peer that may not
                                  "\x92\x02\x91\x04"s, "\x91\x00"s, "\x07"s, "\xa1x"s}) {
     const auto r = decode<store_put>(put_of(bad, four), nullptr);
     ASSERT_FALSE(r.ok()) << hex(raw(bad));
@@ -187,7 +188,8 @@ TEST(Codec, AFrameIsMentionedOnce) {
 TEST(Codec, ConstantsOfADagCarryTheirBytes) {
   apply_dag m;
   m.spec.stages.resize(1);
-  m.spec.stages[0].inputs.push_back({"x", {functions::binding::source::constant, "", "", functions::scalar_value(2.5)}});
+  m.spec.stages[0].inputs.push_back(
+      {"x", {functions::binding::source::constant, "", "", functions::scalar_value(2.5)}});
   const frames sent = encode(m, request_id{1});
   EXPECT_EQ(sent.payloads.size(), 1U);
   const auto received = decode<apply_dag>(sent, nullptr);
@@ -196,7 +198,8 @@ TEST(Codec, ConstantsOfADagCarryTheirBytes) {
 }
 
 TEST(Codec, FailuresTravelAsReplies) {
-  const auto r = decode<reply>(encode_failure({errc::overloaded, "full", std::chrono::seconds{1}}, request_id{3}), nullptr);
+  const auto r =
+      decode<reply>(encode_failure({errc::overloaded, "full", std::chrono::seconds{1}}, request_id{3}), nullptr);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->code, errc::overloaded);
   EXPECT_EQ(r->message, "full");

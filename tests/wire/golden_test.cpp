@@ -1,13 +1,15 @@
 #include "samples.hpp"
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <fstream>
-#include <gtest/gtest.h>
 #include <map>
 #include <sstream>
 
-/// The bytes of version 1, kept. A line: the message's name, its header, its payloads, in hex. When a field was added at the end on purpose, run
-/// this test with SQUALL_UPDATE_GOLDEN=1 and look at the difference: only the end of arrays may have grown.
+/// The bytes of version 1, kept. A line: the message's name, its header, its payloads, in hex. When a field was added
+/// at the end on purpose, run this test with SQUALL_UPDATE_GOLDEN=1 and look at the difference: only the end of arrays
+/// may have grown.
 namespace squall::wire {
 namespace {
 

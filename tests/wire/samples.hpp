@@ -66,9 +66,12 @@ private:
     const tensor text = bytes_tensor({"squall", ""});
     const tensor empty{datatype::int64, {0, 3}, {}};
     switch (values_++ % 3) {
-    case 0: return {numbers};
-    case 1: return {value_list{functions::value{text}, functions::value{}, functions::value{empty}}};
-    default: return {};
+      case 0:
+        return {numbers};
+      case 1:
+        return {value_list{functions::value{text}, functions::value{}, functions::value{empty}}};
+      default:
+        return {};
     }
   }
 
@@ -89,15 +92,60 @@ Message sample() {
 template <class F>
 void for_each_message(F f) {
 #define EACH(name) f.template operator()<name>(#name)
-  EACH(hello); EACH(welcome); EACH(ping); EACH(pong); EACH(reply); EACH(call_request); EACH(call_result); EACH(cancel_request);
-  EACH(result_taken); EACH(apply_function); EACH(apply_dag); EACH(remove); EACH(query); EACH(set_policy); EACH(shutdown);
-  EACH(node_hello); EACH(node_welcome); EACH(node_beat); EACH(node_leave); EACH(peers); EACH(define_function); EACH(define_dag);
-  EACH(forget_dag); EACH(forget_function); EACH(start_call); EACH(drop_call); EACH(release_call); EACH(call_finished); EACH(settled);
-  EACH(scatter); EACH(gathered); EACH(preload); EACH(residency); EACH(end_sequence);
-  EACH(stage_ready); EACH(hand_out); EACH(order_short); EACH(order_report); EACH(want_replica); EACH(replica_report);
-  EACH(store_put); EACH(store_get); EACH(store_delete); EACH(store_list); EACH(store_reply);
-  EACH(worker::ready); EACH(worker::load); EACH(worker::loaded); EACH(worker::unload); EACH(worker::run); EACH(worker::done);
-  EACH(worker::release); EACH(worker::cancel); EACH(worker::note);
+  EACH(hello);
+  EACH(welcome);
+  EACH(ping);
+  EACH(pong);
+  EACH(reply);
+  EACH(call_request);
+  EACH(call_result);
+  EACH(cancel_request);
+  EACH(result_taken);
+  EACH(apply_function);
+  EACH(apply_dag);
+  EACH(remove);
+  EACH(query);
+  EACH(set_policy);
+  EACH(shutdown);
+  EACH(node_hello);
+  EACH(node_welcome);
+  EACH(node_beat);
+  EACH(node_leave);
+  EACH(peers);
+  EACH(define_function);
+  EACH(define_dag);
+  EACH(forget_dag);
+  EACH(forget_function);
+  EACH(start_call);
+  EACH(drop_call);
+  EACH(release_call);
+  EACH(call_finished);
+  EACH(settled);
+  EACH(scatter);
+  EACH(gathered);
+  EACH(preload);
+  EACH(residency);
+  EACH(end_sequence);
+  EACH(stage_ready);
+  EACH(hand_out);
+  EACH(order_short);
+  EACH(order_report);
+  EACH(want_replica);
+  EACH(replica_report);
+  EACH(store_put);
+  EACH(store_get);
+  EACH(store_delete);
+  EACH(store_list);
+  EACH(store_reply);
+  EACH(worker::ready);
+  EACH(worker::load);
+  EACH(worker::loaded);
+  EACH(worker::unload);
+  EACH(worker::run);
+  EACH(worker::done);
+  EACH(worker::release);
+  EACH(worker::cancel);
+  EACH(worker::note);
 #undef EACH
 }
 

@@ -3,8 +3,8 @@
 #include "wire/detail/decoder.hpp"
 #include "wire/detail/encoder.hpp"
 
-/// The bodies of encode() and decode(), for the files that instantiate them. They are spread over several, because each message costs the
-/// compiler a second.
+/// The bodies of encode() and decode(), for the files that instantiate them. They are spread over several, because each
+/// message costs the compiler a second.
 namespace squall::wire {
 
 template <class Message>
@@ -22,6 +22,6 @@ result<Message> decode(const frames& message, arena_map* arenas) {
 } // namespace squall::wire
 
 #define SQUALL_CODEC_OF(message)                                                                                       \
-  template squall::wire::frames squall::wire::encode<message>(const message&, squall::request_id,                      \
-                                                              const squall::wire::encode_options&, squall::wire::role); \
+  template squall::wire::frames squall::wire::encode<message>(                                                         \
+      const message&, squall::request_id, const squall::wire::encode_options&, squall::wire::role);                    \
   template squall::result<message> squall::wire::decode<message>(const squall::wire::frames&, squall::wire::arena_map*)

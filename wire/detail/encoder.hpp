@@ -4,9 +4,10 @@
 #include "calls/field_kinds.hpp"
 #include "wire/codec.hpp"
 
+#include <msgpack/pack.hpp>
+
 #include <array>
 #include <cstring>
-#include <msgpack/pack.hpp>
 
 namespace squall::wire::detail {
 

@@ -26,16 +26,19 @@ inline constexpr enum_range range_of<calls::preference>{0, static_cast<std::uint
 template <>
 inline constexpr enum_range range_of<functions::datatype>{1, static_cast<std::uint64_t>(functions::datatype::bytes)};
 template <>
-inline constexpr enum_range range_of<functions::variant_kind>{1, static_cast<std::uint64_t>(functions::variant_kind::kernels)};
+inline constexpr enum_range range_of<functions::variant_kind>{
+    1, static_cast<std::uint64_t>(functions::variant_kind::kernels)};
 template <>
-inline constexpr enum_range range_of<functions::resource_type>{1, static_cast<std::uint64_t>(functions::resource_type::gpu)};
+inline constexpr enum_range range_of<functions::resource_type>{
+    1, static_cast<std::uint64_t>(functions::resource_type::gpu)};
 template <>
 inline constexpr enum_range range_of<functions::binding::source>{
-  1, static_cast<std::uint64_t>(functions::binding::source::constant)};
+    1, static_cast<std::uint64_t>(functions::binding::source::constant)};
 template <>
-inline constexpr enum_range range_of<functions::predicate::op>{1, static_cast<std::uint64_t>(functions::predicate::op::negate)};
+inline constexpr enum_range range_of<functions::predicate::op>{
+    1, static_cast<std::uint64_t>(functions::predicate::op::negate)};
 template <>
 inline constexpr enum_range range_of<functions::join_rule::kind>{
-  1, static_cast<std::uint64_t>(functions::join_rule::kind::count)};
+    1, static_cast<std::uint64_t>(functions::join_rule::kind::count)};
 
 } // namespace squall::wire::detail

@@ -7,8 +7,8 @@
 
 namespace squall::wire::detail {
 
-/// Which parts of an arena are free. Takes the lowest place that fits, so that pages that were touched before are used again,
-/// and joins neighbours when they are given back.
+/// Which parts of an arena are free. Takes the lowest place that fits, so that pages that were touched before are used
+/// again, and joins neighbours when they are given back.
 class free_ranges {
 public:
   free_ranges(std::uint64_t offset, std::size_t size) { ranges_.emplace(offset, size); }

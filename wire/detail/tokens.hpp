@@ -30,8 +30,9 @@ struct token {
 /// What a person calls such an element.
 [[nodiscard]] std::string_view to_string(token::kind kind);
 
-/// The whole document as tokens that point into `document`. Fails as corrupt when it is not one complete msgpack element of at most max_depth
-/// levels with nothing after it. So the counts of arrays and maps are true when this succeeds.
+/// The whole document as tokens that point into `document`. Fails as corrupt when it is not one complete msgpack
+/// element of at most max_depth levels with nothing after it. So the counts of arrays and maps are true when this
+/// succeeds.
 [[nodiscard]] result<std::vector<token>> tokenize(std::span<const std::byte> document);
 
 } // namespace squall::wire::detail

@@ -53,17 +53,22 @@ public:
     detail::socket_monitor::event event;
     while (monitor_.next(event)) {
       switch (event.what) {
-      case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-        if (state_ == state::connecting)
-          state_ = state::up;
-        break;
-      case ZMQ_EVENT_DISCONNECTED:
-        if (state_ == state::up)
-          reason_ = "the server is gone";
-        break;
-      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: reason_ = "the server does not allow our key"; break;
-      case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: reason_ = "the server does not speak as we do (keys on one side only?)"; break;
-      default: break;
+        case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+          if (state_ == state::connecting)
+            state_ = state::up;
+          break;
+        case ZMQ_EVENT_DISCONNECTED:
+          if (state_ == state::up)
+            reason_ = "the server is gone";
+          break;
+        case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+          reason_ = "the server does not allow our key";
+          break;
+        case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+          reason_ = "the server does not speak as we do (keys on one side only?)";
+          break;
+        default:
+          break;
       }
     }
     pumped_ = true;
@@ -97,15 +102,17 @@ private:
     if (!detail::is_key(options.server_key))
       return {errc::invalid_argument, "the key of the server " + options.endpoint + " is not 40 characters of Z85"};
     if (!detail::is_key(options.keys.public_key) || !detail::is_key(options.keys.secret_key))
-      return {errc::invalid_argument, "the server " + options.endpoint + " has a key, so we need a pair, too; `squall keys new` makes one"};
-    if (!socket_.set(ZMQ_CURVE_SERVERKEY, options.server_key) || !socket_.set(ZMQ_CURVE_PUBLICKEY, options.keys.public_key) ||
+      return {errc::invalid_argument,
+              "the server " + options.endpoint + " has a key, so we need a pair, too; `squall keys new` makes one"};
+    if (!socket_.set(ZMQ_CURVE_SERVERKEY, options.server_key) ||
+        !socket_.set(ZMQ_CURVE_PUBLICKEY, options.keys.public_key) ||
         !socket_.set(ZMQ_CURVE_SECRETKEY, options.keys.secret_key))
       return detail::zmq_failure("cannot use the keys for", options.endpoint);
     return {};
   }
 
-  /// Called when the server's last messages are read. ZeroMQ would connect again and hand our queued messages to a server that
-  /// does not know us.
+  /// Called when the server's last messages are read. ZeroMQ would connect again and hand our queued messages to a
+  /// server that does not know us.
   void fall() {
     state_ = state::down;
     zmq_disconnect(socket_.get(), socket_.text(ZMQ_LAST_ENDPOINT).c_str());

@@ -34,10 +34,15 @@ void curve_gate::pump() {
       name = text.data();
     }
     const bool welcome = allowed_.contains(name);
-    const std::array<std::string, 6> answer{"1.0", parts.size() > 1 ? parts[1] : "", welcome ? "200" : "400",
-                                            welcome ? "OK" : "this key is not in the list", welcome ? name : "", ""};
+    const std::array<std::string, 6> answer{"1.0",
+                                            parts.size() > 1 ? parts[1] : "",
+                                            welcome ? "200" : "400",
+                                            welcome ? "OK" : "this key is not in the list",
+                                            welcome ? name : "",
+                                            ""};
     for (std::size_t i = 0; i < answer.size(); ++i)
-      zmq_send(socket_.get(), answer[i].data(), answer[i].size(), (i + 1 < answer.size() ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT);
+      zmq_send(socket_.get(), answer[i].data(), answer[i].size(),
+               (i + 1 < answer.size() ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT);
   }
 }
 

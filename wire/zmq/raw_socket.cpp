@@ -159,7 +159,8 @@ int send_frames(raw_socket& socket, const frames& message) {
 
 result<> socket_monitor::start(zmq_context& context, raw_socket& watched, int events) {
   // The address must be unique in the context; that of the object is.
-  const std::string address = "inproc://squall-monitor-" + std::to_string(reinterpret_cast<std::uintptr_t>(watched.get()));
+  const std::string address =
+      "inproc://squall-monitor-" + std::to_string(reinterpret_cast<std::uintptr_t>(watched.get()));
   pair_ = raw_socket{context, ZMQ_PAIR};
   if (zmq_socket_monitor(watched.get(), address.c_str(), events) != 0 || !pair_ || !pair_.set(ZMQ_LINGER, 0) ||
       zmq_connect(pair_.get(), address.c_str()) != 0)
@@ -187,15 +188,20 @@ error zmq_failure(const std::string& what, const std::string& endpoint) {
   const int reason = zmq_errno();
   const std::string text = what + " " + endpoint + ": " + zmq_strerror(reason);
   switch (reason) {
-  case EADDRINUSE: return {errc::already_exists, text + "; another process holds it, choose another port", {}};
-  case EINVAL:
-  case EPROTONOSUPPORT:
-  case ENOCOMPATPROTO:
-  case ENODEV:
-  case EADDRNOTAVAIL: return {errc::invalid_argument, text + "; an endpoint looks like tcp://127.0.0.1:7700", {}};
-  case EACCES: return {errc::permission_denied, text, {}};
-  case EMFILE: return {errc::overloaded, text + "; raise the limit of open files (ulimit -n)", {}};
-  default: return {errc::internal, text, {}};
+    case EADDRINUSE:
+      return {errc::already_exists, text + "; another process holds it, choose another port", {}};
+    case EINVAL:
+    case EPROTONOSUPPORT:
+    case ENOCOMPATPROTO:
+    case ENODEV:
+    case EADDRNOTAVAIL:
+      return {errc::invalid_argument, text + "; an endpoint looks like tcp://127.0.0.1:7700", {}};
+    case EACCES:
+      return {errc::permission_denied, text, {}};
+    case EMFILE:
+      return {errc::overloaded, text + "; raise the limit of open files (ulimit -n)", {}};
+    default:
+      return {errc::internal, text, {}};
   }
 }
 

@@ -29,10 +29,10 @@ result<> check_exposure(const server_options& options) {
   if (options.keys.secret_key.empty()) {
     if (is_loopback(options.endpoint))
       return {};
-    return {errc::permission_denied,
-            "listening on " + options.endpoint +
-              " without keys would let in anybody who can reach it: make keys with `squall keys new` and name them in the "
-              "configuration, or listen on tcp://127.0.0.1:PORT"};
+    return {errc::permission_denied, "listening on " + options.endpoint +
+                                         " without keys would let in anybody who can reach it: make keys with `squall "
+                                         "keys new` and name them in the "
+                                         "configuration, or listen on tcp://127.0.0.1:PORT"};
   }
   if (!detail::is_key(options.keys.secret_key))
     return {errc::invalid_argument, "the server's secret key is not 40 characters of Z85; `squall keys new` makes one"};
@@ -50,7 +50,8 @@ public:
     SQUALL_TRY(check_exposure(options));
     socket_ = raw_socket{context, ZMQ_ROUTER};
     SQUALL_TRY(detail::set_common_options(socket_, options.endpoint, options.high_water_mark, options.linger));
-    if (!socket_.set(ZMQ_ROUTER_MANDATORY, 1) || !socket_.set(ZMQ_ROUTER_HANDOVER, 0) || !socket_.set(ZMQ_BACKLOG, 1024))
+    if (!socket_.set(ZMQ_ROUTER_MANDATORY, 1) || !socket_.set(ZMQ_ROUTER_HANDOVER, 0) ||
+        !socket_.set(ZMQ_BACKLOG, 1024))
       return detail::zmq_failure("cannot make a socket for", options.endpoint);
     if (!options.keys.secret_key.empty())
       SQUALL_TRY(guard(context, options));
@@ -164,7 +165,8 @@ private:
   /// The messages of peers whose connection closed are all read: their routes end.
   void let_go() {
     for (const int fd : closed_) {
-      const auto known = std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second == fd; });
+      const auto known =
+          std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second == fd; });
       if (known == routes_.end())
         continue; // it never sent anything
       departed_.push_back(known->first);

@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
-/// ZeroMQ sockets that exchange `frames`, with the options and limits of docs/wire.md. Nothing here waits, and nothing here is thread-safe: a
-/// socket belongs to the thread that uses it.
+/// ZeroMQ sockets that exchange `frames`, with the options and limits of docs/wire.md. Nothing here waits, and nothing
+/// here is thread-safe: a socket belongs to the thread that uses it.
 ///
-/// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is true, sleep in
-/// poll() on the fds() of all; then pump() those that woke. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never
-/// sleeps calls pump() now and then.
+/// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is
+/// true, sleep in poll() on the fds() of all; then pump() those that woke. The descriptors are edge-triggered: without
+/// idle() a wake-up is lost. A loop that never sleeps calls pump() now and then.
 namespace squall::wire {
 
 /// A pair for CURVE, each as 40 characters of Z85.
@@ -25,8 +25,8 @@ struct key_pair {
 };
 [[nodiscard]] result<key_pair> make_keys();
 
-/// Owns ZeroMQ's I/O threads. Make it after the last fork, let it live longer than its sockets. Its destructor waits until the sockets' last messages are out,
-/// at most their linger.
+/// Owns ZeroMQ's I/O threads. Make it after the last fork, let it live longer than its sockets. Its destructor waits
+/// until the sockets' last messages are out, at most their linger.
 class zmq_context {
 public:
   [[nodiscard]] static result<std::unique_ptr<zmq_context>> create(int io_threads = 1);
@@ -48,7 +48,8 @@ using route = strong_id<struct route_tag>;
 struct arrival {
   route from; ///< of a server's socket
   frames message;
-  /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there to be peeked at. corrupt: no header.
+  /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there to be peeked at. corrupt:
+  /// no header.
   errc problem = errc::ok;
 };
 
@@ -63,8 +64,8 @@ struct server_options {
 /// A ROUTER: one socket, many peers.
 class server_socket {
 public:
-  /// Fails as permission_denied when the endpoint is not loopback and there are no keys (and says how to make them), as already_exists
-  /// when the port is taken, as invalid_argument when the endpoint or a key is none.
+  /// Fails as permission_denied when the endpoint is not loopback and there are no keys (and says how to make them), as
+  /// already_exists when the port is taken, as invalid_argument when the endpoint or a key is none.
   [[nodiscard]] static result<std::unique_ptr<server_socket>> bind(zmq_context& context, const server_options& options);
   virtual ~server_socket() = default;
 
@@ -80,7 +81,8 @@ public:
   /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing.
   virtual void pump() = 0;
 
-  /// Peers that sent something and have left since the last call. Ask after receive() gave nothing, so that their last messages come first.
+  /// Peers that sent something and have left since the last call. Ask after receive() gave nothing, so that their last
+  /// messages come first.
   [[nodiscard]] virtual std::vector<route> take_departed() = 0;
 
   [[nodiscard]] virtual bool idle() = 0;
@@ -95,14 +97,15 @@ struct connect_options {
   key_pair keys;          ///< ours, with a server key
 };
 
-/// A DEALER: one server. Messages sent before the server is there wait for it. A connection that was up and broke stays down: what was said on it
-/// is void, and whoever wants to go on connects again and introduces itself again.
+/// A DEALER: one server. Messages sent before the server is there wait for it. A connection that was up and broke stays
+/// down: what was said on it is void, and whoever wants to go on connects again and introduces itself again.
 class client_socket {
 public:
   enum class state : std::uint8_t { connecting, up, down };
 
   /// Fails as invalid_argument when the endpoint or a key is none.
-  [[nodiscard]] static result<std::unique_ptr<client_socket>> connect(zmq_context& context, const connect_options& options);
+  [[nodiscard]] static result<std::unique_ptr<client_socket>> connect(zmq_context& context,
+                                                                      const connect_options& options);
   virtual ~client_socket() = default;
 
   virtual bool receive(arrival& out) = 0;

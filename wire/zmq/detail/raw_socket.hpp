@@ -4,9 +4,10 @@
 #include "base/time.hpp"
 #include "wire/zmq/socket.hpp"
 
+#include <zmq.h>
+
 #include <cstdint>
 #include <string>
-#include <zmq.h>
 
 /// The RAII layer under the sockets of socket.hpp. Each function names what failed; errno does not leave this folder.
 namespace squall::wire::detail {
@@ -70,7 +71,8 @@ private:
 };
 
 /// What both kinds of socket have: limits, heartbeats, linger, keep-alive.
-[[nodiscard]] result<> set_common_options(raw_socket& socket, const std::string& endpoint, int high_water_mark, duration linger);
+[[nodiscard]] result<> set_common_options(raw_socket& socket, const std::string& endpoint, int high_water_mark,
+                                          duration linger);
 
 /// Receives the header and the payloads of one message whose first part is the next. False when there is none.
 bool receive_frames(raw_socket& socket, arrival& out);
@@ -85,7 +87,7 @@ int send_frames(raw_socket& socket, const frames& message);
 class socket_monitor {
 public:
   struct event {
-    int what = 0;           ///< ZMQ_EVENT_...
+    int what = 0;            ///< ZMQ_EVENT_...
     std::uint32_t value = 0; ///< the descriptor, or the reason of a failed handshake
   };
   [[nodiscard]] result<> start(zmq_context& context, raw_socket& watched, int events);
