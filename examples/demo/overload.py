@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Real models under more load than they can bear, with and without promises.
 
-A cluster of its own (two nodes of one slot) serves the cascade `read-line-bf16` on one picture of a line. Its capacity is measured with calls that follow each
-other, then open-loop load of 60 %, 100 % and 200 % of it is put on it: under `calendar`, which promises the deadline or refuses, and under `fifo`, which takes all.
+A cluster of its own (two nodes of one slot) serves the cascade `read-line-bf16` on one picture of a line. Its capacity
+is measured with calls that follow each other, then open-loop load of 60 %, 100 % and 200 % of it is put on it: under
+`calendar`, which promises the deadline or refuses, and under `fifo`, which takes all.
 
-    overload.py --squall build/bin/squall --line line.png [--seconds 10] [--deadline-ms 250] [--plot overload.svg] [--json]
+    overload.py --squall build/bin/squall --line line.png [--seconds 10] [--deadline-ms 250]
+                [--plot overload.svg] [--json]
 """
 
 import argparse
@@ -99,12 +101,14 @@ def plot(rows, capacity, path):
         return bottom - rate / most * (bottom - 30)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        ' font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
         '<text x="60" y="18" font-size="14">Calls that ended within their deadline, by load offered</text>',
         f'<path d="M{left} 30 V{bottom} H{width - 110}" fill="none" stroke="black"/>',
         f'<text x="{left}" y="{bottom + 34}">offered, calls/s</text>',
-        f'<line x1="{x(capacity):.1f}" y1="30" x2="{x(capacity):.1f}" y2="{bottom}" stroke="#999" stroke-dasharray="4 3"/>',
+        f'<line x1="{x(capacity):.1f}" y1="30" x2="{x(capacity):.1f}" y2="{bottom}" stroke="#999"'
+        ' stroke-dasharray="4 3"/>',
         f'<text x="{x(capacity) + 4:.1f}" y="42" fill="#666">capacity</text>',
     ]
     for step in range(0, 5):
@@ -113,9 +117,8 @@ def plot(rows, capacity, path):
         parts.append(f'<text x="{x(rate):.1f}" y="{bottom + 16}" text-anchor="middle">{rate:.0f}</text>')
     for policy, colour in (("calendar", "#2266aa"), ("fifo", "#cc5522")):
         points = [(x(r["offered_per_s"]), y(r["goodput_per_s"])) for r in rows if r["policy"] == policy]
-        parts.append(
-            f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        )
+        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{colour}"/>' for a, b in points]
         parts.append(f'<text x="{points[-1][0] + 8:.1f}" y="{points[-1][1] + 4:.1f}" fill="{colour}">{policy}</text>')
     pathlib.Path(path).write_text("\n".join(parts) + "\n</svg>\n")
