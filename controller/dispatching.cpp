@@ -239,14 +239,14 @@ std::string profile_key(const functions::registered_function& function, std::siz
 void controller_service::recall_profiles(const functions::registered_function& function) {
   for (std::size_t i = 0; i < function.variants.size(); ++i)
     store_->get(profile_key(function, i),
-                [this, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
+                [this, i, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
                   if (bytes)
                     if (auto saved = calls::from_binary<profile>(bytes->span(), "a profile")) {
                       profiles_.restore(variant, std::move(saved).value());
                       return;
                     }
                   if (const functions::registered_function* known = catalogue_.find_function(id))
-                    measure(*known);
+                    measure(*known, i);
                 });
 }
 
@@ -266,18 +266,14 @@ void controller_service::save_profiles() {
 
 /// A variant that was never measured is loaded once, so that its warm-up measures it before somebody asks for a
 /// promise.
-void controller_service::measure(const functions::registered_function& function) {
-  for (std::size_t i = 0; i < function.variants.size(); ++i) {
-    const functions::variant_spec& spec = function.spec.variants[i];
-    if (spec.kind != functions::variant_kind::onnx || profiles_.measured(function.variants[i]))
-      continue;
-    for (const auto& [id, node] : nodes_)
-      if (std::any_of(node.lanes.begin(), node.lanes.end(),
-                      [&](const placing::lane_info& l) { return l.resource == spec.resource; })) {
-        send_to_node(id, wire::preload{function.variants[i]});
-        break;
-      }
-  }
+void controller_service::measure(const functions::registered_function& function, std::size_t variant) {
+  const functions::variant_spec& spec = function.spec.variants[variant];
+  if (spec.kind != functions::variant_kind::onnx || profiles_.measured(function.variants[variant]))
+    return;
+  for (const auto& [id, node] : nodes_)
+    if (std::any_of(node.lanes.begin(), node.lanes.end(),
+                    [&](const placing::lane_info& l) { return l.resource == spec.resource; }))
+      return send_to_node(id, wire::preload{function.variants[variant]});
 }
 
 } // namespace squall::controller

@@ -64,7 +64,8 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
   if (nodes_.size() == 1)
     for (const functions::registered_function* f : catalogue_.functions())
-      measure(*f);
+      for (std::size_t i = 0; i < f->variants.size(); ++i)
+        measure(*f, i);
 }
 
 void controller_service::announce_peers() {

@@ -271,6 +271,11 @@ void scheduler::state::on(const placing::call_ended& fact) {
   if (slot == no_slot)
     return;
   learn(in_flight.at(slot), fact);
+  release_ended(slot);
+}
+
+/// Releases it, and learns how often calls end.
+void scheduler::state::release_ended(slot_index slot) {
   const std::int64_t gap = std::clamp<std::int64_t>((now - last_end).count(), 1, longest_gap_ns);
   end_gap_ns = averaged(end_gap_ns, gap);
   last_end = now;

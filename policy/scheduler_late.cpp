@@ -134,13 +134,8 @@ void scheduler::state::late_fact(const placing::call_ended& fact) {
   if (call != nullptr && !call->late)
     return on(fact);
   tell_policy(fact);
-  const slot_index slot = in_flight.find_slot(fact.id);
-  if (slot == no_slot)
-    return;
-  const std::int64_t gap = std::clamp<std::int64_t>((now - last_end).count(), 1, longest_gap_ns);
-  end_gap_ns = averaged(end_gap_ns, gap);
-  last_end = now;
-  release(slot);
+  if (const slot_index slot = in_flight.find_slot(fact.id); slot != no_slot)
+    release_ended(slot);
 }
 
 void scheduler::state::late_fact(const placing::cancel_requested& fact) {

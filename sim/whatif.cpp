@@ -3,7 +3,6 @@
 #include "calls/event_log.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <utility>
@@ -66,8 +65,6 @@ struct recording::state {
 
   void see(time_point at, const placing::event& fact);
   void see(const placing::command& command);
-  [[nodiscard]] const placing::variant_info* variant(const placing::stage_info& stage,
-                                                     functions::resource_type r) const;
   void add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const;
   void add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const;
 };

@@ -1,4 +1,5 @@
 #include "client/cli/parts.hpp"
+#include "client/cli/promise_flags.hpp"
 #include "client/cli/render.hpp"
 #include "client/nearest.hpp"
 #include "client/units.hpp"
@@ -59,15 +60,7 @@ const std::vector<listing>& listings() {
         {"AGO", "ago_ns", shown_as::duration_ns},
         {"MESSAGE", "message"}}},
       {"keys", "key", {{"KEY", "key"}, {"SIZE", "size_bytes", shown_as::size_bytes}, {"VERSION", "version"}}},
-      {"promises",
-       "promise",
-       {{"CALL", "call"},
-        {"DAG", "dag"},
-        {"KEPT", "kept"},
-        {"FINISH", "finish_ns", shown_as::duration_ns},
-        {"COST", "cost_micro", shown_as::cost},
-        {"STATE", "code"},
-        {"WHY", "why"}}},
+      {"promises", "promise", promise_columns()},
       {"policy", "policy", {}},
       {"status", "status", {}},
       {"metrics", "metric", {}},

@@ -1,9 +1,11 @@
 #pragma once
 
 #include "calls/call.hpp"
+#include "client/cli/render.hpp"
 #include "client/cli/session.hpp"
 
 #include <string>
+#include <vector>
 
 namespace squall::client::cli {
 
@@ -17,5 +19,8 @@ struct promise_flags {
   void add_to(CLI::App& verb);
   [[nodiscard]] result<> apply_to(calls::call_options& options) const;
 };
+
+/// What a table of promises shows.
+[[nodiscard]] std::vector<column> promise_columns();
 
 } // namespace squall::client::cli

@@ -37,17 +37,19 @@ result<> promise_flags::apply_to(calls::call_options& options) const {
   return {};
 }
 
+std::vector<column> promise_columns() {
+  return {{"CALL", "call"},
+          {"DAG", "dag"},
+          {"KEPT", "kept"},
+          {"FINISH", "finish_ns", shown_as::duration_ns},
+          {"COST", "cost_micro", shown_as::cost},
+          {"STATE", "code"},
+          {"WHY", "why"}};
+}
+
 namespace {
 
 using calls::json_node;
-
-const std::vector<column> promise_columns{{"CALL", "call"},
-                                          {"DAG", "dag"},
-                                          {"KEPT", "kept"},
-                                          {"FINISH", "finish_ns", shown_as::duration_ns},
-                                          {"COST", "cost_micro", shown_as::cost},
-                                          {"STATE", "code"},
-                                          {"WHY", "why"}};
 
 std::string text_of(const json_node& object, std::string_view key) {
   const auto found = object.find(key);
@@ -64,12 +66,9 @@ std::string when(const json_node& object, std::string_view key) {
 }
 
 std::string totals_line(const json_node& ledger) {
-  const auto kept = number_of(ledger, "kept");
-  const auto broken = number_of(ledger, "broken");
-  std::string out = fmt::format("{} kept, {} broken, {} refused ({} with offers, {} redeemed)\n", kept, broken,
-                                number_of(ledger, "refused"), number_of(ledger, "refused_with_offers"),
-                                number_of(ledger, "redeemed"));
-  return out;
+  return fmt::format("{} kept, {} broken, {} refused ({} with offers, {} redeemed)\n", number_of(ledger, "kept"),
+                     number_of(ledger, "broken"), number_of(ledger, "refused"),
+                     number_of(ledger, "refused_with_offers"), number_of(ledger, "redeemed"));
 }
 
 result<> print_promises(session& session, cluster& from) {
@@ -82,7 +81,8 @@ result<> print_promises(session& session, cluster& from) {
   }
   SQUALL_ASSIGN(records, from.query("promises"));
   SQUALL_ASSIGN(head, rendered(format, totals, totals_line));
-  SQUALL_ASSIGN(text, rendered(format, records, [](const json_node& node) { return table_of(node, promise_columns); }));
+  SQUALL_ASSIGN(text,
+                rendered(format, records, [](const json_node& node) { return table_of(node, promise_columns()); }));
   session.print(head + "\n" + text);
   return {};
 }
@@ -101,8 +101,7 @@ std::string offer_lines(const json_node& offers) {
 /// For people: what was decided, and where the time went.
 std::string explanation(const json_node& call) {
   std::string out =
-      fmt::format("call {} of {}: {}\n", number_of(call, "id") == 0 ? text_of(call, "id") : cell_of(call, {"", "id"}),
-                  text_of(call, "dag"), text_of(call, "state"));
+      fmt::format("call {} of {}: {}\n", text_of(call, "id"), text_of(call, "dag"), text_of(call, "state"));
   if (const std::string message = text_of(call, "message"); !message.empty())
     out += "  " + message + "\n";
   if (const auto offers = call.find("offers"))

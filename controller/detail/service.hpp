@@ -116,7 +116,7 @@ private:
   [[nodiscard]] calls::placing::function_registered described(const functions::registered_function& function);
   void learn_from(const running_call& call, const calls::stage_trace& trace);
   void refresh_profiles();
-  void measure(const functions::registered_function& function);
+  void measure(const functions::registered_function& function, std::size_t variant);
   void recall_profiles(const functions::registered_function& function);
   void save_profiles();
 

@@ -12,6 +12,18 @@ void erase_value(std::vector<slot>& list, slot value) {
   if (at != list.end())
     list.erase(at);
 }
+/// A free entry, or one more at the end.
+template <class Entry>
+slot take_slot(std::vector<Entry>& entries, std::vector<slot>& free) {
+  if (free.empty()) {
+    entries.emplace_back();
+    return static_cast<slot>(entries.size() - 1);
+  }
+  const slot s = free.back();
+  free.pop_back();
+  return s;
+}
+
 } // namespace
 
 // -- trials
@@ -271,15 +283,7 @@ void graph::touch_call(slot call) {
 // -- the orders
 // -------------------------------------------------------------------------------------------------------------
 
-slot graph::new_batch() {
-  if (free_batches_.empty()) {
-    batches.emplace_back();
-    return static_cast<slot>(batches.size() - 1);
-  }
-  const slot s = free_batches_.back();
-  free_batches_.pop_back();
-  return s;
-}
+slot graph::new_batch() { return take_slot(batches, free_batches_); }
 
 void graph::release(slot batch) {
   batch_entry& b = batches[batch];
@@ -518,14 +522,7 @@ void graph::finish(slot batch) {
 // -------------------------------------------------------------------------------------------------------------
 
 slot graph::add_replica(slot node, slot variant, ns ready_at) {
-  slot s = none;
-  if (free_replicas_.empty()) {
-    s = static_cast<slot>(replicas.size());
-    replicas.emplace_back();
-  } else {
-    s = free_replicas_.back();
-    free_replicas_.pop_back();
-  }
+  const slot s = take_slot(replicas, free_replicas_);
   replica_entry& r = replicas[s];
   r = {};
   r.node = node;
@@ -557,15 +554,7 @@ void graph::set_ready(slot replica, bool ready, ns at) {
   flow_forward();
 }
 
-slot graph::add_call() {
-  if (free_calls_.empty()) {
-    calls.emplace_back();
-    return static_cast<slot>(calls.size() - 1);
-  }
-  const slot s = free_calls_.back();
-  free_calls_.pop_back();
-  return s;
-}
+slot graph::add_call() { return take_slot(calls, free_calls_); }
 
 void graph::free_call(slot call) {
   call_entry& c = calls[call];

@@ -290,6 +290,7 @@ struct scheduler::state {
   detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   void learn(const detail::call_state& call, const calls::placing::call_ended& fact);
   void release(detail::slot_index call);
+  void release_ended(detail::slot_index call);
   void abandon(detail::slot_index call, errc code, std::string message);
   [[nodiscard]] detail::node_state* find_node(node_id id);
 
