@@ -83,6 +83,9 @@ public:
 
   result<> send(route to, const frames& message) override {
     SQUALL_TRY(within_limits(message));
+    // The socket learns of a closed connection later than the monitor tells of it, and until then takes messages.
+    if (to != last_ && !routes_.contains(to))
+      return {errc::unavailable, "the peer is gone"};
     touched_ = true;
     std::array<std::byte, identity_bytes> identity{};
     for (std::size_t i = 0; i < 4; ++i)
