@@ -59,6 +59,7 @@ enum class message_type : std::uint16_t {
   order_short = 54,
   want_replica = 55,
   replica_report = 56,
+  calls_answered = 60,
 
   store_put = 64,
   store_get = 65,
