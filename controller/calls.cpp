@@ -123,7 +123,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.request = from.head.request;
   // References only make sense to a client that shares memory with this host, for the controller passes them on.
   call.client_host = client.host == host_ ? host_ : 0;
-  if (client.answers_from_nodes)
+  if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
     call.answer_to = client.id;
   call.dag = target->dag;
   call.priority = message.options.priority;

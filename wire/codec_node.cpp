@@ -17,6 +17,7 @@ SQUALL_CODEC_OF(squall::wire::calls_answered);
 SQUALL_CODEC_OF(squall::wire::settled);
 SQUALL_CODEC_OF(squall::wire::scatter);
 SQUALL_CODEC_OF(squall::wire::gathered);
+SQUALL_CODEC_OF(squall::wire::stage_partial);
 SQUALL_CODEC_OF(squall::wire::preload);
 SQUALL_CODEC_OF(squall::wire::residency);
 SQUALL_CODEC_OF(squall::wire::end_sequence);
