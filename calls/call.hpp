@@ -153,4 +153,23 @@ struct outcome {
   }
 };
 
+/// Whether the call did what it was promised.
+[[nodiscard]] inline bool kept(const outcome& o) {
+  return o.code == errc::ok && o.elapsed <= o.promise.finish && o.receipt.cost <= o.promise.cost;
+}
+
+/// What a call used, by its trace; `on_device(t)` says whether the lane of a stage was one of a device.
+template <class OnDevice>
+[[nodiscard]] receipt receipt_of(const std::vector<stage_trace>& trace, const price_list& prices,
+                                 const OnDevice& on_device) {
+  receipt out;
+  for (const stage_trace& t : trace) {
+    (on_device(t) ? out.device : out.cpu) += t.executed;
+    out.loading += t.loading;
+    out.bytes_moved += t.bytes_moved;
+  }
+  out.cost = (out.cpu.count() * prices.cpu + out.device.count() * prices.gpu) / 1'000'000;
+  return out;
+}
+
 } // namespace squall::calls

@@ -13,6 +13,7 @@ SQUALL_CODEC_OF(squall::wire::start_call);
 SQUALL_CODEC_OF(squall::wire::drop_call);
 SQUALL_CODEC_OF(squall::wire::release_call);
 SQUALL_CODEC_OF(squall::wire::call_finished);
+SQUALL_CODEC_OF(squall::wire::calls_answered);
 SQUALL_CODEC_OF(squall::wire::settled);
 SQUALL_CODEC_OF(squall::wire::scatter);
 SQUALL_CODEC_OF(squall::wire::gathered);

@@ -61,6 +61,7 @@ enum class message_type : std::uint16_t {
   want_replica = 55,
   replica_report = 56,
   stage_partial = 57,
+  calls_answered = 60,
 
   store_put = 64,
   store_get = 65,
