@@ -91,6 +91,7 @@ result<> user_pools::load(const wire::worker::load& request, bool repeatable) {
   pool made;
   made.request = request;
   made.bounds = completed(request.spec.worker);
+  made.request.spec.worker = made.bounds;
   made.repeatable = repeatable;
   SQUALL_TRY(open_files(made));
   auto& p = pools_[request.variant] = std::move(made);

@@ -485,7 +485,7 @@ void user_pools::end(std::uint64_t worker, const std::string& how, bool by_itsel
   const bool killed = w->state == phase::leaving && w->kill_at == never;
   const auto why = killed ? w->why_killed : how;
   const auto code = killed ? w->killed_as : by_itself ? errc::failed : errc::unavailable;
-  if (p == nullptr || (w->state == phase::leaving && !killed))
+  if (p == nullptr || (w->state == phase::leaving && !killed) || (killed && code == errc::unavailable))
     return; // it was not needed any more
   const std::string name = "function '" + p->request.function + "'";
   const auto text = "a worker of " + name + " ended" + (w->job ? " while it ran: " : ": ") + why + w->log->tail();

@@ -139,6 +139,7 @@ void session::on_load(const wire::frames& packet) {
   auto loaded = native::function::load(path, *request, *this);
   if (loaded.ok()) {
     function_ = std::move(*loaded);
+    cpu_time_ = request->spec.worker.cpu_time;
     const auto after = resident_bytes();
     answer.memory_bytes = after > before ? after - before : 0;
     answer.load_time = clock_now() - started;
@@ -166,6 +167,7 @@ void session::on_run(const wire::frames& packet) {
   deadline_.reset();
   if (request->remaining < std::chrono::hours(24 * 365))
     deadline_ = started + request->remaining;
+  allow_cpu_time(cpu_time_);
   auto results = function_->run(request->items, *this);
   answer.executed = clock_now() - started - waited_;
   for (auto& r : results) {

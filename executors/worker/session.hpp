@@ -52,6 +52,8 @@ private:
   std::unique_ptr<native::function> function_;
   std::vector<detail::unique_fd> files_; ///< of the code and the resources
 
+  duration cpu_time_{0}; ///< of each batch
+
   // Of the batch that runs.
   batch_id batch_;
   bool stream_ = false;
