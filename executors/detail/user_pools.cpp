@@ -339,7 +339,7 @@ time_point user_pools::next_alarm() const {
   }
   for (const auto& [variant, p] : pools_)
     if (p.announced && p.workers.size() < p.bounds.min_instances)
-      at = std::min(at, std::max(p.retry_at, post_.now()));
+      at = std::min(at, p.retry_at);
   for (const auto& [name, slot] : zygotes_)
     if (slot.process)
       at = std::min(at, slot.process->next_alarm());

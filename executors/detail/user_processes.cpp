@@ -460,8 +460,12 @@ void user_pools::on_spawned(const wire::worker::spawned& message) {
 
 void user_pools::on_exited(const wire::worker::exited& message) {
   const auto status = static_cast<int>(message.status);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   end(message.worker,
-      WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGABRT ? "it called abort()" : describe_status(status), true);
+      code == 128 + SIGABRT   ? "it called abort()"
+      : code == 128 + SIGXCPU ? "it used up its processor time (SIGXCPU)"
+                              : describe_status(status),
+      true);
 }
 
 /// The process is gone. `by_itself`: it is its own doing, or that of its bounds.

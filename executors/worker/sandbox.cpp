@@ -165,6 +165,11 @@ void filter_calls() {
   seccomp_release(filter);
 }
 
+/// To the first process of a namespace most signals do nothing unless it handles them; these must end it.
+void end_on(int number) {
+  std::signal(number, [](int caught) { _exit(128 + caught); });
+}
+
 void enter(const squall_bounds& bounds, uid_t user, gid_t group) {
   map_user(user, group);
   mount_own_folders(bounds);
@@ -205,6 +210,8 @@ extern "C" __attribute__((visibility("default"))) int squall_sandbox_fork(const 
   for (int number = 1; number < NSIG; ++number)
     if (number != SIGKILL && number != SIGSTOP)
       std::signal(number, SIG_DFL);
+  end_on(SIGABRT);
+  end_on(SIGXCPU);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -136,9 +136,6 @@ private:
   std::map<std::uint64_t, pid_t> pids_;
 };
 
-/// As the first process of its namespace a worker would not die of abort(): its default action does not count there.
-void die_of_abort(int) { _exit(128 + SIGABRT); }
-
 } // namespace
 
 int serve_zygote(int socket) {
@@ -148,7 +145,6 @@ int serve_zygote(int socket) {
     if (!forks->serve())
       return 0;
   }
-  std::signal(SIGABRT, die_of_abort);
   std::signal(SIGPIPE, SIG_IGN);
   return session(worker_socket).serve();
 }

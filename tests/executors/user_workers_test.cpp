@@ -231,7 +231,7 @@ TEST_F(UserWorkers, AMinimumIsThereFromTheLoadOnAndAfterACrash) {
   ASSERT_EQ(load("segfault").code, errc::ok);
   ASSERT_TRUE(wait_for([&] { return workers_->instances().size() == 2; }));
   EXPECT_EQ(run().code, errc::failed);
-  EXPECT_TRUE(wait_for([&] { return workers_->instances().size() == 2; }));
+  EXPECT_TRUE(wait_for([&] { return workers_->instances().size() == 2; })) << ::testing::PrintToString(log_.lines);
 }
 
 TEST_F(UserWorkers, AnExceptionIsTheCallersMessage) {
