@@ -8,6 +8,10 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /// The pools of the variants: which worker runs what, and when there are more or fewer of them.
 namespace squall::executors::detail {
@@ -29,11 +33,24 @@ std::string milliseconds(duration d) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(d).count()) + " ms";
 }
 
-result<unique_fd> open_file(const std::string& path) {
-  unique_fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file)
+/// A copy that nobody can change: workers may run as the user that owns the file, and its descriptor would be a way out
+/// of the sandbox.
+result<unique_fd> sealed_copy(const std::string& path) {
+  const unique_fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat what {};
+  if (!file || fstat(file.get(), &what) != 0)
     return {errc::not_found, "the file " + path + " cannot be opened: " + std::strerror(errno)};
-  return file;
+  unique_fd copy(memfd_create("squall-code", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!copy)
+    return {errc::unavailable, std::string("no memory for a worker's code: ") + std::strerror(errno)};
+  for (off_t done = 0; done < what.st_size;) {
+    const auto sent = sendfile(copy.get(), file.get(), &done, static_cast<std::size_t>(what.st_size - done));
+    if (sent <= 0)
+      return {errc::unavailable, "the file " + path + " cannot be copied: " + std::strerror(errno)};
+  }
+  if (fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return {errc::unavailable, std::string("a worker's code cannot be sealed: ") + std::strerror(errno)};
+  return copy;
 }
 
 } // namespace
@@ -75,11 +92,11 @@ functions::worker_spec user_pools::completed(const functions::worker_spec& given
 
 result<> user_pools::open_files(pool& p) const {
   if (!p.request.model_path.empty()) {
-    SQUALL_ASSIGN(code, open_file(p.request.model_path));
+    SQUALL_ASSIGN(code, sealed_copy(p.request.model_path));
     p.code = std::move(code);
   }
   for (const auto& [name, path] : p.request.resources) {
-    SQUALL_ASSIGN(file, open_file(path));
+    SQUALL_ASSIGN(file, sealed_copy(path));
     p.resources.push_back(std::move(file));
   }
   return {};
