@@ -294,6 +294,7 @@ private:
   [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
   [[nodiscard]] result<shared_bytes> make_user_memory(
       std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
+  [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
   void load_user_code(variant_id variant, const loading& l);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
   void on_call_result(const wire::call_result& message);

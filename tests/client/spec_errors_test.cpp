@@ -168,13 +168,14 @@ TEST(SpecErrors, Ports) {
 
 TEST(SpecErrors, Variants) {
   EXPECT_EQ(variant_error("{name: a}"),
-            "f.yaml:7:5: spec.variants[0]: a variant has either `builtin: NAME` or `model: FILE`");
+            "f.yaml:7:5: spec.variants[0]: a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native "
+            "code) and `code: FILE` or `entry: MODULE:NAME` (Python)");
   EXPECT_EQ(variant_error("{builtin: a, model: ./b}"),
-            "f.yaml:7:5: spec.variants[0]: a variant has either `builtin: NAME` or `model: FILE`");
+            "f.yaml:7:5: spec.variants[0]: `builtin` and `model` do not go together");
   EXPECT_EQ(variant_error("{kind: onnx, builtin: a}"),
-            "f.yaml:7:12: spec.variants[0].kind: `builtin: NAME` goes with kind: builtin");
+            "f.yaml:7:12: spec.variants[0].kind: `builtin` goes with kind: builtin");
   EXPECT_EQ(variant_error("{kind: python, builtin: a}"),
-            "f.yaml:7:12: spec.variants[0].kind: unknown kind 'python'; kinds: builtin, onnx");
+            "f.yaml:7:12: spec.variants[0].kind: `builtin` goes with kind: builtin");
   EXPECT_EQ(variant_error("{model: m.onnx}"),
             "f.yaml:7:13: spec.variants[0].model: 'm.onnx' is neither a path (it starts with ./, ../ or "
             "/) nor a key of the store (it starts with models/)");
