@@ -197,7 +197,7 @@ TEST(SpecErrors, Variants) {
             "f.yaml:7:53: spec.variants[0].resources.d: is among the `parameters`, too");
   EXPECT_EQ(
       error_of("apiVersion: squall/v1\nkind: Function\nmetadata: {name: f}\nspec: {variants: [{model: models/x}]}"),
-      "f.yaml:4:7: spec: the key 'outputs' is missing; a function of a model declares its ports");
+      "f.yaml:4:7: spec: the key 'outputs' is missing; a function of a model, or of code, declares its ports");
   EXPECT_EQ(variant_error("{builtin: a}\n  - {builtin: b}"),
             "f.yaml:8:5: spec.variants[1]: there are two variants named 'default'; give each its own `name`");
 }
