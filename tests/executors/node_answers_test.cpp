@@ -12,6 +12,7 @@ constexpr actors::peer_id client_peer{500};
 class NodeAnswers : public NodeTest {
 protected:
   void SetUp() override {
+    NodeTest::SetUp();
     dag_ = add_dag_of("light");
     add_machine();
     auto welcome = welcome_for(0);

@@ -134,6 +134,7 @@ void for_each_message(F f) {
   EACH(order_report);
   EACH(want_replica);
   EACH(replica_report);
+  EACH(calls_answered);
   EACH(store_put);
   EACH(store_get);
   EACH(store_delete);
