@@ -48,6 +48,7 @@ void node_role::start(actors::post& out) {
 }
 
 void node_role::stop() {
+  report_answered();
   membership_.stop();
   drop_everything();
   event_log_.reset();
@@ -90,7 +91,8 @@ void node_role::finish_round() {
     carry_out_commands();
     drive_touched();
   }
-  report_answered();
+  if (answered_due_ <= now())
+    report_answered();
   if (auto released = blocks_.take_released(); worker_ && !released.empty())
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
@@ -103,6 +105,7 @@ void node_role::set_alarm() {
   at = std::min(at, queue_->next_deadline().value_or(never));
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
+  at = std::min(at, answered_due_);
   if (!put_off_.empty())
     at = now();
   if (worker_)

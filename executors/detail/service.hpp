@@ -63,8 +63,9 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
-  /// Answered calls that the controller is told of in one message.
+  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others.
   static constexpr std::size_t max_answered = 256;
+  static constexpr duration answered_patience = std::chrono::milliseconds{2};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -299,7 +300,8 @@ private:
   catalogue catalogue_;
   known_clients clients_;
   calls::price_list prices_;
-  std::vector<wire::answered_call> answered_; ///< in this round
+  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
+  time_point answered_due_ = never;           ///< when it is told
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
