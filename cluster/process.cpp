@@ -121,6 +121,7 @@ result<> host_node(process_parts& parts) {
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
+  options.user.program_folder = program_folder();
   SQUALL_ASSIGN(service,
                 executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
   parts.bridge.host(wire::role::node, std::move(service), actors::placing::inline_in_bridge);

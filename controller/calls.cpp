@@ -83,7 +83,12 @@ void controller_service::reply_refused(const actors::incoming& from, call_id cal
   out.outcome.code = code;
   out.outcome.message = std::move(message);
   out.outcome.retry_after = retry_after;
-  (void)post_->send(from.from, wire::encode(out, from.head.request));
+  (void)post_->send(from.from, wire::encode(out, from.head.request, {}, role_of(from.from)));
+}
+
+/// Nodes call, too: for the functions that they run.
+wire::role controller_service::role_of(actors::peer_id peer) const {
+  return node_of_peer_.contains(peer) ? wire::role::node : wire::role::client;
 }
 
 void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
@@ -117,6 +122,10 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
 
   client_record& client = clients_[from.from];
+  if (const auto node = node_of_peer_.find(from.from); node != node_of_peer_.end()) {
+    client.host = nodes_[node->second].info.host;
+    client.heard = post_->now();
+  }
   running_call call;
   call.id = message.call;
   call.client = from.from;
@@ -127,6 +136,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     call.answer_to = client.id;
   call.dag = target->dag;
   call.priority = message.options.priority;
+  call.depth = message.options.depth;
+  call.stream = message.options.stream;
   call.sequence = message.options.sequence;
   call.arrived = post_->now();
   const duration allowed =
@@ -134,7 +145,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
   call.inputs = std::move(inputs).value();
   calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
-  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit ||
+  // What a function calls by itself is outside the promise of the call above it, whose deadline it has.
+  const bool asks = (message.options.deadline > duration{0} && message.options.depth == 0) || message.options.max_cost != calls::no_cost_limit ||
                     message.options.assurance_ppm > 0;
   if (asks) {
     fact.max_cost = message.options.max_cost;
@@ -179,6 +191,8 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
+  message.context.stream = call->stream;
+  message.context.depth = call->depth;
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
   auto inputs = std::exchange(call->inputs, {});
@@ -261,11 +275,32 @@ void controller_service::send_result(running_call& call, wire::call_result messa
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
-    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client))); !sent)
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
   end_of(call, std::move(message.outcome));
+}
+
+void controller_service::on_partial(const actors::incoming& from, wire::stage_partial message) {
+  const running_call* call = calls_.find(message.call);
+  if (!call || !call->stream || !node_of_peer_.contains(from.from) || message.stage >= call->dag->stages.size())
+    return;
+  const functions::stage& stage = call->dag->stages[message.stage];
+  const functions::registered_function* function = catalogue_.find_function(stage.function);
+  if (!function || function->spec.outputs.size() != message.outputs.size())
+    return;
+  wire::call_partial out;
+  out.call = message.call;
+  out.stage = stage.name;
+  out.element = message.element;
+  out.index = message.index;
+  for (std::size_t i = 0; i < message.outputs.size(); ++i)
+    out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
+  const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
+  if (auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client))); !sent)
+    log_.debug("controller", "a partial result could not be delivered",
+               {{"call", to_string(call->id)}, {"error", sent.error().message}});
 }
 
 /// Moves the call to the records.

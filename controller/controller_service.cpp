@@ -63,7 +63,7 @@ void controller_service::stop() {
     message.call = id;
     message.outcome.code = errc::unavailable;
     message.outcome.message = "the controller is stopping";
-    (void)post_->send(call.client, wire::encode(message, call.request));
+    (void)post_->send(call.client, wire::encode(message, call.request, {}, role_of(call.client)));
   }
   event_log_.reset();
 }
@@ -157,6 +157,8 @@ void controller_service::handle(actors::incoming& m) {
       return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
     case message_type::calls_answered:
       return decode_and<wire::calls_answered>(m, [&](wire::calls_answered x) { on_answered(m, std::move(x)); });
+    case message_type::stage_partial:
+      return decode_and<wire::stage_partial>(m, [&](wire::stage_partial x) { on_partial(m, std::move(x)); });
     case message_type::pong:
     case message_type::reply:
     case message_type::store_reply: // late
@@ -242,8 +244,7 @@ void controller_service::carry_out(calls::placing::command& command) {
 void controller_service::on_peer_lost(actors::peer_id peer) {
   if (const auto it = node_of_peer_.find(peer); it != node_of_peer_.end())
     lose_node(it->second, "its connection is gone");
-  else
-    client_gone(peer);
+  client_gone(peer);
   flush_releases();
   arm();
 }

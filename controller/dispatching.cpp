@@ -32,6 +32,8 @@ void controller_service::start_dispatched(running_call& call) {
   message.context.remaining = call.deadline == never ? duration::max() : call.deadline - now;
   message.context.age = now - call.arrived;
   message.context.client_host = call.client_host;
+  message.context.stream = call.stream;
+  message.context.depth = call.depth;
   message.context.answer_to = call.answer_to;
   message.context.expected = call.promise.expected;
   message.context.dispatched = true;

@@ -73,6 +73,8 @@ private:
   void on_call(const actors::incoming& from, wire::call_request message);
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
   void on_finished(const actors::incoming& from, wire::call_finished message);
+  void on_partial(const actors::incoming& from, wire::stage_partial message);
+  [[nodiscard]] wire::role role_of(actors::peer_id peer) const;
   void on_answered(const actors::incoming& from, wire::calls_answered message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);

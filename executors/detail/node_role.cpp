@@ -17,6 +17,7 @@ node_options completed(node_options o) {
     o.memory_bytes = default_memory();
   o.queue.memory_bytes = o.memory_bytes;
   o.worker.lanes = o.lanes;
+  o.user.lanes = o.lanes;
   return o;
 }
 
@@ -39,6 +40,10 @@ void node_role::start(actors::post& out) {
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
+  if (!options_.user.program_folder.empty())
+    user_ = user_workers::create(
+        options_.user, out, *this, [this](std::size_t size, const auto& fill) { return make_user_memory(size, fill); },
+        log_);
   auto started = parts_.start_worker(options_.worker, out, *parts_.arenas, *this, log_);
   if (started.ok())
     worker_ = std::move(*started);
@@ -53,6 +58,7 @@ void node_role::stop() {
   drop_everything();
   event_log_.reset();
   worker_.reset();
+  user_.reset();
   *alive_ = false;
   disk_.reset();
   models_.reset();
@@ -77,6 +83,8 @@ void node_role::on_alarm() {
   membership_.on_alarm();
   if (worker_ && worker_->next_alarm() <= now())
     worker_->on_alarm();
+  if (user_ && user_->next_alarm() <= now())
+    user_->on_alarm();
   if (store_ && store_->next_alarm() <= now())
     store_->on_alarm();
   run_timers();
@@ -110,6 +118,8 @@ void node_role::set_alarm() {
     at = now();
   if (worker_)
     at = std::min(at, worker_->next_alarm());
+  if (user_)
+    at = std::min(at, user_->next_alarm());
   if (store_)
     at = std::min(at, store_->next_alarm());
   if (event_log_)
@@ -184,6 +194,8 @@ void node_role::handle_call_message(actors::incoming& m) {
         for (const auto id : r.calls)
           release_blocks(id);
       });
+    case message_type::call_result:
+      return decode_and<wire::call_result>(m, [&](auto&& r) { on_call_result(r); });
     case message_type::end_sequence:
       return decode_and<wire::end_sequence>(m, [&](auto&& e) { sequences_.drop(e.sequence); });
     default:

@@ -11,6 +11,7 @@
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
+#include "executors/user_workers.hpp"
 
 #include <map>
 #include <optional>
@@ -50,7 +51,7 @@ struct node_parts {
 
 /// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue
 /// decided, gives blocks back to the worker and sets the alarm. All state belongs to the role's context.
-class node_role final : public actors::role_service, public worker_listener {
+class node_role final : public actors::role_service, public worker_listener, public user_worker_listener {
 public:
   /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the
   /// others.
@@ -81,6 +82,14 @@ public:
   void on_done(wire::worker::done message) override;
   void on_lost(const std::string& why) override;
 
+  void on_user_loaded(const wire::worker::loaded& message) override;
+  void on_user_done(wire::worker::done message) override;
+  void on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) override;
+  void on_user_waiting(batch_id batch, bool waits) override;
+  void on_user_call(const worker_question& from, wire::worker::call message) override;
+  void on_user_state(const worker_question& from, wire::worker::state_request message) override;
+  void on_user_gone(std::uint64_t worker) override;
+
   [[nodiscard]] const node_counters& counters() const { return counters_; }
   [[nodiscard]] std::size_t calls_here() const { return calls_.size(); }
   [[nodiscard]] std::size_t items_here() const { return items_.size(); }
@@ -94,6 +103,11 @@ private:
     time_point began;
     std::size_t files_missing = 0;
     wire::worker::load request;
+  };
+  /// A call that a function made, until it is answered.
+  struct nested_call {
+    worker_question from;
+    batch_id batch;
   };
   struct load_times {
     time_point began;
@@ -255,6 +269,7 @@ private:
     time_point deadline;
   };
   [[nodiscard]] result<item_inputs> inputs_of(const work_item& item);
+  [[nodiscard]] bool wants_stream(const work_item& item);
   void fail_batch(batch_id id, const error& why);
   void withdraw(call_id call, const std::vector<item_id>& items);
   void item_failed(item_id id, const error& why);
@@ -275,6 +290,17 @@ private:
   void make_light(variant_id variant, std::map<std::string, std::string> files);
   void report_residency(wire::residency message);
   void report_gone(variant_id variant);
+
+  // -- user code (user_code.cpp)
+  [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
+  [[nodiscard]] result<shared_bytes> make_user_memory(
+      std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
+  void load_user_code(variant_id variant, const loading& l);
+  [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void on_call_result(const wire::call_result& message);
+  void answer_nested(call_id call, wire::worker::returned message);
+  void drop_nested(batch_id batch);
+  [[nodiscard]] result<call_record*> call_of(batch_id batch, std::uint32_t item);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -330,6 +356,12 @@ private:
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
+  std::unique_ptr<user_workers> user_; ///< null: this node runs no user code
+  std::map<batch_id, lane_id> extra_lanes_;         ///< opened for what waits in a batch, by that batch
+  std::map<lane_id, std::uint32_t> extra_lane_slot_; ///< of the worker, whose lane it stands in for
+  std::uint64_t last_extra_lane_ = 0;
+  std::map<call_id, nested_call> nested_; ///< that functions made here
+  std::uint64_t last_nested_ = 0;
   std::map<variant_id, loading> loading_;
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
