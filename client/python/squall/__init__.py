@@ -21,23 +21,127 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from squall.calls import Call, Result
-    from squall.cluster import Cluster, ClusterInfo, connect
-    from squall.context import call, cancelled, delete, get, put, remaining, submit
-    from squall.dags import Condition, Dag, Value, all_of, any_of, each, present, when
-    from squall.datatypes import BF16, BYTES, DataType, Port
-    from squall.errors import Code, SquallError
-    from squall.functions import Function, builtin, function, model, named, native
-    from squall.kv import Entry
-    from squall.link import Keys
-    from squall.embedded import local
-    from squall.outcomes import Offer, Outcome, Promise, Receipt, StageTrace
-    from squall.specs import ALL_PRESENT, ANY_PRESENT, DagSpec, FunctionSpec, Join, Workers, at_least
+    from squall.calls import Call as Call
+    from squall.calls import Result as Result
+    from squall.cluster import Cluster as Cluster
+    from squall.cluster import ClusterInfo as ClusterInfo
+    from squall.cluster import connect as connect
+    from squall.context import (
+        call as call,
+    )
+    from squall.context import (
+        cancelled as cancelled,
+    )
+    from squall.context import (
+        delete as delete,
+    )
+    from squall.context import (
+        get as get,
+    )
+    from squall.context import (
+        keys as keys,
+    )
+    from squall.context import (
+        put as put,
+    )
+    from squall.context import (
+        remaining as remaining,
+    )
+    from squall.context import (
+        submit as submit,
+    )
+    from squall.dags import (
+        Condition as Condition,
+    )
+    from squall.dags import (
+        Dag as Dag,
+    )
+    from squall.dags import (
+        Value as Value,
+    )
+    from squall.dags import (
+        all_of as all_of,
+    )
+    from squall.dags import (
+        any_of as any_of,
+    )
+    from squall.dags import (
+        each as each,
+    )
+    from squall.dags import (
+        present as present,
+    )
+    from squall.dags import (
+        when as when,
+    )
+    from squall.datatypes import BF16 as BF16
+    from squall.datatypes import BYTES as BYTES
+    from squall.datatypes import DataType as DataType
+    from squall.datatypes import Port as Port
+    from squall.embedded import local as local
+    from squall.errors import Code as Code
+    from squall.errors import SquallError as SquallError
+    from squall.functions import (
+        Function as Function,
+    )
+    from squall.functions import (
+        builtin as builtin,
+    )
+    from squall.functions import (
+        function as function,
+    )
+    from squall.functions import (
+        model as model,
+    )
+    from squall.functions import (
+        named as named,
+    )
+    from squall.functions import (
+        native as native,
+    )
+    from squall.kv import Entry as Entry
+    from squall.link import Keys as Keys
+    from squall.outcomes import (
+        Offer as Offer,
+    )
+    from squall.outcomes import (
+        Outcome as Outcome,
+    )
+    from squall.outcomes import (
+        Promise as Promise,
+    )
+    from squall.outcomes import (
+        Receipt as Receipt,
+    )
+    from squall.outcomes import (
+        StageTrace as StageTrace,
+    )
+    from squall.specs import (
+        ALL_PRESENT as ALL_PRESENT,
+    )
+    from squall.specs import (
+        ANY_PRESENT as ANY_PRESENT,
+    )
+    from squall.specs import (
+        DagSpec as DagSpec,
+    )
+    from squall.specs import (
+        FunctionSpec as FunctionSpec,
+    )
+    from squall.specs import (
+        Join as Join,
+    )
+    from squall.specs import (
+        Workers as Workers,
+    )
+    from squall.specs import (
+        at_least as at_least,
+    )
 
 _HOMES = {
     "calls": "Call Result",
     "cluster": "Cluster ClusterInfo connect",
-    "context": "call cancelled delete get put remaining submit",
+    "context": "call cancelled delete get keys put remaining submit",
     "dags": "Condition Dag Value all_of any_of each present when",
     "datatypes": "BF16 BYTES DataType Port",
     "errors": "Code SquallError",
@@ -51,7 +155,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 _MODULES = ("aio", "cloudburst")
 
-__all__ = sorted([*_HOME_OF, *_MODULES])  # noqa: PLE0604
+__all__ = sorted([*_HOME_OF, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,8 @@ def _round_up(number: int, step: int) -> int:
 
 
 class Arena:
-    """An arena that this process owns. Thread-safe. Its file goes with it, also when the process dies (others sweep it)."""
+    """An arena that this process owns. Thread-safe. Its file goes with it, also when the process dies (others sweep
+    it)."""
 
     def __init__(self, capacity: int) -> None:
         info = os.statvfs(_FOLDER)
@@ -211,7 +212,9 @@ class ArenaMap:
         try:
             file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise SquallError(Code.DATA_LOSS, f"the arena {path} is gone: its owner died, or is on another host") from None
+            raise SquallError(
+                Code.DATA_LOSS, f"the arena {path} is gone: its owner died, or is on another host"
+            ) from None
         except OSError as e:
             raise SquallError(Code.PERMISSION_DENIED, f"cannot read {path}: {e.strerror}") from None
         try:

@@ -70,7 +70,9 @@ class Result(Mapping[str, Any]):
         if value is None:
             return None
         if not isinstance(value, np.ndarray) or value.dtype != object or value.size != 1:
-            raise invalid(f"the output {name or next(iter(self._raw))!r} is not one element of BYTES; it is {value!r:.80}")
+            raise invalid(
+                f"the output {name or next(iter(self._raw))!r} is not one element of BYTES; it is {value!r:.80}"
+            )
         return value.ravel()[0].decode("utf-8", "surrogateescape")
 
     @property
@@ -134,13 +136,15 @@ class Call(Future[Result]):
     def then(
         self, target: Any, inputs: Callable[[Result], Mapping[str, Any]] | None = None, /, **options: Any
     ) -> Future[Result]:
-        """Another DAG or function continues: it is called with this call's outputs (those of the same names as its inputs
-        go there), or with what `inputs(result)` makes of them, as soon as they are there. The future is of the last."""
+        """Another DAG or function continues: it is called with this call's outputs (those of the same names as its
+        inputs go there), or with what `inputs(result)` makes of them, as soon as they are there. The future is of the
+        last."""
         assert self.then_call is not None
         return self.then_call(self, target, inputs, options)
 
     def cancel(self) -> bool:
-        """Asks the cluster to end it; it ends as cancelled, or with its result if that was faster. False: it has ended."""
+        """Asks the cluster to end it; it ends as cancelled, or with its result if that was faster. False: it has
+        ended."""
         if self._done:
             return False
         self._engine.cancel(self.id)

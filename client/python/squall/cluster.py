@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from squall import protocol
 from squall.calls import Call, Result, options_body
 from squall.dags import Dag
 from squall.datatypes import Port, encode_for
@@ -46,7 +45,10 @@ def current_cluster(purpose: str) -> Cluster:
         for cluster in reversed(_open):
             if not cluster.closed:
                 return cluster
-    raise invalid(f"no cluster to {purpose} in: do it inside of `with squall.connect(...)` or `with squall.local()`, or use cluster.call(...)")
+    raise invalid(
+        f"no cluster to {purpose} in: do it inside of `with squall.connect(...)` or `with squall.local()`, or use "
+        "cluster.call(...)"
+    )
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ class ClusterInfo:
 class Cluster:
     """A connection to a cluster, made by connect(). Thread-safe: one thread of its own owns the sockets.
 
-    The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out to
-    have restarted, everything outstanding ends as UNAVAILABLE (whether a call ran is then unknown), and the client connects
-    again by itself; until then new calls fail at once as UNAVAILABLE.
+    The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out
+    to have restarted, everything outstanding ends as UNAVAILABLE (whether a call ran is then unknown), and the client
+    connects again by itself; until then new calls fail at once as UNAVAILABLE.
     """
 
     def __init__(self, engine: Engine, keys_folder: str | None = None) -> None:
@@ -150,13 +152,13 @@ class Cluster:
         offer: Offer | None = None,
         on_partial: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> Call:
-        """Calls a DAG or a function: by name ("name", or "name@2" for a version), or by the object, which is registered if
-        this connection has not done so. Returns at once; every failure but wrong use is in the future.
+        """Calls a DAG or a function: by name ("name", or "name@2" for a version), or by the object, which is
+        registered if this connection has not done so. Returns at once; every failure but wrong use is in the future.
 
-        `deadline` (seconds) and `max_cost` are SLOs: under a policy that promises, the call is admitted with a promise, or
-        refused at once with `offers`. `assurance` is "firm" or a share such as 0.97. `offer` takes one of the offers that a
-        refused call came back with (same target, same inputs). `on_partial(stage, outputs)` gets what stages give out
-        before they end, in the client's thread.
+        `deadline` (seconds) and `max_cost` are SLOs: under a policy that promises, the call is admitted with a
+        promise, or refused at once with `offers`. `assurance` is "firm" or a share such as 0.97. `offer` takes one of
+        the offers that a refused call came back with (same target, same inputs). `on_partial(stage, outputs)` gets
+        what stages give out before they end, in the client's thread.
         """
         options = options_body(
             deadline=deadline,
@@ -182,10 +184,16 @@ class Cluster:
         """call(), and waits for the result."""
         return self.call(target, inputs, **options).result()
 
+    def knows(self, target: Target) -> bool:
+        """Whether a call of it needs no question to the cluster first."""
+        if isinstance(target, str):
+            return target in self._ports
+        return target.target in self._ports and (target in self._registered or type(target) is Function)
+
     def _resolve(self, target: Target) -> tuple[str, int, dict[str, Port]]:
         """What to call: its name, its version (0: the latest) and its inputs."""
         if not isinstance(target, str):
-            if isinstance(target, Dag) or target.prepare is not Function.prepare:
+            if isinstance(target, Dag) or type(target) is not Function:
                 self._ensure(target)
             target = target.target
         name, at, number = target.partition("@")
@@ -233,9 +241,7 @@ class Cluster:
                     raise invalid(f"'{name}' has no input '{key}'{nearest(key, list(ports))}")
                 encoded = encode_for(f"the input '{key}' of '{name}'", port, value)
                 body.append((key, writer.value(self._shared(call, key, encoded))))
-            call.frames = writer.frames(
-                _CALL_REQUEST, _CONTROLLER, call.id, [call.id, name, version, options, body]
-            )
+            call.frames = writer.frames(_CALL_REQUEST, _CONTROLLER, call.id, [call.id, name, version, options, body])
         except BaseException:
             self._engine.release(call.blocks)
             raise
@@ -249,7 +255,9 @@ class Cluster:
         datatype, shape, data = encoded
         size = len(data)
         if size > MAX_VALUE_BYTES:
-            raise SquallError(Code.TOO_LARGE, f"the input '{name}' has {size} bytes; a value may have {MAX_VALUE_BYTES}")
+            raise SquallError(
+                Code.TOO_LARGE, f"the input '{name}' has {size} bytes; a value may have {MAX_VALUE_BYTES}"
+            )
         shared = self._engine.share(data, size)
         if shared is None:
             return encoded
@@ -257,7 +265,11 @@ class Cluster:
         return (datatype, shape, shared)
 
     def _then(
-        self, source: Call, target: Target, inputs: Callable[[Result], Mapping[str, Any]] | None, options: dict[str, Any]
+        self,
+        source: Call,
+        target: Target,
+        inputs: Callable[[Result], Mapping[str, Any]] | None,
+        options: dict[str, Any],
     ) -> Future[Result]:
         self._resolve(target)  # now, where it may wait; a callback must not
         return _Chain(self, source, target, inputs, options)
@@ -265,8 +277,8 @@ class Cluster:
     # -- functions and DAGs
 
     def register(self, what: Function | Dag | FunctionSpec | DagSpec, *, replace: bool = False) -> None:
-        """Registers a function or a DAG (with the functions that it uses). The same again is ok; another one under the same
-        name and version is ALREADY_EXISTS, unless `replace`."""
+        """Registers a function or a DAG (with the functions that it uses). The same again is ok; another one under the
+        same name and version is ALREADY_EXISTS, unless `replace`."""
         with self._registering:
             if isinstance(what, Dag):
                 for function in what.functions.values():
@@ -363,8 +375,8 @@ class Cluster:
         return self._kv
 
     def query(self, kind: str, name: str = "") -> Any:
-        """What the cluster says about itself: a list, or one object when `name` is given. Kinds: functions, dags, nodes,
-        calls, instances, policy, status, metrics."""
+        """What the cluster says about itself: a list, or one object when `name` is given. Kinds: functions, dags,
+        nodes, calls, instances, policy, status, metrics."""
         body = self._answer(self._engine.request(Type.QUERY, Role.CONTROLLER, [kind, name]).result(), Type.REPLY)
         return json.loads(body[3]) if body[3] else None
 
@@ -441,9 +453,9 @@ def connect(
     max_outstanding: int = 10_000,
     software: str = "squall python",
 ) -> Cluster:
-    """Connects to a cluster: an endpoint ("tcp://10.0.0.1:7700"), the name of a cluster of yours on this host, or nothing
-    for "squall" or the only one that runs here. `keys` is a folder that `squall keys new` made. `timeout` is of connecting
-    and of every request but calls."""
+    """Connects to a cluster: an endpoint ("tcp://10.0.0.1:7700"), the name of a cluster of yours on this host, or
+    nothing for "squall" or the only one that runs here. `keys` is a folder that `squall keys new` made. `timeout` is
+    of connecting and of every request but calls."""
     if timeout <= 0:
         raise invalid(f"timeout={timeout}; it is in seconds and more than 0")
     where, loaded = find_cluster(endpoint, keys)

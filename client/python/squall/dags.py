@@ -44,7 +44,8 @@ class Condition:
 
     def __bool__(self) -> bool:
         raise invalid(
-            "a condition of a DAG is known only while a call runs: use `with squall.when(condition):` instead of `if`, and "
+            "a condition of a DAG is known only while a call runs: use `with squall.when(condition):` instead of "
+            "`if`, and "
             "&, | and ~ instead of and, or and not (a < x < b is (a < x) & (x < b))"
         )
 
@@ -112,12 +113,14 @@ class Value:
 
     def __bool__(self) -> bool:
         raise invalid(
-            f"{self._binding} has no value yet: it will have one when the DAG is called; use `with squall.when(...)` instead of `if`"
+            f"{self._binding} has no value yet: it will have one when the DAG is called; use `with squall.when(...)` "
+            "instead of `if`"
         )
 
     def __iter__(self) -> Iterator[Any]:
         raise invalid(
-            f"{self._binding} has no elements yet; run a function for each element of a list with function(squall.each(value))"
+            f"{self._binding} has no elements yet; run a function for each element of a list with "
+            "function(squall.each(value))"
         )
 
     def __repr__(self) -> str:
@@ -207,7 +210,8 @@ def each(value: Any) -> Any:
 
 @contextmanager
 def when(condition: Condition) -> Iterator[None]:
-    """Stages added inside of the block run only if the condition holds; else they are skipped and their outputs absent."""
+    """Stages added inside of the block run only if the condition holds; else they are skipped and their outputs
+    absent."""
     dag = current()
     if not isinstance(condition, Condition):
         raise invalid(f"when() wants a condition such as score < 0.97, not {condition!r:.60}")
@@ -242,12 +246,12 @@ def _line() -> str:
 class Dag:
     """Stages joined by edges, put together by calling functions on symbolic values:
 
-        with squall.Dag("read-line") as d:
-            crop = d.input("crop", np.float32, [1, 3, 48, -1])
-            fast = read_tiny(crop)
-            with squall.when(fast.confidence < 0.97):
-                slow = read_small(crop)
-            d.output(text=pick.options(join=squall.ANY_PRESENT)(a=slow.text, b=fast.text))
+    with squall.Dag("read-line") as d:
+        crop = d.input("crop", np.float32, [1, 3, 48, -1])
+        fast = read_tiny(crop)
+        with squall.when(fast.confidence < 0.97):
+            slow = read_small(crop)
+        d.output(text=pick.options(join=squall.ANY_PRESENT)(a=slow.text, b=fast.text))
     """
 
     def __init__(self, name: str, *, version: int = 1) -> None:
@@ -262,8 +266,8 @@ class Dag:
         self._token: contextvars.Token[Dag | None] | None = None
 
     def __enter__(self) -> Dag:
-        if current() is not None:
-            raise invalid(f"the DAG '{self.name}' begins inside of '{current().name}'; DAGs do not nest")  # type: ignore[union-attr]
+        if (outer := current()) is not None:
+            raise invalid(f"the DAG '{self.name}' begins inside of '{outer.name}'; DAGs do not nest")
         self._token = _current.set(self)
         return self
 
@@ -286,7 +290,8 @@ class Dag:
     # -- putting it together
 
     def input(self, name: str, datatype: Any, shape: Any = None, *, list: bool = False, optional: bool = False) -> Any:
-        """A value that a call brings: a datatype as for @squall.function, its shape, and whether it is a list of such."""
+        """A value that a call brings: a datatype as for @squall.function, its shape, and whether it is a list of
+        such."""
         from squall.functions import typed_port
 
         check_name("an input", name)
@@ -304,15 +309,23 @@ class Dag:
         for name, value in named.items():
             check_name("an output", name)
             if name in self._outputs:
-                raise invalid(f"the DAG '{self.name}' has two outputs '{name}' ({_line()}); give them names: d.output(a=..., b=...)")
+                raise invalid(
+                    f"the DAG '{self.name}' has two outputs '{name}' ({_line()}); give them names: d.output(a=..., "
+                    "b=...)"
+                )
             self._outputs[name] = self._own(value, f"the output '{name}'")._binding
 
     def _own(self, value: Any, what: str) -> Value:
         single = _single(value)
         if single is None:
-            raise invalid(f"{what} of the DAG '{self.name}' ({_line()}) is {value!r:.60}; it is a value that a stage made or a call brings")
+            raise invalid(
+                f"{what} of the DAG '{self.name}' ({_line()}) is {value!r:.60}; it is a value that a stage made or a "
+                "call brings"
+            )
         if single._dag is not self:
-            raise invalid(f"{what} of the DAG '{self.name}' ({_line()}) is a value of another DAG, '{single._dag.name}'")
+            raise invalid(
+                f"{what} of the DAG '{self.name}' ({_line()}) is a value of another DAG, '{single._dag.name}'"
+            )
         return single
 
     def add_stage(
@@ -322,7 +335,10 @@ class Dag:
         line = _line()
         where = f"stage '{name}' of '{self.name}' ({line})"
         if (known := self.functions.get(function.name)) is not None and known is not function:
-            raise invalid(f"{where} runs another function under the name '{function.name}' than the stages before it; give one of them another name")
+            raise invalid(
+                f"{where} runs another function under the name '{function.name}' than the stages before it; give one "
+                "of them another name"
+            )
         stage = StageSpec(
             name,
             function.name,
@@ -345,7 +361,9 @@ class Dag:
     def _stage_name(self, function: Function, options: StageOptions) -> str:
         if options.name:
             if options.name in self._stages:
-                raise invalid(f"the DAG '{self.name}' has two stages '{options.name}' ({self._lines[options.name]} and {_line()})")
+                raise invalid(
+                    f"the DAG '{self.name}' has two stages '{options.name}' ({self._lines[options.name]} and {_line()})"
+                )
             return options.name
         base = function.name.replace(".", "-")
         name, number = base, 1
@@ -361,7 +379,9 @@ class Dag:
         ports = function.inputs
         if ports is None:
             if args:
-                raise invalid(f"{where}: the inputs of '{function.name}' are not known here; name them: {function.name}(x=...)")
+                raise invalid(
+                    f"{where}: the inputs of '{function.name}' are not known here; name them: {function.name}(x=...)"
+                )
             return given
         names = [p.name for p in ports]
         if len(args) > len(names):
@@ -425,7 +445,9 @@ class Dag:
                 raise invalid(f"{where}: its condition is about a value of another DAG, '{condition.dag.name}'")
         if not conditions:
             return None
-        return conditions[0].spec if len(conditions) == 1 else PredicateSpec(Op.ALL, children=[c.spec for c in conditions])
+        return (
+            conditions[0].spec if len(conditions) == 1 else PredicateSpec(Op.ALL, children=[c.spec for c in conditions])
+        )
 
     # -- using it
 
@@ -455,5 +477,7 @@ class Dag:
         from squall.cluster import current_cluster
 
         if current() is not None:
-            raise invalid(f"the DAG '{self.name}' is called inside of `with squall.Dag(...)`; only functions can be stages")
+            raise invalid(
+                f"the DAG '{self.name}' is called inside of `with squall.Dag(...)`; only functions can be stages"
+            )
         return current_cluster(f"call the DAG '{self.name}'").call(self, {**(inputs or {}), **named}).result()

@@ -85,7 +85,8 @@ def datatype_of(what: Any) -> DataType:
 
 @dataclass(frozen=True)
 class Port:
-    """A typed input or output: -1 in the shape is a free dimension; `list`: a list of such tensors, as a map makes it."""
+    """A typed input or output: -1 in the shape is a free dimension; `list`: a list of such tensors, as a map makes
+    it."""
 
     name: str
     datatype: DataType
@@ -99,7 +100,8 @@ class Port:
 
 
 def port(name: str, spec: Any) -> Port:
-    """A port as users write it: a dtype (shape [-1]), (dtype, shape), (dtype, shape, "list"/"optional"...), or a Port."""
+    """A port as users write it: a dtype (shape [-1]), (dtype, shape), (dtype, shape, "list"/"optional"...), or a
+    Port."""
     if isinstance(spec, Port):
         return Port(name, spec.datatype, spec.shape, spec.list, spec.optional)
     words: set[str] = set()
@@ -149,7 +151,9 @@ def unpack_bytes(data: memoryview | bytes) -> list[bytes]:
         (size,) = struct.unpack_from("<I", view, at)
         at += 4
         if at + size > len(view):
-            raise SquallError(Code.CORRUPT, f"a BYTES tensor has an element of {size} bytes and only {len(view) - at} are left")
+            raise SquallError(
+                Code.CORRUPT, f"a BYTES tensor has an element of {size} bytes and only {len(view) - at} are left"
+            )
         elements.append(bytes(view[at : at + size]))
         at += size
     return elements
@@ -182,10 +186,8 @@ def encode_array(array: np.ndarray) -> Tensor:
         datatype = datatype_of(array.dtype)
         if datatype is DataType.BYTES:
             return (_BYTES, array.shape, pack_bytes(_texts(array)))
-        if datatype is DataType.BF16:
-            array = array.view(np.uint16)
-        else:
-            array = array.astype(_NUMPY[datatype])  # another byte order
+        # Else it has another byte order.
+        array = array.view(np.uint16) if datatype is DataType.BF16 else array.astype(_NUMPY[datatype])
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
     return (int(datatype), array.shape, array.reshape(-1).view(np.uint8).data if array.size else b"")
@@ -216,7 +218,8 @@ def encode_plain(value: Any) -> Any:
 
 
 def encode_for(where: str, port: Port, value: Any) -> Any:
-    """The value as the port wants it. Numbers and nested lists take the port's datatype if they fit; arrays must have it."""
+    """The value as the port wants it. Numbers and nested lists take the port's datatype if they fit; arrays must have
+    it."""
     if value is None:
         return None
     if port.list:
@@ -235,7 +238,9 @@ def encode_for(where: str, port: Port, value: Any) -> Any:
 
 def _one(port: Port) -> tuple[int, ...]:
     """The shape of a single element."""
-    return tuple(1 if extent == -1 else extent for extent in port.shape) if all(e in (-1, 1) for e in port.shape) else (1,)
+    return (
+        tuple(1 if extent == -1 else extent for extent in port.shape) if all(e in (-1, 1) for e in port.shape) else (1,)
+    )
 
 
 def _encode_typed(where: str, port: Port, array: np.ndarray) -> Tensor:
@@ -245,7 +250,9 @@ def _encode_typed(where: str, port: Port, array: np.ndarray) -> Tensor:
     tensor = encode_array(array)
     if tensor[0] != port.datatype:
         wanted = _NUMPY.get(port.datatype)
-        fix = f"; convert it with .astype(np.{wanted.name})" if wanted is not None and array.dtype.kind in "biuf" else ""
+        fix = (
+            f"; convert it with .astype(np.{wanted.name})" if wanted is not None and array.dtype.kind in "biuf" else ""
+        )
         raise invalid(f"{where} wants {port}, not an array of {array.dtype}{fix}")
     if not _fits(port.shape, array.shape):
         raise invalid(f"{where} wants {port}, not an array of shape [{','.join(map(str, array.shape))}]")
@@ -280,7 +287,9 @@ def _array(where: str, port: Port, value: Any, dtype: np.dtype[Any] | None) -> n
     try:
         return np.array(value, dtype=dtype)
     except (ValueError, TypeError):
-        raise invalid(f"{where} wants {port}; the lists given do not form an array (are the rows of one length?)") from None
+        raise invalid(
+            f"{where} wants {port}; the lists given do not form an array (are the rows of one length?)"
+        ) from None
 
 
 def _narrowed(where: str, port: Port, loose: np.ndarray) -> np.ndarray:
@@ -299,7 +308,8 @@ def _narrowed(where: str, port: Port, loose: np.ndarray) -> np.ndarray:
 
 
 def _shaped(wanted: Sequence[int], array: np.ndarray) -> np.ndarray | None:
-    """As nested, or flat into the port's shape where that leaves at most one free dimension; a lone number is one element."""
+    """As nested, or flat into the port's shape where that leaves at most one free dimension; a lone number is one
+    element."""
     if _fits(wanted, array.shape):
         return array
     if array.ndim > 1:
@@ -328,4 +338,6 @@ def decode_tensor(datatype: int, shape: Sequence[int], data: Any) -> np.ndarray:
         return array.reshape(shape)
     if datatype == _BF16:
         return from_bf16(np.frombuffer(data, dtype="<u2")).reshape(shape)
-    raise SquallError(Code.CORRUPT, f"the server sent a tensor of the unknown datatype {datatype}; is it newer than this client?")
+    raise SquallError(
+        Code.CORRUPT, f"the server sent a tensor of the unknown datatype {datatype}; is it newer than this client?"
+    )

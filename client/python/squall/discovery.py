@@ -27,7 +27,9 @@ def load_keys(folder: str | os.PathLike[str]) -> Keys:
     """The client's part of a folder that `squall keys new` made."""
     base = pathlib.Path(folder)
     return Keys(
-        _read_key(base / "server.public", False), _read_key(base / "client.public", False), _read_key(base / "client.secret", True)
+        _read_key(base / "server.public", False),
+        _read_key(base / "client.public", False),
+        _read_key(base / "client.secret", True),
     )
 
 
@@ -41,7 +43,8 @@ def _read_key(path: pathlib.Path, secret: bool) -> str:
 
 
 def find_cluster(where: str | None, keys: Keys | str | os.PathLike[str] | None) -> tuple[str, Keys | None]:
-    """The endpoint and the keys of an endpoint ("tcp://..."), of a cluster by its name, or of the only one that runs here."""
+    """The endpoint and the keys of an endpoint ("tcp://..."), of a cluster by its name, or of the only one that runs
+    here."""
     loaded = keys if isinstance(keys, Keys) or keys is None else load_keys(keys)
     if where is not None and "://" in where:
         return where, loaded
@@ -63,7 +66,9 @@ def _read_runtime_file(name: str) -> dict[str, str]:
         pid = int(info["pid"])
         endpoint = str(info["endpoint"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise SquallError(Code.NOT_FOUND, f"{path} does not say where the cluster '{name}' is; start it again") from None
+        raise SquallError(
+            Code.NOT_FOUND, f"{path} does not say where the cluster '{name}' is; start it again"
+        ) from None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -77,7 +82,10 @@ def _read_runtime_file(name: str) -> dict[str, str]:
 
 def _no_cluster(name: str | None, names: list[str]) -> SquallError:
     if not names:
-        text = "no cluster of yours runs on this host; start one with `squall up`, use squall.local(), or name an endpoint: connect('tcp://...')"
+        text = (
+            "no cluster of yours runs on this host; start one with `squall up`, use squall.local(), or name an "
+            "endpoint: connect('tcp://...')"
+        )
     elif name is None:
         text = f"several clusters run here: {', '.join(names)}; choose one: connect('{names[0]}')"
     else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import select
 import secrets
+import select
 import threading
 import time
 from collections import deque
@@ -32,17 +32,19 @@ _CALL_PARTIAL = int(Type.CALL_PARTIAL)
 
 
 class Lease:
-    """Outputs in the cluster's shared memory, given back when the last array over them is gone."""
+    """Outputs in shared memory, given back when the last array over them is gone: `call` names them to the cluster (0: none
+    are its own), `blocks` are inputs of ours that came back as outputs."""
 
-    __slots__ = ("_call", "_give_back")
+    __slots__ = ("_blocks", "_call", "_give_back")
 
-    def __init__(self, call: int, give_back: Callable[[int], None]) -> None:
+    def __init__(self, call: int, blocks: list[Any], give_back: Callable[[int, list[Any]], None]) -> None:
         self._call = call
+        self._blocks = blocks
         self._give_back = give_back
 
     def __del__(self) -> None:
         # May run in any thread at any moment: it only appends to a queue.
-        self._give_back(self._call)
+        self._give_back(self._call, self._blocks)
 
 
 class Engine:
@@ -83,8 +85,9 @@ class Engine:
         self._thread.start()
         with self._readiness:
             self._readiness.wait_for(
-                lambda: self.info is not None
-                or (self._trouble is not None and self._trouble.code is not Code.UNAVAILABLE),
+                lambda: (
+                    self.info is not None or (self._trouble is not None and self._trouble.code is not Code.UNAVAILABLE)
+                ),
                 self.timeout,
             )
             if self.info is not None:
@@ -168,10 +171,10 @@ class Engine:
             return SquallError(Code.UNAVAILABLE, "a connection does not survive fork(); connect in the child process")
         return SquallError(Code.CANCELLED, "the client was closed; connect again")
 
-    def give_back(self, call: int) -> None:
+    def give_back(self, call: int, blocks: list[Any]) -> None:
         # From a finaliser: no locks, and nothing when the interpreter or the client has ended.
         if not self._closed:
-            self._commands.append(("taken", call))
+            self._commands.append(("taken", call, blocks))
             if self._sleeping and self._wake_fd >= 0:
                 self._sleeping = False
                 os.eventfd_write(self._wake_fd, 1)
@@ -202,6 +205,21 @@ class Engine:
     # -- the engine's thread
 
     def _run(self) -> None:
+        try:
+            self._loop()
+            end = SquallError(Code.CANCELLED, "the client was closed")
+        except Exception as e:
+            # A fault of ours. Whoever waits must hear of it; threading.excepthook shows where it was.
+            end = SquallError(Code.INTERNAL, f"the client's thread ended with {type(e).__name__}: {e}; connect again")
+            self._closed = True
+            raise
+        finally:
+            self._lose_requests(None, end)
+            self._lose_calls(end)
+            self._controller.close()
+            self._store.close()
+
+    def _loop(self) -> None:
         now = time.monotonic()
         self._controller.open(self.endpoint, now)
         next_tick = now
@@ -213,16 +231,13 @@ class Engine:
                 next_tick = now + TICK_INTERVAL
             elif not busy:
                 self._sleep(next_tick)
-        closed = SquallError(Code.CANCELLED, "the client was closed")
-        self._lose_requests(None, closed)
-        self._lose_calls(closed)
-        self._controller.close()
-        self._store.close()
 
     def _serve(self, now: float) -> bool:
         commands = self._commands
         busy = False
-        for _ in range(min(len(commands), 256)):
+        for _ in range(256):
+            if not commands:
+                break
             self._on_command(commands.popleft(), now)
             busy = True
         links = (self._controller, self._store) if self._separate_store else (self._controller,)
@@ -268,13 +283,22 @@ class Engine:
         elif kind == "cancel":
             self._begin_cancel(command[1], now)
         elif kind == "taken":
-            taken = [command[1]]
-            while self._commands and self._commands[0][0] == "taken":
-                taken.append(self._commands.popleft()[1])
-            # When the connection is gone the server knows that as well, and gives everything back by itself.
-            self._controller.send(protocol.frames(Type.RESULT_TAKEN, Role.CONTROLLER, 0, [taken]))
+            self._give_back_all(command)
         else:
             self._stopping = True
+
+    def _give_back_all(self, command: tuple[Any, ...]) -> None:
+        taken = []
+        while True:
+            self.release(command[2])
+            if command[1]:
+                taken.append(command[1])
+            if not self._commands or self._commands[0][0] != "taken":
+                break
+            command = self._commands.popleft()
+        if taken:
+            # When the connection is gone the server knows that as well, and gives everything back by itself.
+            self._controller.send(protocol.frames(Type.RESULT_TAKEN, Role.CONTROLLER, 0, [taken]))
 
     def _begin_call(self, call: Call, now: float) -> None:
         if not self._controller.ready:
@@ -312,10 +336,15 @@ class Engine:
     def _on_answer(self, head: list[Any], payloads: list[bytes]) -> None:
         type, request, body = head[1], head[3], head[4]
         if type == _CALL_RESULT:
-            lease = Lease(body[0], self.give_back) if len(body) > 3 and body[3] else None
             call = self._calls.pop(body[0], None)
-            if call is not None:  # a late one: the lease gives its outputs back
+            taken_wanted = len(body) > 3 and body[3]
+            kept = []
+            if call is not None and call.blocks:
+                if self._mentions_ours(body[2]):
+                    kept, call.blocks = call.blocks, []
                 self._release_blocks(call)
+            lease = Lease(body[0] if taken_wanted else 0, kept, self.give_back) if taken_wanted or kept else None
+            if call is not None:  # else it is late, and the lease gives its outputs back
                 call._arrive(body, payloads, lease)
             return
         if type == _CALL_PARTIAL:
@@ -327,6 +356,18 @@ class Engine:
             return waiting._finish([type, body, payloads])
         if type == Type.REPLY and request in self._calls:  # refused before anybody looked into it
             self._end_call(self._calls.pop(request), error_of_reply(body))
+
+    def _mentions_ours(self, outputs: list[Any]) -> bool:
+        """Whether a function handed an input of ours on, so that an output lies in our own arena."""
+
+        def ours(value: Any) -> bool:
+            if value is None:
+                return False
+            if value[0] == 0:
+                return any(ours(element) for element in value[1])
+            return isinstance(value[2], list) and self._arena is not None and value[2][0] == self._arena.id
+
+        return any(ours(value) for _, value in outputs)
 
     def _release_blocks(self, call: Call) -> None:
         if call.blocks:

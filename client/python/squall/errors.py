@@ -44,8 +44,8 @@ def code_of(number: int) -> Code:
 class SquallError(Exception):
     """Everything that goes wrong between the caller and the cluster.
 
-    `code` says what to do about it, `message` names the thing and what would fix it. `retry_after` is in seconds (0: not
-    known). A call that was refused carries `offers`: what could be promised instead.
+    `code` says what to do about it, `message` names the thing and what would fix it. `retry_after` is in seconds (0:
+    not known). A call that was refused carries `offers`: what could be promised instead.
     """
 
     def __init__(

@@ -54,7 +54,8 @@ class StageOptions:
 
 
 class Function:
-    """Something that can be run. Within `with Dag(...)` calling it adds a stage; `cluster.call(function, {...})` runs it."""
+    """Something that can be run. Within `with Dag(...)` calling it adds a stage; `cluster.call(function, {...})` runs
+    it."""
 
     def __init__(
         self, name: str, inputs: Sequence[Port] | None, outputs: Sequence[Port] | None, version: int | None
@@ -84,9 +85,9 @@ class Function:
         may_fail: bool = False,
         max_width: int = 0,
     ) -> Configured:
-        """The same function with the settings of a stage: its name, one variant of the function, when several producers are
-        enough (`squall.ANY_PRESENT`, `squall.at_least(2, wait=0.04)`), a condition, whether its failure counts as skipping,
-        and how many elements a map may have."""
+        """The same function with the settings of a stage: its name, one variant of the function, when several
+        producers are enough (`squall.ANY_PRESENT`, `squall.at_least(2, wait=0.04)`), a condition, whether its failure
+        counts as skipping, and how many elements a map may have."""
         if name:
             check_name("a stage", name, stage=True)
         if not isinstance(join, Join):
@@ -101,7 +102,8 @@ class Function:
 
     def _call_outside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise invalid(
-            f"'{self.name}' runs in a cluster: use cluster.call({self.name!r}, {{...}}), or call it within `with squall.Dag(...)`"
+            f"'{self.name}' runs in a cluster: use cluster.call({self.name!r}, {{...}}), or call it within `with "
+            "squall.Dag(...)`"
         )
 
     def __repr__(self) -> str:
@@ -118,7 +120,9 @@ class Configured:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dag = dags.current()
         if dag is None:
-            raise invalid(f"options() of '{self._function.name}' are those of a stage; call it within `with squall.Dag(...)`")
+            raise invalid(
+                f"options() of '{self._function.name}' are those of a stage; call it within `with squall.Dag(...)`"
+            )
         return dag.add_stage(self._function, self._options, args, kwargs)
 
 
@@ -179,7 +183,8 @@ def pickled(callable: Callable[..., Any]) -> bytes:
     except Exception as e:
         name = getattr(callable, "__qualname__", repr(callable))
         raise invalid(
-            f"{name} cannot be pickled ({type(e).__name__}: {e}); make what it refers to (connections, locks, files) inside of it, "
+            f"{name} cannot be pickled ({type(e).__name__}: {e}); make what it refers to (connections, locks, files) "
+            "inside of it, "
             "or in the __init__ of a class"
         ) from e
 
@@ -241,16 +246,17 @@ def function(
 ) -> Any:
     """Makes a function of a Python callable: `@squall.function`, or `@squall.function(inputs={"x": np.float32}, ...)`.
 
-    `inputs` and `outputs` name the ports with their types: a numpy dtype (any length), `(dtype, shape)` with -1 for a free
-    dimension, `(dtype, shape, "list")`, or `float, int, bool, bytes, str` for one element, which the callable then gets as
-    that type. Left out, they are read from annotations of those five types; an output without a name is called `value`.
-    Arrays given to the callable are read-only and valid until it returns.
+    `inputs` and `outputs` name the ports with their types: a numpy dtype (any length), `(dtype, shape)` with -1 for a
+    free dimension, `(dtype, shape, "list")`, or `float, int, bool, bytes, str` for one element, which the callable
+    then gets as that type. Left out, they are read from annotations of those five types; an output without a name is
+    called `value`. Arrays given to the callable are read-only and valid until it returns.
 
-    A class is made once in each worker (warm) and called for each item; a generator's items are its partial results. With
-    `batched`, each argument is a list with a value for each item of the batch, and a list with as many results comes back;
-    `max_batch` items at most, waiting at most `max_delay` seconds for each other. `requirements` are what pip would be
-    given; `network`: it may use the host's; `repeatable`: it may run again when its worker has died. `entry="module:name"`
-    instead of a callable runs what workers can import, with `path` (a folder or zip) on their `sys.path`.
+    A class is made once in each worker (warm) and called for each item; a generator's items are its partial results.
+    With `batched`, each argument is a list with a value for each item of the batch, and a list with as many results
+    comes back; `max_batch` items at most, waiting at most `max_delay` seconds for each other. `requirements` are what
+    pip would be given; `network`: it may use the host's; `repeatable`: it may run again when its worker has died.
+    `entry="module:name"` instead of a callable runs what workers can import, with `path` (a folder or zip) on their
+    `sys.path`.
     """
 
     def wrap(target: Callable[..., Any] | None) -> PythonFunction:
@@ -302,7 +308,10 @@ def function(
 
 def _checked(target: Any) -> Callable[..., Any]:
     if not callable(target):
-        raise invalid(f"@squall.function is for functions and classes, not {target!r:.60}; its settings are named: @squall.function(inputs=...)")
+        raise invalid(
+            f"@squall.function is for functions and classes, not {target!r:.60}; its settings are named: "
+            "@squall.function(inputs=...)"
+        )
     return target
 
 
@@ -354,7 +363,8 @@ def _signature(
         result = hints.get("return")
         if result not in _SCALARS:
             raise invalid(
-                f"the outputs of '{label}' are not known; write outputs={{'y': np.float32}}, or annotate the result with "
+                f"the outputs of '{label}' are not known; write outputs={{'y': np.float32}}, or annotate the result "
+                "with "
                 "float, int, bool, bytes or str"
             )
         outputs = {"value": result}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -76,8 +77,8 @@ class Future(Generic[T]):
         return self._error
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Calls `callback(self)` once: from the client's thread when the answer comes, or at once when it is there. It must
-        be short and not wait for another answer."""
+        """Calls `callback(self)` once: from the client's thread when the answer comes, or at once when it is there. It
+        must be short and not wait for another answer."""
         with _callbacks_lock:
             if not self._done:
                 if self._callbacks is None:
@@ -110,10 +111,8 @@ class Future(Generic[T]):
 
 
 def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits any more
         loop.call_soon_threadsafe(_set, waiter)
-    except RuntimeError:
-        pass  # the loop has ended; nobody waits any more
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

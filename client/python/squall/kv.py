@@ -55,14 +55,19 @@ def _check(answer: list[Any], key: str) -> list[Any]:
 
 
 class Kv:
-    """Bytes under keys. Calls wait for the answer, at most the client's timeout for each piece. Values of more than 1 MiB
-    travel in pieces, and become visible as a whole. Thread-safe."""
+    """Bytes under keys. Calls wait for the answer, at most the client's timeout for each piece. Values of more than 1
+    MiB travel in pieces, and become visible as a whole. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def put(
-        self, key: str | bytes, value: bytes | str | np.ndarray, *, durable: bool = True, progress: Progress | None = None
+        self,
+        key: str | bytes,
+        value: bytes | str | np.ndarray,
+        *,
+        durable: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         """Durable: on the disk when this returns. Text is stored as UTF-8, an array as its raw bytes."""
         name = _check_key(key)
@@ -92,7 +97,8 @@ class Kv:
             settle()
 
     def get(self, key: str | bytes, *, progress: Progress | None = None) -> bytes:
-        """NOT_FOUND when there is none; DATA_LOSS when it was replaced so often while it was read that no whole version came."""
+        """NOT_FOUND when there is none; DATA_LOSS when it was replaced so often while it was read that no whole
+        version came."""
         name = _check_key(key)
         for attempt in range(1, _READ_ATTEMPTS + 1):
             try:
@@ -154,7 +160,8 @@ class Kv:
         while more and (not limit or len(entries) < limit):
             page = min(1000, limit - len(entries)) if limit else 1000
             body = _check(
-                self._engine.request(Type.STORE_LIST, Role.STORE, [prefix, after, page]).result(), prefix or "(all keys)"
+                self._engine.request(Type.STORE_LIST, Role.STORE, [prefix, after, page]).result(),
+                prefix or "(all keys)",
             )
             entries += [Entry(*fields[:3]) for fields in body[3]]
             more = bool(body[5]) and bool(body[3])

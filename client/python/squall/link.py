@@ -55,8 +55,8 @@ class Welcome:
 
 
 class Link:
-    """Used by one thread; nothing here waits. The controller's link is ready when it was welcomed; a store's link, which has
-    no welcome of its own, as soon as it said hello."""
+    """Used by one thread; nothing here waits. The controller's link is ready when it was welcomed; a store's link,
+    which has no welcome of its own, as soon as it said hello."""
 
     def __init__(self, context: zmq.Context[Any], peer: Role, client: int, software: str, keys: Keys | None) -> None:
         self._context = context
@@ -130,8 +130,9 @@ class Link:
             self._up = False
             socket.connect(self.endpoint)
         except BaseException:
+            socket.disable_monitor()
             if self._monitor is not None:
-                socket.disable_monitor()
+                self._monitor.close(0)
                 self._monitor = None
             socket.close(0)
             raise
@@ -178,8 +179,8 @@ class Link:
         return None
 
     def receive(self, now: float) -> tuple[list[Any], list[bytes]] | None:
-        """The next message that is not the link's own, as its header [version, type, to, request, body] and its payloads;
-        None when there is none now."""
+        """The next message that is not the link's own, as its header [version, type, to, request, body] and its
+        payloads; None when there is none now."""
         while (socket := self._socket) is not None:
             try:
                 if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
@@ -227,11 +228,13 @@ class Link:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._fail(SquallError(Code.UNAVAILABLE, "the server does not allow our key"), now)
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                self._fail(SquallError(Code.UNAVAILABLE, "the server does not speak as we do (keys on one side only?)"), now)
+                self._fail(
+                    SquallError(Code.UNAVAILABLE, "the server does not speak as we do (keys on one side only?)"), now
+                )
 
     def quiet(self) -> bool:
-        """Whether the descriptors can be trusted to tell of the next message: they tell once of what is new, and using a
-        socket can swallow that."""
+        """Whether the descriptors can be trusted to tell of the next message: they tell once of what is new, and using
+        a socket can swallow that."""
         if self._socket is None or self._monitor is None:
             return True
         return not (self._socket.getsockopt(zmq.EVENTS) | self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN

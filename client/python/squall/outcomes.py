@@ -25,7 +25,8 @@ def _filled(cls: type[T], fields: Sequence[Any]) -> T:
 
 @dataclass
 class Offer:
-    """What could be promised instead of a call that was refused; take it with `cluster.redeem(error, offer)` while it is valid."""
+    """What could be promised instead of a call that was refused; take it with `cluster.redeem(error, offer)` while it
+    is valid."""
 
     ticket: int = 0
     finish_ns: int = 0

@@ -111,10 +111,12 @@ class Writer:
         if size > MAX_PAYLOAD_BYTES:
             raise SquallError(
                 Code.TOO_LARGE,
-                f"a value of {size} bytes cannot travel in a message; up to {MAX_PAYLOAD_BYTES} bytes can (between processes "
+                f"a value of {size} bytes cannot travel in a message; up to {MAX_PAYLOAD_BYTES} bytes can (between "
+                "processes "
                 "of one host larger ones go through shared memory); split it, or put it into the store",
             )
-        self.payloads.append(data)
+        # A copy: the caller may change its array before the message is out.
+        self.payloads.append(data if isinstance(data, bytes) else bytes(data))
         self.bytes += size
         return [datatype, shape, len(self.payloads) - 1]
 
@@ -122,12 +124,15 @@ class Writer:
         if len(self.payloads) > MAX_PAYLOAD_FRAMES or self.bytes > MAX_MESSAGE_BYTES:
             raise SquallError(
                 Code.TOO_LARGE,
-                f"a message of {len(self.payloads)} tensors and {self.bytes} bytes; one may have {MAX_PAYLOAD_FRAMES} tensors "
+                f"a message of {len(self.payloads)} tensors and {self.bytes} bytes; one may have {MAX_PAYLOAD_FRAMES} "
+                "tensors "
                 f"and {MAX_MESSAGE_BYTES} bytes",
             )
         header = pack((VERSION, type, to, request, body))
         if len(header) > MAX_HEADER_BYTES:
-            raise SquallError(Code.TOO_LARGE, f"the header of a message has {len(header)} bytes; the limit is {MAX_HEADER_BYTES}")
+            raise SquallError(
+                Code.TOO_LARGE, f"the header of a message has {len(header)} bytes; the limit is {MAX_HEADER_BYTES}"
+            )
         return [header, *self.payloads]
 
 
@@ -141,7 +146,9 @@ class Reader:
 
     __slots__ = ("_map_reference", "_payloads")
 
-    def __init__(self, payloads: Sequence[Any], map_reference: Callable[[Sequence[int]], np.ndarray] | None = None) -> None:
+    def __init__(
+        self, payloads: Sequence[Any], map_reference: Callable[[Sequence[int]], np.ndarray] | None = None
+    ) -> None:
         self._payloads = payloads
         self._map_reference = map_reference
 

@@ -24,6 +24,10 @@ def check_name(what: str, name: str, *, stage: bool = False) -> str:
     return name
 
 
+def _ns(seconds: float) -> int:
+    return min(round(seconds * 1e9), 2**63 - 1)
+
+
 class VariantKind(enum.IntEnum):
     BUILTIN = 1
     NATIVE = 2
@@ -39,8 +43,8 @@ class Resource(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Workers:
-    """In how many processes the code of a native or Python variant runs on a node, and within which bounds; zeros are the
-    node's defaults."""
+    """In how many processes the code of a native or Python variant runs on a node, and within which bounds; zeros are
+    the node's defaults."""
 
     min_instances: int = 0
     max_instances: int = 0
@@ -56,10 +60,10 @@ class Workers:
         return [
             self.min_instances,
             self.max_instances,
-            round(self.keep_alive * 1e9),
+            _ns(self.keep_alive),
             self.memory_limit_bytes,
             self.scratch_bytes,
-            round(self.cpu_time * 1e9),
+            _ns(self.cpu_time),
             self.processes,
             self.open_files,
             self.network,
@@ -89,7 +93,7 @@ class Variant:
             self.target,
             {key: self.parameters[key] for key in sorted(self.parameters)},
             self.max_batch,
-            round(self.max_delay * 1e9),
+            _ns(self.max_delay),
             self.threads,
             self.memory_bytes,
             self.workers.to_wire(),
@@ -187,7 +191,7 @@ class Join:
     wait: float = 0.0
 
     def to_wire(self) -> list[Any]:
-        return [self.rule, self.count, round(self.wait * 1e9)]
+        return [self.rule, self.count, _ns(self.wait)]
 
 
 ALL_PRESENT = Join(1)
@@ -195,7 +199,8 @@ ANY_PRESENT = Join(2)
 
 
 def at_least(count: int, wait: float = 0.0) -> Join:
-    """Runs as soon as all producers have settled, or, once `count` are present, when `wait` seconds have passed since the call came."""
+    """Runs as soon as all producers have settled, or, once `count` are present, when `wait` seconds have passed since
+    the call came."""
     if not isinstance(count, int) or count < 1:
         raise invalid(f"at_least({count!r}): the count is a whole number from 1 on")
     if wait < 0:
