@@ -129,7 +129,8 @@ void node_role::finish_call(call_record& call) {
   if (!needed)
     std::erase(call.holders, membership_.self());
   message.holders = call.holders;
-  send_finished(message, call.context.client_host);
+  if (needed || !answer_client(call, message))
+    send_finished(message, call.context.client_host);
   if (!needed)
     release_blocks(id);
   end_shares(id);

@@ -5,6 +5,7 @@
 #include "executors/detail/block_ledger.hpp"
 #include "executors/detail/call_record.hpp"
 #include "executors/detail/catalogue.hpp"
+#include "executors/detail/known_clients.hpp"
 #include "executors/detail/membership.hpp"
 #include "executors/detail/model_cache.hpp"
 #include "executors/detail/recent_calls.hpp"
@@ -62,6 +63,8 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
+  /// Answered calls that the controller is told of in one message.
+  static constexpr std::size_t max_answered = 256;
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -175,6 +178,10 @@ private:
   void run_timers();
   void compact_timers();
   void continue_put_off();
+
+  // -- answers that bypass the controller (answering.cpp)
+  [[nodiscard]] bool answer_client(const call_record& call, const wire::call_finished& finished);
+  void report_answered();
 
   // -- stages that have settled (settling.cpp)
   void on_settled(const actors::incoming& from, wire::settled message);
@@ -290,6 +297,9 @@ private:
   actors::post* post_ = nullptr;
   membership membership_;
   catalogue catalogue_;
+  known_clients clients_;
+  calls::price_list prices_;
+  std::vector<wire::answered_call> answered_; ///< in this round
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
