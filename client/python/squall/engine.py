@@ -32,8 +32,8 @@ _CALL_PARTIAL = int(Type.CALL_PARTIAL)
 
 
 class Lease:
-    """Outputs in shared memory, given back when the last array over them is gone: `call` names them to the cluster (0: none
-    are its own), `blocks` are inputs of ours that came back as outputs."""
+    """Outputs in shared memory, given back when the last array over them is gone: `call` names them to the cluster (0:
+    none are its own), `blocks` are inputs of ours that came back as outputs."""
 
     __slots__ = ("_blocks", "_call", "_give_back")
 

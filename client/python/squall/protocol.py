@@ -177,7 +177,8 @@ class Reader:
 
 
 def hello(software: str, client: int, host: int) -> list[Any]:
-    return [VERSION, VERSION, software, client, host]
+    # The last: results come from the controller alone, for which one connection is enough.
+    return [VERSION, VERSION, software, client, host, False]
 
 
 def options_body(

@@ -118,7 +118,7 @@ class WrongUse(unittest.TestCase):
 
     def test_an_unknown_output_says_what_was_meant(self):
         with self.assertRaisesRegex(AttributeError, "did you mean 'confidence'"), squall.Dag("d") as d:
-            tiny(d.input("x", np.float32)).confidense
+            print(tiny(d.input("x", np.float32)).confidense)
 
     def test_symbolic_values_are_not_values(self):
         self.in_dag("when", lambda d, x: 1 if tiny(x).confidence < 0.5 else 2)

@@ -194,9 +194,8 @@ class Live(unittest.TestCase):
     def test_spec_files_are_applied(self):
         with tempfile.TemporaryDirectory() as folder:
             spec = pathlib.Path(folder) / "spec.yaml"
-            spec.write_text(
-                "apiVersion: squall/v1\nkind: Function\nmetadata: {name: from-file}\nspec: {variants: [{builtin: noop}]}\n"
-            )
+            head = "apiVersion: squall/v1\nkind: Function\n"
+            spec.write_text(head + "metadata: {name: from-file}\nspec: {variants: [{builtin: noop}]}\n")
             self.assertIn("from-file", self.cluster.apply(spec))
             self.assertEqual(self.cluster.run("from-file", {"x": [3]})["x"].tolist(), [3])
             spec.write_text("apiVersion: squall/v1\nkind: Funktion\n")

@@ -88,9 +88,9 @@ class Leaves(unittest.TestCase):
         self.killed_by(signal.SIGKILL)
 
     def test_a_server_that_does_not_start_says_why(self):
-        with tempfile.NamedTemporaryFile() as file, self.assertRaises(squall.SquallError) as caught:
-            with squall.local(data=file.name):
-                pass
+        file = self.enterContext(tempfile.NamedTemporaryFile())
+        with self.assertRaises(squall.SquallError) as caught, squall.local(data=file.name):
+            pass
         self.assertEqual(caught.exception.code, Code.UNAVAILABLE)
         self.assertIn(file.name, caught.exception.message)
 
