@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         delete as delete,
     )
     from squall.context import (
+        empty as empty,
+    )
+    from squall.context import (
         get as get,
     )
     from squall.context import (
@@ -141,7 +144,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "calls": "Call Result",
     "cluster": "Cluster ClusterInfo connect",
-    "context": "call cancelled delete get keys put remaining submit",
+    "context": "call cancelled delete empty get keys put remaining submit",
     "dags": "Condition Dag Value all_of any_of each present when",
     "datatypes": "BF16 BYTES DataType Port",
     "errors": "Code SquallError",

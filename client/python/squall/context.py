@@ -23,6 +23,7 @@ class Backend(Protocol):
     def cancelled(self) -> bool: ...
     def remaining(self) -> float | None: ...
     def id(self) -> int: ...
+    def empty(self, shape: Any, dtype: Any) -> Any: ...
 
 
 backend: Backend | None = None
@@ -85,3 +86,12 @@ def cancelled() -> bool:
 def remaining() -> float | None:
     """Seconds until the deadline of this run; None: there is none."""
     return None if backend is None else backend.remaining()
+
+
+def empty(shape: Any, dtype: Any) -> Any:
+    """As numpy.empty, but large arrays lie where the cluster reads results, so that returning one copies nothing."""
+    if backend is None:
+        import numpy
+
+        return numpy.empty(shape, dtype)
+    return backend.empty(shape, dtype)
