@@ -58,8 +58,8 @@ class Leaves(unittest.TestCase):
 
     def run_to_its_end(self, action, status):
         child = self.script(action)
-        child.communicate(timeout=60)
-        self.assertEqual(child.returncode, status)
+        _, errors = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, status, errors.decode())
         self.nothing_is_left()
 
     def test_at_the_end_of_the_block(self):
@@ -75,7 +75,8 @@ class Leaves(unittest.TestCase):
         child = self.script("import time; time.sleep(60)")
         self.addCleanup(child.stdout.close)
         self.addCleanup(child.stderr.close)
-        self.assertIn(b"tcp://", child.stdout.readline())
+        said = child.stdout.readline()
+        self.assertIn(b"tcp://", said, said or child.stderr.read())
         self.assertTrue(processes(self.folder))
         os.killpg(child.pid, how)
         child.wait(30)
