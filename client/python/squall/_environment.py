@@ -1,9 +1,9 @@
 """Makes the folder of packages that a Python function's `requirements` name: docs/workers.md.
 
-`python -I _environment.py FOLDER` reads the requirements from standard input, one a line, and makes FOLDER (named by
-their hash) if it is not there yet; whoever comes second waits for the first. Lines on standard output tell how far it
-is. Status 0: the folder is complete. Status 1: the last line of standard error says why not. Only wheels are
-installed: a source package would run code of its own while it is built, outside of any sandbox.
+`python -I _environment.py FOLDER REQUIREMENT...` makes FOLDER (named by a hash of the requirements) if it is not there
+yet; whoever comes second waits for the first. Each line that it prints tells how far it is. Status 0: the folder is
+complete. Status 1: the last line says why not. Only wheels are installed: a source package would run code of its own
+while it is built, outside of any sandbox. pip's own variables (PIP_INDEX_URL and so on) count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ _PIP = (
     "-m",
     "pip",
     "install",
-    "--isolated",
     "--disable-pip-version-check",
     "--no-input",
     "--progress-bar=off",
@@ -56,12 +55,16 @@ def reason(errors: str) -> str:
     return lines[-1] if lines else (errors.strip().splitlines() or ["pip failed without a word"])[-1]
 
 
-def make(folder: pathlib.Path, requirements: list[str], extra: list[str]) -> None:
+def text_of(requirements: list[str]) -> str:
+    return "\n".join(requirements) + "\n"
+
+
+def make(folder: pathlib.Path, requirements: list[str]) -> None:
     """Into a folder beside it, which gets its name when it is complete."""
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         print(f"installing {', '.join(requirements)}", flush=True)
-        words = [sys.executable, "-I", *_PIP, *extra, "--target", str(temporary), *requirements]
+        words = [sys.executable, "-I", *_PIP, "--target", str(temporary), *requirements]
         with tempfile.TemporaryFile("w+") as errors:
             pip = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True)
             assert pip.stdout is not None
@@ -71,7 +74,7 @@ def make(folder: pathlib.Path, requirements: list[str], extra: list[str]) -> Non
             if pip.wait() != 0:
                 errors.seek(0)
                 raise RuntimeError(reason(errors.read()))
-        (temporary / _COMPLETE).write_text("\n".join(requirements) + "\n")
+        (temporary / _COMPLETE).write_text(text_of(requirements))
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)  # what an attempt of another kind left
@@ -82,11 +85,11 @@ def make(folder: pathlib.Path, requirements: list[str], extra: list[str]) -> Non
 
 
 def main() -> int:
-    if len(sys.argv) < 2:
-        print("usage: _environment.py FOLDER [PIP-OPTION...] < REQUIREMENTS", file=sys.stderr)
+    if len(sys.argv) < 3:
+        print("usage: _environment.py FOLDER REQUIREMENT...", file=sys.stderr)
         return 2
     folder = pathlib.Path(sys.argv[1]).absolute()
-    requirements = sorted({line.strip() for line in sys.stdin if line.strip()})
+    requirements = sorted({line.strip() for line in sys.argv[2:]})
     try:
         check(requirements)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +99,13 @@ def main() -> int:
             except BlockingIOError:
                 print("waiting for another process that installs the same", flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / _COMPLETE).exists():
-                make(folder, requirements, sys.argv[2:])
+            complete = folder / _COMPLETE
+            if not complete.exists():
+                make(folder, requirements)
+            elif complete.read_text() != text_of(requirements):
+                raise RuntimeError(
+                    f"{folder} holds other packages with the same hash; change the order or the versions"
+                )
     except (OSError, ValueError, RuntimeError) as e:
         print(e, file=sys.stderr)
         return 1

@@ -26,6 +26,9 @@ import time
 import traceback
 from typing import Any
 
+# The function's own packages come first; numpy may be one of them.
+if packages := os.environ.get("SQUALL_PACKAGES"):
+    sys.path.insert(0, packages)
 # The program is started in isolation: the package that it lies in is not on the path.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -718,6 +721,7 @@ def preload() -> None:
 
 
 def work() -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the sandbox has set all to their defaults
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(Closed):

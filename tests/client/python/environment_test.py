@@ -1,5 +1,6 @@
 """The packages of a function's requirements: made once, from wheels, and errors that say which name is wrong."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -31,18 +32,14 @@ class Environments(unittest.TestCase):
         wheel(self.folder, "thing", "2.0")
 
     def start(self, name, *requirements):
-        options = ["--no-index", f"--find-links={self.folder}"]
-        process = subprocess.Popen(
-            [sys.executable, "-I", str(PROGRAM), str(self.folder / "envs" / name), *options],
-            stdin=subprocess.PIPE,
+        return subprocess.Popen(
+            [sys.executable, "-I", str(PROGRAM), str(self.folder / "envs" / name), *requirements],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.folder)},
         )
-        process.stdin.write("\n".join(requirements))
-        process.stdin.close()
-        process.stdin = None
-        return process
 
     def make(self, name, *requirements):
         process = self.start(name, *requirements)
