@@ -110,11 +110,9 @@ class Packets:
                 raise Closed
             self._buffer += data
 
-    def descriptor(self) -> int:
+    def descriptor(self) -> int | None:
         """The next one that came; those of a packet have come with its first byte."""
-        if not self._descriptors:
-            raise SquallError(Code.CORRUPT, "a packet came without its descriptor")
-        return self._descriptors.pop(0)
+        return self._descriptors.pop(0) if self._descriptors else None
 
     def send(self, number: int, request: int, body: list[Any], payloads: list[bytes] | None = None) -> None:
         payloads = payloads or []
@@ -247,6 +245,8 @@ class Worker:
 
     def _map(self, id: int, size: int, writable: bool) -> None:
         file = self._packets.descriptor()
+        if file is None:
+            raise Closed  # nothing that this node sends can be trusted
         try:
             if writable:
                 self._outbox = Outbox(id, file, size)
@@ -582,9 +582,9 @@ def _as_python(kind: str, array: Any) -> Any:
     return value if kind == "bytes" else value.item()
 
 
-def _imported(entry: str, code: int) -> Any:
+def _imported(entry: str, code: int | None) -> Any:
     """module:name, from the zip behind the descriptor if it is one."""
-    if os.fstat(code).st_size > 0:
+    if code is not None and os.fstat(code).st_size > 0:
         sys.path.insert(0, f"/proc/self/fd/{code}")  # stays open: modules are read when they are imported
     module, _, name = entry.partition(":")
     found: Any = importlib.import_module(module)
@@ -593,7 +593,9 @@ def _imported(entry: str, code: int) -> Any:
     return found
 
 
-def _unpickled(code: int) -> Any:
+def _unpickled(code: int | None) -> Any:
+    if code is None:
+        raise invalid("the function came without its code")
     with open(code, "rb") as file:
         return pickle.load(file)
 
@@ -682,6 +684,8 @@ class Zygote:
 
     def _spawn(self, worker: int, spec: list[Any]) -> bool:
         sock, log = self._packets.descriptor(), self._packets.descriptor()
+        if sock is None or log is None:
+            raise Closed
         bounds = Bounds(spec[3], spec[4], spec[7], spec[6])
         problem = ctypes.create_string_buffer(512)
         ctypes.pythonapi.PyOS_BeforeFork()
