@@ -16,7 +16,7 @@ import zmq
 from squall import protocol
 from squall.arena import DEFAULT_CAPACITY, Arena, ArenaMap, host_key
 from squall.errors import Code, SquallError, code_of
-from squall.futures import Request
+from squall.futures import Request, bringing_threads
 from squall.link import TICK_INTERVAL, Keys, Link, Welcome
 from squall.protocol import Role, Type
 
@@ -205,6 +205,7 @@ class Engine:
     # -- the engine's thread
 
     def _run(self) -> None:
+        bringing_threads.add(threading.get_ident())
         try:
             self._loop()
             end = SquallError(Code.CANCELLED, "the client was closed")
@@ -214,6 +215,7 @@ class Engine:
             self._closed = True
             raise
         finally:
+            bringing_threads.discard(threading.get_ident())
             self._lose_requests(None, end)
             self._lose_calls(end)
             self._controller.close()

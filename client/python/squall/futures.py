@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
-from squall.errors import Code, SquallError
+from squall.errors import Code, SquallError, invalid
 
 T = TypeVar("T")
 
 _callbacks_lock = threading.Lock()
+
+# The threads that bring answers: none may come while one of these waits.
+bringing_threads: set[int] = set()
 
 
 class Future(Generic[T]):
@@ -58,6 +61,12 @@ class Future(Generic[T]):
         """Whether the answer is there within that many seconds."""
         if self._done:
             return True
+        if threading.get_ident() in bringing_threads:
+            raise invalid(
+                f"{self._what()} cannot be waited for in a callback, whose thread would bring the answer; use call() "
+                "with "
+                "a callback of its own or then(), or wait in another thread"
+            )
         if self._latch.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
             self._latch.release()
             return True

@@ -125,6 +125,19 @@ class Live(unittest.TestCase):
         self.wait_for(lambda: len(seen) == 2, "two callbacks")
         self.assertEqual(seen, [call, call])
 
+    def test_waiting_in_a_callback_is_refused_instead_of_hanging(self):
+        caught = []
+
+        def waits(_):
+            try:
+                self.cluster.kv.get("anything")
+            except squall.SquallError as e:
+                caught.append(e)
+
+        self.cluster.call("blink", {"x": [1]}).add_done_callback(waits)
+        self.wait_for(lambda: caught, "the callback")
+        self.assertIn("cannot be waited for in a callback", caught[0].message)
+
     def test_a_call_can_be_cancelled(self):
         call = self.cluster.call("nap", {"x": [1]})
         with self.assertRaisesRegex(TimeoutError, "the call of nap has not ended"):
