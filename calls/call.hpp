@@ -38,6 +38,8 @@ struct call_options {
   calls::preference prefer = calls::preference::cheapest;
   ticket_id ticket; ///< takes this offer of the refused call `redeems`; its SLOs are then the offer's
   call_id redeems;
+  bool stream = false;     ///< what stages give out before they end is wanted, as it comes
+  std::uint32_t depth = 0; ///< of a call that a function made: how many calls are above it
 
   friend bool operator==(const call_options&, const call_options&) = default;
   template <class S, class V>
@@ -50,6 +52,8 @@ struct call_options {
     v("prefer", s.prefer);
     v("ticket", s.ticket);
     v("redeems", s.redeems);
+    v("stream", s.stream);
+    v("depth", s.depth);
   }
 };
 

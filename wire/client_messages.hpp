@@ -129,6 +129,25 @@ struct call_result {
   }
 };
 
+/// What a stage gave out before it ended, for a caller who wants to `stream`. In the order of `index` (from 0) for one
+/// element of one stage; what comes after the call's result is dropped.
+struct call_partial {
+  SQUALL_MESSAGE(call_partial, client);
+  call_id call;
+  std::string stage;
+  std::uint32_t element = 0; ///< of a map
+  std::uint32_t index = 0;
+  std::vector<wire_value> outputs; ///< of the stage's function
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("element", s.element);
+    v("index", s.index);
+    v("outputs", s.outputs);
+  }
+};
+
 struct cancel_request {
   SQUALL_MESSAGE(cancel_request, controller);
   call_id call;
@@ -186,7 +205,7 @@ struct remove {
 };
 
 /// Answered with a reply whose body is JSON: an array for lists, an object when `name` is given. kind: functions, dags,
-/// nodes, calls, policy, status, metrics.
+/// nodes, calls, instances, policy, status, metrics.
 struct query {
   SQUALL_MESSAGE(query, controller);
   std::string kind;

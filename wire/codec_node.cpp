@@ -16,6 +16,7 @@ SQUALL_CODEC_OF(squall::wire::call_finished);
 SQUALL_CODEC_OF(squall::wire::settled);
 SQUALL_CODEC_OF(squall::wire::scatter);
 SQUALL_CODEC_OF(squall::wire::gathered);
+SQUALL_CODEC_OF(squall::wire::stage_partial);
 SQUALL_CODEC_OF(squall::wire::preload);
 SQUALL_CODEC_OF(squall::wire::residency);
 SQUALL_CODEC_OF(squall::wire::end_sequence);

@@ -88,6 +88,27 @@ struct node_welcome {
   }
 };
 
+/// A process that runs user code.
+struct instance_report {
+  variant_id variant;
+  std::uint64_t pid = 0; ///< on the host; 0 while none runs
+  std::string state;     ///< "starting", "idle", "busy", "waiting" (for a call that it made) or "backing off"
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t batches = 0; ///< that it has run
+  duration age{0};
+  std::string problem; ///< why it backs off
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+    v("pid", s.pid);
+    v("state", s.state);
+    v("memory_bytes", s.memory_bytes);
+    v("batches", s.batches);
+    v("age_ns", s.age);
+    v("problem", s.problem);
+  }
+};
+
 /// Every second. The answer is pong; a reply with not_found says that the controller does not know the node (it
 /// restarted): say hello again.
 struct node_beat {
@@ -99,6 +120,7 @@ struct node_beat {
   std::uint64_t arena_used_bytes = 0;
   std::uint64_t arena_capacity_bytes = 0;
   std::map<std::string, double> metrics; ///< counters since the start, by name
+  std::vector<instance_report> instances;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("node", s.node);
@@ -108,6 +130,7 @@ struct node_beat {
     v("arena_used_bytes", s.arena_used_bytes);
     v("arena_capacity_bytes", s.arena_capacity_bytes);
     v("metrics", s.metrics);
+    v("instances", s.instances);
   }
 };
 
@@ -178,6 +201,8 @@ struct call_context {
   duration age{0};
   std::uint64_t client_host = 0;
   bool dispatched = false; ///< the scheduler says batch by batch what runs where; the plan only names homes
+  bool stream = false;     ///< the caller wants what stages give out before they end
+  std::uint32_t depth = 0; ///< call_options::depth
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -189,6 +214,8 @@ struct call_context {
     v("age_ns", s.age);
     v("client_host", s.client_host);
     v("dispatched", s.dispatched);
+    v("stream", s.stream);
+    v("depth", s.depth);
   }
 };
 
@@ -347,6 +374,26 @@ struct gathered {
     v("elements", s.elements);
     v("outputs", s.outputs);
     v("trace", s.trace);
+    v("holds", s.holds);
+  }
+};
+
+/// For a call whose context says `stream`: see call_partial. The values of a call's partial results are freed with it.
+struct stage_partial {
+  SQUALL_MESSAGE(stage_partial, controller);
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t element = 0;
+  std::uint32_t index = 0;
+  std::vector<functions::value> outputs;
+  bool holds = false; ///< the sender holds blocks of the call
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("element", s.element);
+    v("index", s.index);
+    v("outputs", s.outputs);
     v("holds", s.holds);
   }
 };
