@@ -53,8 +53,12 @@ struct process_spec {
   }
 };
 
-/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. Once it listens it writes "endpoint HTTP-ADDRESS\n" to
-/// `ready_fd` (-1 = nowhere) and closes it. Returns the exit status: 0 in good order, 1 with an error that was logged.
+/// The exit status of a node that an operator drained.
+inline constexpr int retired_status = 3;
+
+/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. The first signal lets calls in flight end, for up to 8 s; the second ends
+/// the process at once. Once it listens it writes "endpoint HTTP-ADDRESS\n" to
+/// `ready_fd` (-1 = nowhere) and closes it. Returns the exit status: 0 in good order, retired_status, 1 with an error that was logged.
 /// Call it from main before any thread is made.
 [[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
 

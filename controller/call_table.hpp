@@ -35,6 +35,21 @@ struct running_call {
   node_id home;                                               ///< of a dispatched call
   std::map<stage_index, std::vector<std::uint32_t>> elements; ///< of ready maps of a dispatched call: those that run
   calls::promise promise;                                     ///< as asked for; kept only if the policy promises
+
+  // For another attempt, should a node be lost.
+  struct slos {
+    calls::micro_cost max_cost = calls::no_cost_limit;
+    std::uint32_t assurance_ppm = 0;
+    calls::preference preference = calls::preference::cheapest;
+  };
+  slos wanted;
+  bool promised = false;   ///< by one of the attempts
+  bool repeatable = false; ///< then `inputs` are kept to the end
+  std::uint32_t attempts = 1;
+  call_id origin;      ///< of a later attempt: the id that the client gave the call
+  std::string setback; ///< why the last attempt came to nothing
+
+  [[nodiscard]] call_id known_as() const { return origin ? origin : id; }
 };
 
 /// What is remembered of a call that ended.
@@ -45,7 +60,7 @@ struct call_record {
   time_point ended;
 };
 
-/// Running calls by id, and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the
+/// Running calls by id (and by the one that the client gave them, if they are later attempts), and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the
 /// ended.
 class call_table {
 public:
@@ -57,9 +72,22 @@ public:
     return running_.try_emplace(id, std::move(call)).second;
   }
   [[nodiscard]] running_call* find(call_id id) {
-    const auto it = running_.find(id);
+    auto it = running_.find(id);
+    if (it == running_.end() && !aliases_.empty())
+      if (const auto alias = aliases_.find(id); alias != aliases_.end())
+        it = running_.find(alias->second);
     return it == running_.end() ? nullptr : &it->second;
   }
+  /// Takes a call out, to be added again under another id.
+  [[nodiscard]] std::optional<running_call> take(call_id id) {
+    const auto it = running_.find(id);
+    if (it == running_.end())
+      return {};
+    std::optional<running_call> out{std::move(it->second)};
+    running_.erase(it);
+    return out;
+  }
+  void alias(call_id origin, call_id attempt) { aliases_[origin] = attempt; }
 
   /// Moves a call to the records.
   void end(call_id id, calls::outcome outcome, time_point now) {
@@ -68,7 +96,9 @@ public:
       return;
     if (records_.size() >= records_kept_ && !records_.empty())
       records_.pop_front();
-    records_.push_back({id, std::move(it->second.dag), std::move(outcome), now});
+    records_.push_back({it->second.known_as(), std::move(it->second.dag), std::move(outcome), now});
+    if (it->second.origin)
+      aliases_.erase(it->second.origin);
     running_.erase(it);
   }
 
@@ -83,6 +113,7 @@ public:
 private:
   std::size_t records_kept_;
   std::unordered_map<call_id, running_call> running_;
+  std::unordered_map<call_id, call_id> aliases_;
   std::deque<call_record> records_;
 };
 

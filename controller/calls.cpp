@@ -90,6 +90,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!ready_)
     return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
                          std::chrono::milliseconds{200});
+  if (draining_)
+    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping", std::chrono::milliseconds{200});
   if (!message.call)
     return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
   const callable* target = catalogue_.find_callable(message.target, message.version);
@@ -116,6 +118,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!inputs)
     return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
 
+  if (message.again && adopt(from, message, *target->dag))
+    return;
   client_record& client = clients_[from.from];
   running_call call;
   call.id = message.call;
@@ -140,7 +144,9 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
         message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
     fact.preference = message.options.prefer;
     call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
+    call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
   }
+  call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
   const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
@@ -159,7 +165,8 @@ void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
-  if (!command.promised)
+  call->promised = call->promised || command.promised;
+  if (!call->promised)
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
@@ -176,7 +183,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
-  auto inputs = std::exchange(call->inputs, {});
+  auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
     return send_to_node(call->nodes.front(), message);
@@ -197,7 +204,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     return release(message.call, message.holders);
   const time_point now = post_->now();
   wire::call_result out;
-  out.call = message.call;
+  out.call = call->known_as();
   out.outcome = std::move(message.outcome);
   out.outcome.elapsed = now - call->arrived;
   if (out.outcome.code == errc::ok)
@@ -213,9 +220,13 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
     learn_from(*call, t);
   }
+  if (repeat(*call, out.outcome.code, out.outcome.message)) {
+    release(message.call, message.holders);
+    return step(fact);
+  }
   out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
   if (out.taken_wanted)
-    held_[message.call] = {call->client, message.holders};
+    held_[out.call] = {call->client, call->id, message.holders};
   else
     release(message.call, message.holders);
   send_result(*call, std::move(out));
@@ -255,7 +266,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   running_call* call = calls_.find(id);
   if (!call)
     return;
-  if (call->nodes.empty()) {
+  if (call->nodes.empty() && !call->promised) {
     statistics_.refused(code);
     if (call->promise.assurance_ppm > 0)
       keep_for_offers(*call, offers);
@@ -264,7 +275,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   // A call that is abandoned may hold blocks anywhere in its plan.
   release(id, call->nodes);
   wire::call_result out;
-  out.call = id;
+  out.call = call->known_as();
   out.outcome.code = code;
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;
@@ -277,7 +288,9 @@ void controller_service::on_cancel(const actors::incoming& from, const wire::can
   const running_call* call = calls_.find(message.call);
   if (!call || call->client != from.from)
     return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
-  step(calls::placing::cancel_requested{message.call});
+  step(calls::placing::cancel_requested{call->id});
+  if (const running_call* waiting = calls_.find(message.call)) // no scheduler knows of it while it waits for a node
+    end_without_result(waiting->id, errc::cancelled, "the client withdrew the call", duration{0});
   answer(from, errc::ok, "cancelled");
 }
 
@@ -286,7 +299,7 @@ void controller_service::on_taken(const actors::incoming& from, const wire::resu
     const auto it = held_.find(id);
     if (it == held_.end() || it->second.client != from.from)
       continue;
-    release(id, it->second.holders);
+    release(it->second.attempt, it->second.holders);
     held_.erase(it);
   }
 }
@@ -311,14 +324,16 @@ void controller_service::client_gone(actors::peer_id peer) {
     if (call.client == peer)
       left.push_back(id);
   std::sort(left.begin(), left.end());
-  for (const call_id call : left)
+  for (const call_id call : left) {
     step(calls::placing::cancel_requested{call});
+    end_without_result(call, errc::cancelled, "the client is gone", duration{0}); // one that waited for a node
+  }
   for (auto held = held_.begin(); held != held_.end();) {
     if (held->second.client != peer) {
       ++held;
       continue;
     }
-    release(held->first, held->second.holders);
+    release(held->second.attempt, held->second.holders);
     held = held_.erase(held);
   }
 }

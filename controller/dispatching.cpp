@@ -33,7 +33,7 @@ void controller_service::start_dispatched(running_call& call) {
   message.context.age = now - call.arrived;
   message.context.client_host = call.client_host;
   message.context.dispatched = true;
-  message.inputs = std::exchange(call.inputs, {});
+  message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
 }
 
@@ -143,7 +143,7 @@ void controller_service::settle_promise(const running_call& call, calls::outcome
   if (call.promise.assurance_ppm == 0 || outcome.code == errc::cancelled)
     return;
   promise_record record;
-  record.call = call.id;
+  record.call = call.known_as();
   record.dag = call.dag->spec.name;
   record.promise = call.promise;
   record.finish = outcome.elapsed;

@@ -318,7 +318,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       return view;
     };
     const auto view_running = [&](const running_call& c) {
-      return call_view{c.id,
+      return call_view{c.known_as(),
                        c.dag->spec.name,
                        c.dag->spec.version,
                        "running",
@@ -394,6 +394,11 @@ std::string controller_service::metrics_json() {
                      static_cast<double>(calls_.running().size())});
   samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
   samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
+  samples.push_back({"squall_calls_repeated_total",
+                     "Attempts that were made again since a node was lost or failed them",
+                     kind::counter,
+                     {},
+                     static_cast<double>(repeated_)});
   statistics_.collect(samples);
   samples.push_back({"squall_promises_total",
                      "Promises that ended, by result",

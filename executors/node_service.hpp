@@ -25,6 +25,8 @@ struct node_options {
   bool event_log = true;
   policy::node_queue_config queue;
   worker_host_options worker; ///< program and arguments; lanes are taken from above
+  /// The controller let the node go; `stay_away`: an operator drained it, it is not to come back.
+  std::function<void(bool stay_away)> on_leave;
 };
 
 /// Starts worker processes; a fake in tests.

@@ -11,8 +11,9 @@ namespace {
 using namespace std::chrono_literals;
 using testing::fake_server;
 
-std::unique_ptr<cluster> connect(const fake_server& server) {
+std::unique_ptr<cluster> connect(const fake_server& server, duration patience = 0s) {
   options o;
+  o.patience = patience;
   o.endpoint = server.endpoint();
   o.timeout = 3s;
   auto made = cluster::connect(o);

@@ -21,11 +21,12 @@ public:
     now_ += d;
     step(cluster::supervision_tick{});
   }
-  void exit(std::size_t i, bool wanted) {
+  void exit(std::size_t i, bool wanted, bool retired = false) {
     if (!running_[i])
       return;
     running_[i] = false;
-    step(cluster::process_exited{i, wanted});
+    retired_[i] = retired_[i] || retired;
+    step(cluster::process_exited{i, wanted, retired});
   }
   void finish() {
     step(cluster::stop_wanted{});
@@ -39,7 +40,7 @@ public:
 
 private:
   void follow(const cluster::start_process& c) {
-    if (running_[c.process] || stopped_)
+    if (running_[c.process] || stopped_ || retired_[c.process])
       fuzzing::broken("a process is started that runs, or after the end");
     running_[c.process] = true;
   }
@@ -61,6 +62,7 @@ private:
   time_point now_ = from_ns(1);
   cluster::supervisor supervisor_{{}, processes, now_};
   std::vector<bool> running_ = std::vector<bool>(processes, true);
+  std::vector<bool> retired_ = std::vector<bool>(processes, false);
   bool stopped_ = false;
 };
 
@@ -71,7 +73,7 @@ void fuzz(fuzzing::input& in) {
     if (what == 0)
       w.step(cluster::stop_wanted{});
     else if (what < 8)
-      w.exit(in.below(world::processes), in.below(8) == 0);
+      w.exit(in.below(world::processes), in.below(8) == 0, in.below(8) == 0);
     else
       w.wait(in.pause());
   }

@@ -22,7 +22,7 @@ public:
 
   void run() {
     while (!in_.empty())
-      act(in_.below(24));
+      act(in_.below(25));
     now_ += std::chrono::hours{1};
     const auto left = in_flight_;
     for (const call_id call : left)
@@ -132,6 +132,8 @@ private:
         return redeem();
       case 22:
         return snapshot();
+      case 23:
+        return step(placing::node_draining{node_id{1 + in_.below(static_cast<std::uint32_t>(last_node_))}});
       default:
         return any_report();
     }
