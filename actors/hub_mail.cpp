@@ -1,5 +1,4 @@
 #include "actors/detail/hub.hpp"
-
 #include "wire/access.hpp"
 
 #include <algorithm>
@@ -97,12 +96,13 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
     return;
   }
   if (arrival.allowed < wire::needed_for(head.type))
-    return refuse(from, head,
-                  {errc::permission_denied,
-                   "this takes the key of a" + std::string{wire::needed_for(head.type) == wire::access::admin ? "n " : " "} +
-                       std::string{to_string(wire::needed_for(head.type))} + ", yours is a " +
-                       std::string{to_string(arrival.allowed)} + "'s",
-                   {}});
+    return refuse(
+        from, head,
+        {errc::permission_denied,
+         "this takes the key of a" + std::string{wire::needed_for(head.type) == wire::access::admin ? "n " : " "} +
+             std::string{to_string(wire::needed_for(head.type))} + ", yours is a " +
+             std::string{to_string(arrival.allowed)} + "'s",
+         {}});
   if (mailbox_full(*to)) {
     counts_.overloaded.add();
     if (head.request && head.type != wire::message_type::reply)

@@ -104,9 +104,8 @@ result<std::vector<key_entry>> list_keys(const std::string& folder) {
 result<> add_key(const std::string& folder, const std::string& role, const std::string& name) {
   if (role != "user" && role != "node" && role != "admin")
     return error{errc::invalid_argument, "'" + role + "' is no role; roles are user, node and admin", {}};
-  const bool plain = std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_';
-  });
+  const bool plain = std::all_of(name.begin(), name.end(),
+                                 [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
   if (name.empty() || !plain)
     return error{errc::invalid_argument, "'" + name + "' is no name for a key: use letters, digits, - and _", {}};
   SQUALL_ASSIGN(known, list_keys(folder));

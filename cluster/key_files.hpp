@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-/// Keys of a cluster (docs/security.md). A cluster's folder (mode 0700) holds `server.public`, `server.secret`, `client.public`,
-/// `client.secret` (an admin's, of the cluster's own processes), and `allowed`: who may connect, one a line as KEY ROLE NAME. Further
-/// clients have folders of their own.
+/// Keys of a cluster (docs/keys.md). A cluster's folder (mode 0700) holds `server.public`, `server.secret`,
+/// `client.public`, `client.secret` (an admin's, of the cluster's own processes), and `allowed`: who may connect, one a
+/// line as KEY ROLE NAME. Further clients have folders of their own.
 namespace squall::cluster {
 
 /// Makes a cluster's folder. Fails as already_exists rather than overwriting.
@@ -34,15 +34,16 @@ struct key_entry {
   }
 };
 
-/// Makes the folder FOLDER/NAME with a new key that may do what `role` may, and lets it in: servers that run see it within some seconds.
-/// What the client needs is in that folder; a node's has the server's keys and the list, too. Fails as already_exists (the name),
-/// invalid_argument (a name with other signs than letters, digits, - and _; no role).
+/// Makes the folder FOLDER/NAME with a new key that may do what `role` may, and lets it in: servers that run see it
+/// within some seconds. What the client needs is in that folder; a node's has the server's keys and the list, too.
+/// Fails as already_exists (the name), invalid_argument (a name with other signs than letters, digits, - and _; no
+/// role).
 [[nodiscard]] result<> add_key(const std::string& folder, const std::string& role, const std::string& name);
 
 [[nodiscard]] result<std::vector<key_entry>> list_keys(const std::string& folder);
 
-/// Takes an entry out of the list, by its name or key. Servers that run drop what its holders send from then on. Fails as not_found, and as
-/// invalid_argument for the last one.
+/// Takes an entry out of the list, by its name or key. Servers that run drop what its holders send from then on. Fails
+/// as not_found, and as invalid_argument for the last one.
 [[nodiscard]] result<> revoke_key(const std::string& folder, const std::string& name);
 
 /// Tells when the list of a folder has changed.

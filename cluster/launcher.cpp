@@ -187,8 +187,7 @@ private:
       for (process_index i = 0; i < children_.size(); ++i)
         if (children_[i].pid == pid) {
           children_[i].pid = 0;
-          // A controller that ends in good order was asked to by a client: the whole cluster shall stop.
-          const bool wanted = WIFEXITED(status) && WEXITSTATUS(status) == 0 && children_[i].spec.roles == "controller";
+          const bool wanted = WIFEXITED(status) && WEXITSTATUS(status) == shutdown_status;
           const bool retired = WIFEXITED(status) && WEXITSTATUS(status) == retired_status;
           log_.info("launcher", "ended", {{"process", children_[i].label}, {"status", std::to_string(status)}});
           keeper.step(steady_now(), process_exited{i, wanted, retired});

@@ -37,8 +37,8 @@ std::string program_folder() {
   return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
 }
 
-/// Lets calls in flight end on SIGTERM or SIGINT, for a while, and ends the bridge then; a second signal ends the process at once.
-/// Looks at the list of keys now and then, too. Signals are blocked in all threads but this one.
+/// Lets calls in flight end on SIGTERM or SIGINT, for a while, and ends the bridge then; a second signal ends the
+/// process at once. Looks at the list of keys now and then, too. Signals are blocked in all threads but this one.
 class signal_watcher {
 public:
   explicit signal_watcher(actors::bridge& bridge, key_watch keys, logger& log) {
@@ -101,8 +101,8 @@ struct process_parts {
   actors::bridge& bridge;
   logger& log;
   std::shared_ptr<wire::arena_map> arenas;
-  kvs::store* store; ///< null unless this process hosts the store
-  std::atomic<bool>& retired;
+  kvs::store* store;        ///< null unless this process hosts the store
+  std::atomic<int>& status; ///< of the process, when it has ended in good order
 };
 
 void host_store(process_parts& parts) {
@@ -123,7 +123,11 @@ void host_controller(process_parts& parts) {
   options.scheduler.policy = parts.spec.policy;
   options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
   options.default_assurance_ppm = parts.spec.assurance_ppm;
-  options.on_shutdown = [&bridge = parts.bridge] { bridge.stop(); };
+  options.on_shutdown = [&bridge = parts.bridge, &status = parts.status, alone = parts.spec.roles == "controller"] {
+    if (alone)
+      status = shutdown_status;
+    bridge.stop();
+  };
   parts.bridge.host(wire::role::controller, controller::make_controller_service(options, parts.arenas, parts.log),
                     actors::placing::inline_in_bridge);
 }
@@ -142,8 +146,9 @@ result<> host_node(process_parts& parts) {
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
-  options.on_leave = [&bridge = parts.bridge, &retired = parts.retired](bool stay_away) {
-    retired = stay_away;
+  options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
+    if (stay_away)
+      status = retired_status;
     bridge.stop();
   };
   SQUALL_ASSIGN(service,
@@ -173,8 +178,8 @@ result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
   options.endpoint = spec.endpoint;
   options.keys = keys;
   SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
-  std::atomic<bool> retired{false};
-  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get(), retired};
+  std::atomic<int> status{0};
+  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get(), status};
   if (store)
     host_store(parts);
   if (all || spec.roles == "controller")
@@ -200,7 +205,7 @@ result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
     bridge->run();
   }
   log.info("process", "stopped");
-  return retired ? retired_status : 0;
+  return status.load();
 }
 
 } // namespace

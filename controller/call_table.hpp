@@ -43,6 +43,9 @@ struct running_call {
     calls::preference preference = calls::preference::cheapest;
   };
   slos wanted;
+  client_id owner;
+  std::uint64_t bytes = 0; ///< of its inputs
+  bool first = true;       ///< before those of clients that take more than their share
   bool promised = false;   ///< by one of the attempts
   bool repeatable = false; ///< then `inputs` are kept to the end
   std::uint32_t attempts = 1;
@@ -60,8 +63,8 @@ struct call_record {
   time_point ended;
 };
 
-/// Running calls by id (and by the one that the client gave them, if they are later attempts), and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the
-/// ended.
+/// Running calls by id (and by the one that the client gave them, if they are later attempts), and the last ended ones.
+/// Bounded: the scheduler bounds the running ones, `records_kept` the ended.
 class call_table {
 public:
   explicit call_table(std::size_t records_kept) : records_kept_(records_kept) {}
@@ -69,14 +72,19 @@ public:
   /// False if a call of that id runs.
   bool add(running_call call) {
     const call_id id = call.id;
+    if (!call.origin && aliases_.contains(id))
+      return false;
     return running_.try_emplace(id, std::move(call)).second;
   }
+  /// By the id of its present attempt: as nodes and the scheduler know it.
   [[nodiscard]] running_call* find(call_id id) {
-    auto it = running_.find(id);
-    if (it == running_.end() && !aliases_.empty())
-      if (const auto alias = aliases_.find(id); alias != aliases_.end())
-        it = running_.find(alias->second);
+    const auto it = running_.find(id);
     return it == running_.end() ? nullptr : &it->second;
+  }
+  /// By the id that its client gave it.
+  [[nodiscard]] running_call* find_known_as(call_id id) {
+    const auto alias = aliases_.find(id);
+    return find(alias == aliases_.end() ? id : alias->second);
   }
   /// Takes a call out, to be added again under another id.
   [[nodiscard]] std::optional<running_call> take(call_id id) {

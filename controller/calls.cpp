@@ -91,7 +91,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
                          std::chrono::milliseconds{200});
   if (draining_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping", std::chrono::milliseconds{200});
+    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping",
+                         std::chrono::milliseconds{200});
   if (!message.call)
     return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
   const callable* target = catalogue_.find_callable(message.target, message.version);
@@ -147,6 +148,13 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
   }
   call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
+  call.owner = client.id;
+  for (const functions::value& input : call.inputs)
+    call.bytes += input.byte_size();
+  if (const auto fits = flow_.check(client.id, call.bytes); !fits.ok())
+    return reply_refused(from, message.call, fits.error().code, fits.error().message, fits.error().retry_after);
+  call.first = !flow_.beyond_share(client.id);
+  const std::uint64_t bytes = call.bytes;
   const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
@@ -155,10 +163,17 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!calls_.add(std::move(call)))
     return reply_refused(from, message.call, errc::already_exists,
                          "call " + to_string(message.call) + " is running; choose another id", duration{0});
+  flow_.begin(client.id, bytes);
   ++running_of_dag_[dag];
   if (redeems)
     return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
   step(fact);
+}
+
+/// Priorities as nodes know them: of two calls with the same one, that of a client within its share goes first.
+std::uint32_t controller_service::place_in_queues(const running_call& call) {
+  constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max() / 2;
+  return 2 * std::min(call.priority, most) + (call.first ? 1 : 0);
 }
 
 void controller_service::admit(calls::placing::admit& command) {
@@ -178,7 +193,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.call = call->id;
   message.context.dag = call->dag->id;
   message.context.plan = std::move(command.plan);
-  message.context.priority = call->priority;
+  message.context.priority = place_in_queues(*call);
   message.context.sequence = call->sequence;
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
@@ -252,6 +267,7 @@ void controller_service::send_result(running_call& call, wire::call_result messa
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
+  flow_.end(call.owner, call.bytes, post_->now());
   const dag_id dag = call.dag->id;
   calls_.end(call.id, std::move(message.outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
@@ -285,11 +301,11 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
 }
 
 void controller_service::on_cancel(const actors::incoming& from, const wire::cancel_request& message) {
-  const running_call* call = calls_.find(message.call);
+  const running_call* call = calls_.find_known_as(message.call);
   if (!call || call->client != from.from)
     return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
   step(calls::placing::cancel_requested{call->id});
-  if (const running_call* waiting = calls_.find(message.call)) // no scheduler knows of it while it waits for a node
+  if (const running_call* waiting = calls_.find_known_as(message.call)) // no scheduler knows of it while it waits for a node
     end_without_result(waiting->id, errc::cancelled, "the client withdrew the call", duration{0});
   answer(from, errc::ok, "cancelled");
 }

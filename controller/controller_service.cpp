@@ -30,6 +30,7 @@ controller_service::controller_service(const controller_options& options, std::s
       host_(wire::host_key()),
       scheduler_(options.scheduler, options.seed),
       calls_(options.records_kept),
+      flow_(options.flow),
       ledger_(options.records_kept) {}
 
 void controller_service::start(actors::post& out) {
@@ -210,6 +211,11 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
                   "no common protocol version: this server speaks " + std::to_string(wire::oldest_protocol_version) +
                       " to " + std::to_string(wire::protocol_version) + ", the client " +
                       std::to_string(message.oldest) + " to " + std::to_string(message.newest));
+  if (clients_.size() >= options_.flow.clients && !clients_.contains(from.from))
+    return answer(from, errc::overloaded,
+                  std::to_string(clients_.size()) + " clients are connected; the limit is " +
+                      std::to_string(options_.flow.clients),
+                  {}, std::chrono::seconds{1});
   client_record& client = clients_[from.from];
   client.id = message.client;
   client.host = message.host;
@@ -245,8 +251,8 @@ void controller_service::carry_out(calls::placing::command& command) {
       return;
     std::string text = call->attempts == 1 ? std::move(refused->message)
                                            : call->setback + "; it could not be placed again: " + refused->message;
-    end_without_result(refused->id, refused->code, std::move(text), std::max(refused->retry_after, retry_hint(refused->code)),
-                       std::move(refused->offers));
+    end_without_result(refused->id, refused->code, std::move(text),
+                       std::max(refused->retry_after, retry_hint(refused->code)), std::move(refused->offers));
   } else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
     running_call* call = calls_.find(abandoned->id);
     const bool dispatched = call && call->dispatched; // then the scheduler does not know who holds parts of it

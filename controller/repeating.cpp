@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-/// Calls whose node was lost, or failed them for no fault of theirs, are placed again if all of their functions may run twice. The new
-/// attempt has an id of its own, so what is left of the old one (on nodes that were only silent, or in messages on their way) is about a
-/// call that nobody knows, and is dropped wherever it comes.
+/// Calls whose node was lost, or failed them for no fault of theirs, are placed again if all of their functions may run
+/// twice. The new attempt has an id of its own, so what is left of the old one (on nodes that were only silent, or in
+/// messages on their way) is about a call that nobody knows, and is dropped wherever it comes.
 namespace squall::controller {
 
 namespace placing = calls::placing;
@@ -25,12 +25,13 @@ bool controller_service::may_run_twice(const functions::dag& dag) const {
   return std::all_of(dag.stages.begin(), dag.stages.end(), [&](const functions::stage& stage) {
     const auto* function = catalogue_.find_function(stage.function);
     return function != nullptr && function->spec.state.empty() &&
-           (function->spec.repeatable || std::all_of(function->spec.variants.begin(), function->spec.variants.end(),
-                                                     runs_no_code_of_users));
+           (function->spec.repeatable ||
+            std::all_of(function->spec.variants.begin(), function->spec.variants.end(), runs_no_code_of_users));
   });
 }
 
-/// Whether the call is to be placed again, which place_again() then does at the end of the round. `why` says what happened to it.
+/// Whether the call is to be placed again, which place_again() then does at the end of the round. `why` says what
+/// happened to it.
 bool controller_service::repeat(running_call& call, errc code, const std::string& why) {
   if (!call.repeatable || !may_do_better_elsewhere(code) || call.attempts >= attempts_most ||
       call.deadline <= post_->now() || stopping_)
@@ -47,7 +48,9 @@ void controller_service::place_again() {
     if (!call)
       continue;
     log_.info("controller", "a call is placed again",
-              {{"call", to_string(call->known_as())}, {"attempt", std::to_string(call->attempts + 1)}, {"why", call->setback}});
+              {{"call", to_string(call->known_as())},
+               {"attempt", std::to_string(call->attempts + 1)},
+               {"why", call->setback}});
     call->origin = call->known_as();
     call->id = fresh_call_id();
     calls_.alias(call->origin, call->id);
@@ -66,8 +69,12 @@ void controller_service::place_again() {
 void controller_service::offer_again(call_id id) {
   running_call* call = calls_.find(id);
   const auto client = clients_.find(call->client);
-  placing::call_arrived fact{id, client == clients_.end() ? client_id{} : client->second.id, call->dag->id,
-                             call->deadline, call->priority, call->sequence};
+  placing::call_arrived fact{id,
+                             client == clients_.end() ? client_id{} : client->second.id,
+                             call->dag->id,
+                             call->deadline,
+                             call->priority,
+                             call->sequence};
   fact.max_cost = call->wanted.max_cost;
   fact.assurance_ppm = call->wanted.assurance_ppm;
   fact.preference = call->wanted.preference;
@@ -112,8 +119,9 @@ call_id controller_service::fresh_call_id() {
 }
 
 /// A call that its client had sent before, on a connection that broke. True: it was dealt with.
-bool controller_service::adopt(const actors::incoming& from, const wire::call_request& message, const functions::dag& dag) {
-  if (running_call* call = calls_.find(message.call)) {
+bool controller_service::adopt(const actors::incoming& from, const wire::call_request& message,
+                               const functions::dag& dag) {
+  if (running_call* call = calls_.find_known_as(message.call)) {
     const auto before = clients_.find(call->client);
     const auto now = clients_.find(from.from);
     if (now == clients_.end() || (before != clients_.end() && before->second.id != now->second.id))
@@ -124,10 +132,11 @@ bool controller_service::adopt(const actors::incoming& from, const wire::call_re
   }
   if (may_run_twice(dag))
     return false;
-  reply_refused(from, message.call, errc::unavailable,
-                "the connection broke after the call was sent: it may have run or not, and is not run again, as it calls a "
-                "function that is not declared repeatable",
-                duration{0});
+  reply_refused(
+      from, message.call, errc::unavailable,
+      "the connection broke after the call was sent: it may have run or not, and is not run again, as it calls a "
+      "function that is not declared repeatable",
+      duration{0});
   return true;
 }
 

@@ -6,7 +6,7 @@
 
 namespace squall::wire {
 
-/// Whose key it takes to send a message of this type (docs/security.md). Of types that are not known: an admin's.
+/// Whose key it takes to send a message of this type (docs/keys.md). Of types that are not known: an admin's.
 [[nodiscard]] access needed_for(message_type type);
 
 [[nodiscard]] std::string_view to_string(access role);

@@ -341,10 +341,11 @@ void engine::tick(clock::time_point now) {
     if (one == store_.get() && !separate_store_)
       continue;
     if (const auto lost = one->tick(now))
-      on_lost(one, {errc::unavailable,
-                    fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(),
-                                lost->message),
-                    {}},
+      on_lost(one,
+              {errc::unavailable,
+               fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(),
+                           lost->message),
+               {}},
               now);
   }
   if (lost_at_ && !patient(now))

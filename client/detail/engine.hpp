@@ -104,7 +104,8 @@ private:
   void on_call_result(const wire::frames& message, clock::time_point now);
   /// Calls may wait for a controller that is to come back.
   [[nodiscard]] bool patient(clock::time_point now) const;
-  [[nodiscard]] bool wait_and_send_again(pending_call& call, const calls::outcome& refused, clock::time_point now) const;
+  [[nodiscard]] bool wait_and_send_again(pending_call& call, const calls::outcome& refused,
+                                         clock::time_point now) const;
   void send_again(pending_call& call, clock::time_point now);
   void send_waiting(clock::time_point now);
   void on_welcome(const wire::welcome& welcome, clock::time_point now);

@@ -48,10 +48,10 @@ private:
     time_point joined;
     std::map<variant_id, std::uint64_t> resident; ///< and their memory
     wire::node_beat beat;
-    duration way{0}; ///< from an order to its start, when nothing is in the way; zero = not known
-    bool draining = false;   ///< nothing more is placed on it
-    bool released = false;   ///< it was told to go
-    bool stay_away = false;  ///< an operator drained it
+    duration way{0};        ///< from an order to its start, when nothing is in the way; zero = not known
+    bool draining = false;  ///< nothing more is placed on it
+    bool released = false;  ///< it was told to go
+    bool stay_away = false; ///< an operator drained it
   };
   /// Outputs of an ended call in shared memory that its client still reads.
   struct held_result {
@@ -80,6 +80,7 @@ private:
   void on_finished(const actors::incoming& from, wire::call_finished message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
+  [[nodiscard]] static std::uint32_t place_in_queues(const running_call& call);
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
@@ -189,6 +190,7 @@ private:
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;
   call_table calls_;
+  flow_control flow_;
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;
   std::map<node_id, node_record> nodes_;
@@ -206,14 +208,14 @@ private:
   std::set<function_id> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
-  std::vector<call_id> to_repeat_;        ///< at the end of this round
-  std::vector<call_id> waiting_for_node_; ///< ran before, and were refused since no node is there
+  std::vector<call_id> to_repeat_;          ///< at the end of this round
+  std::vector<call_id> waiting_for_node_;   ///< ran before, and were refused since no node is there
   std::uint64_t fresh_ids_ = 0;
   std::uint64_t repeated_ = 0;
-  bool draining_ = false;          ///< no new calls
+  bool draining_ = false;         ///< no new calls
   std::function<void()> drained_; ///< called when none is left
   bool stopping_ = false;
-  bool tell_clients_ = false; ///< the cluster ends for good: clients need not look for another controller
+  bool tell_clients_ = false;    ///< the cluster ends for good: clients need not look for another controller
   time_point unsettled_until_{}; ///< nodes come and go: refused calls may find one if they come again
   time_point next_sweep_;
   time_point next_profile_save_;

@@ -1,6 +1,5 @@
-#include "input.hpp"
-
 #include "cluster/core/supervision.hpp"
+#include "input.hpp"
 
 #include <vector>
 

@@ -1,6 +1,5 @@
-#include "input.hpp"
-
 #include "gateway/infer_json.hpp"
+#include "input.hpp"
 
 /// The body of an inference over HTTP: refused, or inputs whose tensors are valid; what comes back can be written.
 namespace squall {

@@ -1,9 +1,8 @@
 #pragma once
 
-#include "calls/field_kinds.hpp"
-
 #include "base/fields.hpp"
 #include "base/time.hpp"
+#include "calls/field_kinds.hpp"
 
 #include <cstddef>
 #include <cstdint>

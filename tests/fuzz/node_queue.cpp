@@ -1,13 +1,13 @@
-#include "input.hpp"
-
 #include "policy/node_queue.hpp"
+
+#include "input.hpp"
 #include "sim/checks.hpp"
 
 #include <map>
 #include <set>
 
-/// A byte string as the facts of a node's life: work that comes and is withdrawn, batches that end, loads that end or fail, a model host
-/// that dies. The checks of `sim` say what the queue must never do.
+/// A byte string as the facts of a node's life: work that comes and is withdrawn, batches that end, loads that end or
+/// fail, a model host that dies. The checks of `sim` say what the queue must never do.
 namespace squall {
 namespace {
 
@@ -19,7 +19,8 @@ public:
   explicit world(fuzzing::input& in) : in_(in), queue_(make(in)) {
     for (std::uint64_t v = 1; v <= 4; ++v)
       step(queueing::variant_known{variant_id{v}, v == 4 ? resource_type::gpu : resource_type::cpu,
-                                   static_cast<std::uint32_t>(v), std::chrono::milliseconds{v % 2 * 3}, 40 * v, v != 1});
+                                   static_cast<std::uint32_t>(v), std::chrono::milliseconds{v % 2 * 3}, 40 * v,
+                                   v != 1});
     for (std::uint64_t l = 1; l <= 3; ++l)
       step(queueing::lane_opened{lane_id{l}, l == 3 ? resource_type::gpu : resource_type::cpu});
   }

@@ -1,11 +1,10 @@
-#include "input.hpp"
-
 #include "executors/packet.hpp"
+#include "input.hpp"
 
 #include <cstring>
 
-/// The stream of a worker's socket, read in pieces of any size: whole packets come out in their order, the rest is refused before
-/// memory is taken for it.
+/// The stream of a worker's socket, read in pieces of any size: whole packets come out in their order, the rest is
+/// refused before memory is taken for it.
 namespace squall {
 namespace {
 

@@ -1,15 +1,16 @@
-#include "input.hpp"
+#include "policy/scheduler.hpp"
 
+#include "input.hpp"
 #include "policy/dispatch_policies.hpp"
 #include "policy/placement_policy.hpp"
-#include "policy/scheduler.hpp"
 #include "sim/checks.hpp"
 
 #include <set>
 
-/// A byte string as the facts of a cluster's life, for the scheduler with every policy. The first byte chooses the policy; then each
-/// byte says what happens next. Reports may come from nodes that are wrong or lie: late, twice, about anything. Whatever happens, each call
-/// is answered once, those that were admitted end once, a snapshot is the whole state, and when all is cancelled nothing is left.
+/// A byte string as the facts of a cluster's life, for the scheduler with every policy. The first byte chooses the
+/// policy; then each byte says what happens next. Reports may come from nodes that are wrong or lie: late, twice, about
+/// anything. Whatever happens, each call is answered once, those that were admitted end once, a snapshot is the whole
+/// state, and when all is cancelled nothing is left.
 namespace squall {
 namespace {
 

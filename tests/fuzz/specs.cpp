@@ -1,6 +1,5 @@
-#include "input.hpp"
-
 #include "client/spec_file.hpp"
+#include "input.hpp"
 
 /// Any text as a spec file: it is refused with a place in the file, or gives specs that are valid.
 namespace squall {
@@ -14,9 +13,8 @@ void fuzz(fuzzing::input& in) {
     return;
   }
   for (const auto& document : *documents) {
-    const auto valid = document.is_function()
-                           ? functions::validate(std::get<functions::function_spec>(document.spec))
-                           : functions::validate(std::get<functions::dag_spec>(document.spec));
+    const auto valid = document.is_function() ? functions::validate(std::get<functions::function_spec>(document.spec))
+                                              : functions::validate(std::get<functions::dag_spec>(document.spec));
     if (!valid.ok())
       fuzzing::broken("an invalid spec was accepted: " + valid.error().message);
   }

@@ -1,5 +1,4 @@
 #include "input.hpp"
-
 #include "kvs/core/cache_rules.hpp"
 #include "kvs/core/layout.hpp"
 

@@ -1,7 +1,6 @@
-#include "input.hpp"
-
 #include "calls/binary.hpp"
 #include "calls/json.hpp"
+#include "input.hpp"
 
 /// Values and tensors from bytes and from JSON. A tensor that validates can be read in every way without harm.
 namespace squall {

@@ -1,6 +1,5 @@
-#include "input.hpp"
-
 #include "../wire/samples.hpp"
+#include "input.hpp"
 
 #include <vector>
 

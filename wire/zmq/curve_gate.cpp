@@ -19,7 +19,8 @@ result<access_list> read_access_list(const std::vector<std::string>& lines) {
                      : role.empty() || role == "admin" ? access::admin
                                                        : access::nobody;
     if (may == access::nobody)
-      return {errc::invalid_argument, "'" + role + "' in the list of allowed keys is no role; roles are user, node and admin"};
+      return {errc::invalid_argument,
+              "'" + role + "' in the list of allowed keys is no role; roles are user, node and admin"};
     out[key] = may;
   }
   return out;

@@ -204,7 +204,7 @@ private:
       const auto known =
           std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second.fd == fd; });
       if (known == routes_.end())
-        continue; // it never sent anything
+        continue;                                  // it never sent anything
       if (known->second.allowed != access::nobody) // else it has departed
         departed_.push_back(known->first);
       routes_.erase(known);
