@@ -95,6 +95,9 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!ready_)
     return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
                          std::chrono::milliseconds{200});
+  if (draining_)
+    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping",
+                         std::chrono::milliseconds{200});
   if (!message.call)
     return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
   const callable* target = catalogue_.find_callable(message.target, message.version);
@@ -121,6 +124,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!inputs)
     return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
 
+  if (message.again && adopt(from, message, *target->dag))
+    return;
   client_record& client = clients_[from.from];
   if (const auto node = node_of_peer_.find(from.from); node != node_of_peer_.end()) {
     client.host = nodes_[node->second].info.host;
@@ -155,7 +160,16 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     fact.preference = message.options.prefer;
     call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
     call.answer_to = {}; // its finish is taken here
+    call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
   }
+  call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
+  call.owner = client.id;
+  for (const functions::value& input : call.inputs)
+    call.bytes += input.byte_size();
+  if (const auto fits = flow_.check(client.id, call.bytes); !fits.ok())
+    return reply_refused(from, message.call, fits.error().code, fits.error().message, fits.error().retry_after);
+  call.first = !flow_.beyond_share(client.id);
+  const std::uint64_t bytes = call.bytes;
   const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
@@ -164,17 +178,25 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!calls_.add(std::move(call)))
     return reply_refused(from, message.call, errc::already_exists,
                          "call " + to_string(message.call) + " is running; choose another id", duration{0});
+  flow_.begin(client.id, bytes);
   ++running_of_dag_[dag];
   if (redeems)
     return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
   step(fact);
 }
 
+/// Priorities as nodes know them: of two calls with the same one, that of a client within its share goes first.
+std::uint32_t controller_service::place_in_queues(const running_call& call) {
+  constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max() / 2;
+  return 2 * std::min(call.priority, most) + (call.first ? 1 : 0);
+}
+
 void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
-  if (!command.promised)
+  call->promised = call->promised || command.promised;
+  if (!call->promised)
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
@@ -186,7 +208,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.call = call->id;
   message.context.dag = call->dag->id;
   message.context.plan = std::move(command.plan);
-  message.context.priority = call->priority;
+  message.context.priority = place_in_queues(*call);
   message.context.sequence = call->sequence;
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
@@ -195,7 +217,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.depth = call->depth;
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
-  auto inputs = std::exchange(call->inputs, {});
+  auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
     return send_to_node(call->nodes.front(), message);
@@ -216,7 +238,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     return release(message.call, message.holders);
   const time_point now = post_->now();
   wire::call_result out;
-  out.call = message.call;
+  out.call = call->known_as();
   out.outcome = std::move(message.outcome);
   out.outcome.elapsed = now - call->arrived;
   if (out.outcome.code == errc::ok)
@@ -228,9 +250,13 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
         send_to_node(node, wire::drop_call{message.call});
 
   const auto fact = ended(*call, out.outcome);
+  if (repeat(*call, out.outcome.code, out.outcome.message)) {
+    release(message.call, message.holders);
+    return step(fact);
+  }
   out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
   if (out.taken_wanted)
-    held_[message.call] = {call->client, message.holders};
+    held_[out.call] = {call->client, call->id, message.holders};
   else
     release(message.call, message.holders);
   send_result(*call, std::move(out));
@@ -291,7 +317,7 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
   if (!function || function->spec.outputs.size() != message.outputs.size())
     return;
   wire::call_partial out;
-  out.call = message.call;
+  out.call = call->known_as();
   out.stage = stage.name;
   out.element = message.element;
   out.index = message.index;
@@ -306,6 +332,7 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
 /// Moves the call to the records.
 void controller_service::end_of(running_call& call, calls::outcome outcome) {
   statistics_.ended(call.dag->spec.name, outcome.code, outcome.elapsed, skipped_stages(outcome));
+  flow_.end(call.owner, call.bytes, post_->now());
   const dag_id dag = call.dag->id;
   calls_.end(call.id, std::move(outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
@@ -320,7 +347,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   running_call* call = calls_.find(id);
   if (!call)
     return;
-  if (call->nodes.empty()) {
+  if (call->nodes.empty() && !call->promised) {
     statistics_.refused(code);
     if (call->promise.assurance_ppm > 0)
       keep_for_offers(*call, offers);
@@ -329,7 +356,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   // A call that is abandoned may hold blocks anywhere in its plan.
   release(id, call->nodes);
   wire::call_result out;
-  out.call = id;
+  out.call = call->known_as();
   out.outcome.code = code;
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;
@@ -339,10 +366,12 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
 }
 
 void controller_service::on_cancel(const actors::incoming& from, const wire::cancel_request& message) {
-  const running_call* call = calls_.find(message.call);
+  const running_call* call = calls_.find_known_as(message.call);
   if (!call || call->client != from.from)
     return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
-  step(calls::placing::cancel_requested{message.call});
+  step(calls::placing::cancel_requested{call->id});
+  if (const running_call* waiting = calls_.find_known_as(message.call)) // no scheduler knows of it while it waits for a node
+    end_without_result(waiting->id, errc::cancelled, "the client withdrew the call", duration{0});
   answer(from, errc::ok, "cancelled");
 }
 
@@ -351,7 +380,7 @@ void controller_service::on_taken(const actors::incoming& from, const wire::resu
     const auto it = held_.find(id);
     if (it == held_.end() || it->second.client != from.from)
       continue;
-    release(id, it->second.holders);
+    release(it->second.attempt, it->second.holders);
     held_.erase(it);
   }
 }
@@ -376,14 +405,16 @@ void controller_service::client_gone(actors::peer_id peer) {
     if (call.client == peer)
       left.push_back(id);
   std::sort(left.begin(), left.end());
-  for (const call_id call : left)
+  for (const call_id call : left) {
     step(calls::placing::cancel_requested{call});
+    end_without_result(call, errc::cancelled, "the client is gone", duration{0}); // one that waited for a node
+  }
   for (auto held = held_.begin(); held != held_.end();) {
     if (held->second.client != peer) {
       ++held;
       continue;
     }
-    release(held->first, held->second.holders);
+    release(held->second.attempt, held->second.holders);
     held = held_.erase(held);
   }
 }

@@ -27,6 +27,8 @@ struct node_options {
   policy::node_queue_config queue;
   worker_host_options worker; ///< program and arguments; lanes are taken from above
   user_worker_options user;   ///< lanes likewise; without a program folder there is no user code
+  /// The controller let the node go; `stay_away`: an operator drained it, it is not to come back.
+  std::function<void(bool stay_away)> on_leave;
 };
 
 /// Starts worker processes; a fake in tests.

@@ -93,6 +93,23 @@ void node_role::on_alarm() {
     feed(calls::queueing::tick{});
 }
 
+/// Whether a call still needs the node is for the controller to say: it knows the plans of all.
+void node_role::drain(std::function<void()> done) {
+  const round_guard r{*this};
+  drained_ = std::move(done);
+  if (membership_.joined())
+    (void)membership_.send_to_controller(wire::encode(wire::node_drain{membership_.self(), false}, request_id{}));
+}
+
+void node_role::leave(const wire::node_drain& message) {
+  if (message.node != membership_.self())
+    return;
+  log_.info("node", "leaving: no call needs this node any more");
+  membership_.stop();
+  if (!drained_ && options_.on_leave)
+    options_.on_leave(message.stay_away);
+}
+
 /// What one thing decided may decide another: until nothing is left.
 void node_role::finish_round() {
   while (!commands_.empty() || !touched_.empty()) {
@@ -105,6 +122,8 @@ void node_role::finish_round() {
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
     event_log_->flush(now());
+  if (drained_ && !membership_.joined())
+    std::exchange(drained_, {})();
   set_alarm();
 }
 
@@ -168,6 +187,8 @@ void node_role::handle(actors::incoming& m) {
       return;
     case message_type::node_leave:
       return membership_.stop();
+    case message_type::node_drain:
+      return decode_and<wire::node_drain>(m, [&](auto&& d) { leave(d); });
     default:
       break;
   }

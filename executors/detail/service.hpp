@@ -75,6 +75,7 @@ public:
   void on_messages(std::span<actors::incoming> messages) override;
   void on_peer_lost(actors::peer_id peer) override;
   void on_alarm() override;
+  void drain(std::function<void()> done) override;
   void stop() override;
 
   void on_ready(const wire::worker::ready& message) override;
@@ -153,6 +154,7 @@ private:
   void decode_and(actors::incoming& message, const Handler& handler);
   void handle_call_message(actors::incoming& message);
   void handle_catalogue_message(actors::incoming& message);
+  void leave(const wire::node_drain& message);
   void bad_message(const actors::incoming& from, const error& why);
   [[nodiscard]] time_point now() const { return post_->now(); }
 
@@ -369,6 +371,8 @@ private:
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
+
+  std::function<void()> drained_; ///< the process waits for the node to have left
 
   time_point next_sweep_; ///< of shared memory whose owner died
   int depth_ = 0;         ///< of rounds: a callback may come inside a handler

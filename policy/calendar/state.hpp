@@ -97,6 +97,7 @@ struct state {
   void on(const placing::dag_removed& fact);
   void on(const placing::node_joined& fact);
   void on(const placing::node_lost& fact);
+  void on(const placing::node_draining&) {} // it is told of node_lost in its place
   void on(const placing::residency_changed&) {}
   void on(const placing::call_arrived& fact);
   void on(const placing::call_ended& fact);
