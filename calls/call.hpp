@@ -38,6 +38,9 @@ struct call_options {
   calls::preference prefer = calls::preference::cheapest;
   ticket_id ticket; ///< takes this offer of the refused call `redeems`; its SLOs are then the offer's
   call_id redeems;
+  /// DAGs or functions that continue, one after the other, with the outputs of what was called: "name" or "name@2"
+  /// (functions/rewrite.hpp says how values find their inputs).
+  std::vector<std::string> then;
 
   friend bool operator==(const call_options&, const call_options&) = default;
   template <class S, class V>
@@ -50,6 +53,7 @@ struct call_options {
     v("prefer", s.prefer);
     v("ticket", s.ticket);
     v("redeems", s.redeems);
+    v("then", s.then);
   }
 };
 
@@ -102,6 +106,7 @@ struct stage_trace {
   std::uint64_t bytes_moved = 0; ///< of `bytes_in`, those that came from another host
   bool late =
       false; ///< a join of some went on without it; its own figures are here only if it ended before the call did
+  bool cancelled = false; ///< nobody waited for it any more, so its work was withdrawn or told to stop
 
   friend bool operator==(const stage_trace&, const stage_trace&) = default;
   template <class S, class V>
@@ -121,6 +126,7 @@ struct stage_trace {
     v("bytes_out", s.bytes_out);
     v("bytes_moved", s.bytes_moved);
     v("late", s.late);
+    v("cancelled", s.cancelled);
   }
 };
 
