@@ -38,6 +38,8 @@ struct call_options {
   calls::preference prefer = calls::preference::cheapest;
   ticket_id ticket; ///< takes this offer of the refused call `redeems`; its SLOs are then the offer's
   call_id redeems;
+  bool stream = false;     ///< what stages give out before they end is wanted, as it comes
+  std::uint32_t depth = 0; ///< of a call that a function made: how many calls are above it
   /// DAGs or functions that continue, one after the other, with the outputs of what was called: "name" or "name@2"
   /// (functions/rewrite.hpp says how values find their inputs).
   std::vector<std::string> then;
@@ -53,6 +55,8 @@ struct call_options {
     v("prefer", s.prefer);
     v("ticket", s.ticket);
     v("redeems", s.redeems);
+    v("stream", s.stream);
+    v("depth", s.depth);
     v("then", s.then);
   }
 };
@@ -154,5 +158,24 @@ struct outcome {
     v("offers", s.offers);
   }
 };
+
+/// Whether the call did what it was promised.
+[[nodiscard]] inline bool kept(const outcome& o) {
+  return o.code == errc::ok && o.elapsed <= o.promise.finish && o.receipt.cost <= o.promise.cost;
+}
+
+/// What a call used, by its trace; `on_device(t)` says whether the lane of a stage was one of a device.
+template <class OnDevice>
+[[nodiscard]] receipt receipt_of(const std::vector<stage_trace>& trace, const price_list& prices,
+                                 const OnDevice& on_device) {
+  receipt out;
+  for (const stage_trace& t : trace) {
+    (on_device(t) ? out.device : out.cpu) += t.executed;
+    out.loading += t.loading;
+    out.bytes_moved += t.bytes_moved;
+  }
+  out.cost = (out.cpu.count() * prices.cpu + out.device.count() * prices.gpu) / 1'000'000;
+  return out;
+}
 
 } // namespace squall::calls

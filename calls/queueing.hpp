@@ -135,10 +135,12 @@ struct residents_lost {
 /// Queued items of the call are forgotten (no drop command); a running batch goes on.
 struct call_withdrawn {
   call_id id;
+  std::vector<item_id> items{}; ///< only these of it, ascending; none: all
   friend bool operator==(const call_withdrawn&, const call_withdrawn&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
+    v("items", s.items);
   }
 };
 
@@ -220,9 +222,19 @@ struct ordered {
   }
 };
 
+/// The lane takes no further batch; it is gone when the one that it runs has ended.
+struct lane_retired {
+  lane_id id;
+  friend bool operator==(const lane_retired&, const lane_retired&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
+};
+
 using event = std::variant<variant_known, variant_forgotten, lane_opened, lane_closed, arrived, batch_ended, loaded,
                            load_failed, residents_lost, call_withdrawn, preload_wanted, tick, replica_wanted,
-                           replica_unwanted, replica_loaded, ordered>;
+                           replica_unwanted, replica_loaded, ordered, lane_retired>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ struct running_call {
   actors::peer_id client;
   request_id request;
   std::uint64_t client_host = 0;
+  client_id answer_to; ///< whom the exit node may answer; zero: the controller does
   std::shared_ptr<const functions::dag> dag;
   std::uint32_t priority = 0;
   calls::sequence sequence;

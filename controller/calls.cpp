@@ -123,6 +123,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.request = from.head.request;
   // References only make sense to a client that shares memory with this host, for the controller passes them on.
   call.client_host = client.host == host_ ? host_ : 0;
+  if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
+    call.answer_to = client.id;
   call.dag = target->dag;
   call.priority = message.options.priority;
   call.sequence = message.options.sequence;
@@ -140,6 +142,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
         message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
     fact.preference = message.options.prefer;
     call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
+    call.answer_to = {}; // its finish is taken here
   }
   const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
@@ -176,6 +179,8 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
+  message.context.answer_to = call->answer_to;
+  message.context.expected = call->promise.expected;
   auto inputs = std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
@@ -208,11 +213,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
       if (node != message.node)
         send_to_node(node, wire::drop_call{message.call});
 
-  calls::placing::call_ended fact{message.call, out.outcome.code, {}};
-  for (const calls::stage_trace& t : out.outcome.trace) {
-    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
-    learn_from(*call, t);
-  }
+  const auto fact = ended(*call, out.outcome);
   out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
   if (out.taken_wanted)
     held_[message.call] = {call->client, message.holders};
@@ -220,6 +221,31 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     release(message.call, message.holders);
   send_result(*call, std::move(out));
   step(fact);
+}
+
+/// Their clients have their results.
+void controller_service::on_answered(const actors::incoming& from, wire::calls_answered message) {
+  const bool known = node_of_peer_.contains(from.from);
+  for (wire::answered_call& answered : message.calls) {
+    release(answered.call, answered.holders);
+    running_call* call = known ? calls_.find(answered.call) : nullptr;
+    if (!call)
+      continue;
+    const auto fact = ended(*call, answered.outcome);
+    end_of(*call, std::move(answered.outcome));
+    step(fact);
+  }
+}
+
+/// What the scheduler is told of the end of a call; the profiles learn from it.
+calls::placing::call_ended controller_service::ended(const running_call& call, const calls::outcome& outcome) {
+  calls::placing::call_ended fact{call.id, outcome.code, {}};
+  fact.stages.reserve(outcome.trace.size());
+  for (const calls::stage_trace& t : outcome.trace) {
+    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
+    learn_from(call, t);
+  }
+  return fact;
 }
 
 /// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
@@ -233,16 +259,20 @@ void controller_service::learn_from(const running_call& call, const calls::stage
 
 void controller_service::send_result(running_call& call, wire::call_result message) {
   settle_promise(call, message.outcome);
-  statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed,
-                    skipped_stages(message.outcome));
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
     if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
+  end_of(call, std::move(message.outcome));
+}
+
+/// Moves the call to the records.
+void controller_service::end_of(running_call& call, calls::outcome outcome) {
+  statistics_.ended(call.dag->spec.name, outcome.code, outcome.elapsed, skipped_stages(outcome));
   const dag_id dag = call.dag->id;
-  calls_.end(call.id, std::move(message.outcome), post_->now());
+  calls_.end(call.id, std::move(outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
     running_of_dag_.erase(running);
     if (!removed_dags_.empty())

@@ -155,6 +155,8 @@ void controller_service::handle(actors::incoming& m) {
           m, [&](wire::replica_report x) { from_node ? on_replica_report(x) : void(); });
     case message_type::call_finished:
       return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
+    case message_type::calls_answered:
+      return decode_and<wire::calls_answered>(m, [&](wire::calls_answered x) { on_answered(m, std::move(x)); });
     case message_type::pong:
     case message_type::reply:
     case message_type::store_reply: // late
@@ -185,6 +187,7 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   client.host = message.host;
   client.software = message.software;
   client.heard = post_->now();
+  client.answers_from_nodes = message.answers_from_nodes;
   wire::welcome welcome;
   welcome.software = "squall";
   welcome.cluster = options_.cluster;
@@ -193,6 +196,8 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   welcome.store_endpoint = options_.store_endpoint;
   welcome.default_deadline = options_.default_deadline;
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
+  if (client.answers_from_nodes)
+    (void)post_->send(from.from, wire::encode(peers(), request_id{}, {}, wire::role::client));
 }
 
 void controller_service::step(const calls::placing::event& fact) {

@@ -59,18 +59,51 @@ enum class resource_type : std::uint8_t { cpu = 1, gpu = 2 };
 [[nodiscard]] std::string_view to_string(resource_type resource);
 [[nodiscard]] std::optional<resource_type> resource_type_from_string(std::string_view name);
 
+/// How the code of a native or python variant is run: in how many processes, and within which bounds (docs/workers.md,
+/// docs/security.md). Zeros are the defaults of the node.
+struct worker_spec {
+  std::uint32_t min_instances = 0;      ///< kept on a node for as long as the variant is resident there
+  std::uint32_t max_instances = 0;      ///< on one node; 0 = one for each of its lanes
+  duration keep_alive{0};               ///< an instance beyond the minimum ends when it was idle for so long
+  std::uint64_t memory_limit_bytes = 0; ///< address space of each process
+  std::uint64_t scratch_bytes = 0;      ///< of its folder for files, which is memory, too
+  duration cpu_time{0};                 ///< processor time of one batch
+  std::uint32_t processes = 0;          ///< and threads, of one instance
+  std::uint32_t open_files = 0;         ///< of each process
+  bool network = false;                 ///< it may use the host's network
+
+  friend bool operator==(const worker_spec&, const worker_spec&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("min_instances", s.min_instances);
+    v("max_instances", s.max_instances);
+    v("keep_alive_ns", s.keep_alive);
+    v("memory_limit_bytes", s.memory_limit_bytes);
+    v("scratch_bytes", s.scratch_bytes);
+    v("cpu_time_ns", s.cpu_time);
+    v("processes", s.processes);
+    v("open_files", s.open_files);
+    v("network", s.network);
+  }
+};
+
 /// One way to run a function.
 struct variant_spec {
   std::string name; ///< unique in its function; "default" when the user gives none
   variant_kind kind = variant_kind::builtin;
   resource_type resource = resource_type::cpu;
-  std::string target; ///< builtin: its name; onnx: the key of the model in the store
-  std::map<std::string, std::string>
-      parameters; ///< of the kind; onnx: precision=f32|bf16, reduce.<output>=argmax, rename.<port>=<model's name>
+  /// builtin: its name; onnx: the key of the model in the store; native: the key of the shared library; python: the key
+  /// of the pickled callable or of the zip file with the modules
+  std::string target;
+  /// Of the kind. onnx: precision=f32|bf16, reduce.<output>=argmax, rename.<port>=<model's name>. native: what the
+  /// function reads. python: entry=module:name (empty: `target` is a pickle), requirements=<one a line>, and the rest
+  /// for the function.
+  std::map<std::string, std::string> parameters;
   std::uint32_t max_batch = 1;    ///< items that may run together
   duration max_delay{0};          ///< longest wait of an item for a batch to fill
   std::uint32_t threads = 1;      ///< of one instance
   std::uint64_t memory_bytes = 0; ///< while resident; 0 = measured at the first load
+  worker_spec worker;             ///< of native and python
 
   friend bool operator==(const variant_spec&, const variant_spec&) = default;
   template <class S, class V>
@@ -84,6 +117,7 @@ struct variant_spec {
     v("max_delay_ns", s.max_delay);
     v("threads", s.threads);
     v("memory_bytes", s.memory_bytes);
+    v("worker", s.worker);
   }
 };
 
@@ -107,6 +141,7 @@ struct function_spec {
   std::vector<port> outputs;
   std::vector<variant_spec> variants; ///< at least one
   std::vector<state_spec> state;      ///< empty: stateless
+  bool repeatable = false;            ///< may run again for the same inputs when the process that ran it has died
 
   friend bool operator==(const function_spec&, const function_spec&) = default;
   template <class S, class V>
@@ -117,6 +152,7 @@ struct function_spec {
     v("outputs", s.outputs);
     v("variants", s.variants);
     v("state", s.state);
+    v("repeatable", s.repeatable);
   }
 };
 

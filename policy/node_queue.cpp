@@ -112,7 +112,7 @@ void node_queue::state::on(const queueing::lane_opened& fact) {
   if (has_lane(cpu.lanes, fact.id) || has_lane(gpu.lanes, fact.id))
     return;
   resource_state& r = resource(fact.resource);
-  r.lanes.insert(find_lane(r.lanes, fact.id), {fact.id, fact.resource, {}});
+  r.lanes.insert(find_lane(r.lanes, fact.id), {fact.id, fact.resource, {}, false});
   ++r.idle;
 }
 
@@ -131,8 +131,21 @@ void node_queue::state::on(const queueing::lane_closed& fact) {
         drop(item, errc::unavailable, why);
     end_batch(batch);
   }
-  --r.idle;
-  r.lanes.erase(lane);
+  // A retired one went with its batch.
+  if (has_lane(r.lanes, fact.id)) {
+    --r.idle;
+    r.lanes.erase(find_lane(r.lanes, fact.id));
+  }
+}
+
+void node_queue::state::on(const queueing::lane_retired& fact) {
+  for (resource_state* r : {&cpu, &gpu}) {
+    const auto lane = find_lane(r->lanes, fact.id);
+    if (lane == r->lanes.end() || lane->id != fact.id || std::exchange(lane->retired, true) || lane->batch)
+      continue;
+    --r->idle;
+    r->lanes.erase(lane);
+  }
 }
 
 // -- items and batches
@@ -198,7 +211,10 @@ void node_queue::state::end_batch(slot_index slot) {
     const auto lane = find_lane(r->lanes, batch.lane);
     if (lane != r->lanes.end() && lane->batch == running.id_of(slot)) {
       lane->batch = {};
-      ++r->idle;
+      if (lane->retired)
+        r->lanes.erase(lane);
+      else
+        ++r->idle;
     }
   }
   const slot_index variant = variants.find_slot(batch.variant);
@@ -227,10 +243,20 @@ void node_queue::state::drop_all(slot_index variant, errc code, const std::strin
 }
 
 void node_queue::state::on(const queueing::call_withdrawn& fact) {
+  if (!fact.items.empty())
+    return withdraw_items(fact);
   // The call is forgotten with its last item.
   for (slot_index slot = queued_calls.find_slot(fact.id); slot != no_slot; slot = queued_calls.find_slot(fact.id))
     dequeue(queued_calls.at(slot).items.first);
-  withdraw_ordered(fact.id);
+  withdraw_ordered(fact);
+}
+
+/// Some of the call's items, which may run already, or be part of what the scheduler ordered.
+void node_queue::state::withdraw_items(const queueing::call_withdrawn& fact) {
+  for (const item_id item : fact.items)
+    if (const slot_index slot = items.find_slot(item); slot != no_slot)
+      dequeue(slot);
+  withdraw_ordered(fact);
 }
 
 void node_queue::state::expire() {

@@ -7,7 +7,7 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t snapshot_version = 2;
+constexpr std::uint32_t snapshot_version = 3;
 
 template <class T, class Key>
 bool ascends(const std::vector<T>& v, Key key) {
@@ -82,6 +82,8 @@ result<> node_queue::state::rebuild() {
       const running_batch* batch = running.find(lane.batch);
       if (lane.batch && (batch == nullptr || batch->lane != lane.id))
         return damaged("lane " + to_string(lane.id) + " runs a batch that does not run there");
+      if (lane.retired && !lane.batch)
+        return damaged("lane " + to_string(lane.id) + " is retired and idle");
       busy += lane.batch ? 1 : 0;
       r->idle += lane.batch ? 0 : 1;
     }

@@ -13,7 +13,7 @@ namespace squall::wire {
 
 // -- every connection -------------------------------------------------------------------------------------------------
 
-/// First message of a client or tool.
+/// First message of a client or tool. To a node: results may be sent on this connection; it has no answer.
 struct hello {
   SQUALL_MESSAGE(hello, controller);
   std::uint32_t oldest = oldest_protocol_version;
@@ -21,6 +21,8 @@ struct hello {
   std::string software; ///< for logs, for example "squall 0.1.0 cli"
   client_id client;
   std::uint64_t host = 0; ///< host_key()
+  bool answers_from_nodes =
+      false; ///< to the controller: say by `peers` which nodes there are; some may answer directly
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("oldest", s.oldest);
@@ -28,6 +30,7 @@ struct hello {
     v("software", s.software);
     v("client", s.client);
     v("host", s.host);
+    v("answers_from_nodes", s.answers_from_nodes);
   }
 };
 
@@ -129,6 +132,25 @@ struct call_result {
   }
 };
 
+/// What a stage gave out before it ended, for a caller who wants to `stream`. In the order of `index` (from 0) for one
+/// element of one stage; what comes after the call's result is dropped.
+struct call_partial {
+  SQUALL_MESSAGE(call_partial, client);
+  call_id call;
+  std::string stage;
+  std::uint32_t element = 0; ///< of a map
+  std::uint32_t index = 0;
+  std::vector<wire_value> outputs; ///< of the stage's function
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("element", s.element);
+    v("index", s.index);
+    v("outputs", s.outputs);
+  }
+};
+
 struct cancel_request {
   SQUALL_MESSAGE(cancel_request, controller);
   call_id call;
@@ -186,7 +208,7 @@ struct remove {
 };
 
 /// Answered with a reply whose body is JSON: an array for lists, an object when `name` is given. kind: functions, dags,
-/// nodes, calls, policy, status, metrics.
+/// nodes, calls, instances, policy, status, metrics.
 struct query {
   SQUALL_MESSAGE(query, controller);
   std::string kind;

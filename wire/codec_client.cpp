@@ -7,6 +7,7 @@ SQUALL_CODEC_OF(squall::wire::pong);
 SQUALL_CODEC_OF(squall::wire::reply);
 SQUALL_CODEC_OF(squall::wire::call_request);
 SQUALL_CODEC_OF(squall::wire::call_result);
+SQUALL_CODEC_OF(squall::wire::call_partial);
 SQUALL_CODEC_OF(squall::wire::cancel_request);
 SQUALL_CODEC_OF(squall::wire::result_taken);
 SQUALL_CODEC_OF(squall::wire::apply_function);

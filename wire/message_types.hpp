@@ -33,6 +33,7 @@ enum class message_type : std::uint16_t {
   query = 23,
   set_policy = 24,
   shutdown = 25,
+  call_partial = 26,
 
   node_hello = 32,
   node_welcome = 33,
@@ -59,6 +60,9 @@ enum class message_type : std::uint16_t {
   order_short = 54,
   want_replica = 55,
   replica_report = 56,
+  stage_partial = 57,
+  calls_answered = 60,
+  unwanted_stage = 61,
 
   store_put = 64,
   store_get = 65,

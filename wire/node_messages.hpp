@@ -75,6 +75,7 @@ struct node_welcome {
   std::vector<functions::registered_function> functions;
   std::vector<dag_definition> dags;
   std::vector<peer_info> peers; ///< the node itself among them
+  calls::price_list prices;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -85,6 +86,28 @@ struct node_welcome {
     v("functions", s.functions);
     v("dags", s.dags);
     v("peers", s.peers);
+    v("prices", s.prices);
+  }
+};
+
+/// A process that runs user code.
+struct instance_report {
+  variant_id variant;
+  std::uint64_t pid = 0; ///< on the host; 0 while none runs
+  std::string state;     ///< "starting", "idle", "busy", "waiting" (for a call that it made) or "backing off"
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t batches = 0; ///< that it has run
+  duration age{0};
+  std::string problem; ///< why it backs off
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variant", s.variant);
+    v("pid", s.pid);
+    v("state", s.state);
+    v("memory_bytes", s.memory_bytes);
+    v("batches", s.batches);
+    v("age_ns", s.age);
+    v("problem", s.problem);
   }
 };
 
@@ -99,6 +122,7 @@ struct node_beat {
   std::uint64_t arena_used_bytes = 0;
   std::uint64_t arena_capacity_bytes = 0;
   std::map<std::string, double> metrics; ///< counters since the start, by name
+  std::vector<instance_report> instances;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("node", s.node);
@@ -108,6 +132,7 @@ struct node_beat {
     v("arena_used_bytes", s.arena_used_bytes);
     v("arena_capacity_bytes", s.arena_capacity_bytes);
     v("metrics", s.metrics);
+    v("instances", s.instances);
   }
 };
 
@@ -121,6 +146,7 @@ struct node_leave {
   }
 };
 
+/// To nodes, and to clients that want answers from them.
 struct peers {
   SQUALL_MESSAGE(peers, node);
   std::vector<peer_info> nodes; ///< all that live now
@@ -178,6 +204,10 @@ struct call_context {
   duration age{0};
   std::uint64_t client_host = 0;
   bool dispatched = false; ///< the scheduler says batch by batch what runs where; the plan only names homes
+  bool stream = false;     ///< the caller wants what stages give out before they end
+  std::uint32_t depth = 0; ///< call_options::depth
+  client_id answer_to;     ///< the exit node may send the result straight to this client; zero: it may not
+  duration expected{0};    ///< finish as planned at admission; zero = not known
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -189,6 +219,10 @@ struct call_context {
     v("age_ns", s.age);
     v("client_host", s.client_host);
     v("dispatched", s.dispatched);
+    v("stream", s.stream);
+    v("depth", s.depth);
+    v("answer_to", s.answer_to);
+    v("expected_ns", s.expected);
   }
 };
 
@@ -263,6 +297,30 @@ struct call_finished {
     v("outputs", s.outputs);
     v("holders", s.holders);
     v("outputs_shared", s.outputs_shared);
+  }
+};
+
+struct answered_call {
+  call_id call;
+  calls::outcome outcome;
+  std::vector<node_id> holders; ///< as of call_finished
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("outcome", s.outcome);
+    v("holders", s.holders);
+  }
+};
+
+/// From the exit node: calls that succeeded and whose results went straight to their client.
+struct calls_answered {
+  SQUALL_MESSAGE(calls_answered, controller);
+  node_id node;
+  std::vector<answered_call> calls;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("calls", s.calls);
   }
 };
 
@@ -351,6 +409,26 @@ struct gathered {
   }
 };
 
+/// For a call whose context says `stream`: see call_partial. The values of a call's partial results are freed with it.
+struct stage_partial {
+  SQUALL_MESSAGE(stage_partial, controller);
+  call_id call;
+  stage_index stage = 0;
+  std::uint32_t element = 0;
+  std::uint32_t index = 0;
+  std::vector<functions::value> outputs;
+  bool holds = false; ///< the sender holds blocks of the call
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("element", s.element);
+    v("index", s.index);
+    v("outputs", s.outputs);
+    v("holds", s.holds);
+  }
+};
+
 struct preload {
   SQUALL_MESSAGE(preload, node);
   variant_id variant;
@@ -434,6 +512,21 @@ struct order_short {
   static void fields(S& s, V& v) {
     v("order", s.order);
     v("missing", s.missing);
+  }
+};
+
+/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits for
+/// it, the stage is cancelled.
+struct unwanted_stage {
+  SQUALL_MESSAGE(unwanted_stage, node);
+  call_id call;
+  stage_index stage = 0;
+  stage_index consumer = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("consumer", s.consumer);
   }
 };
 

@@ -2,8 +2,8 @@
 
 #include "wire/messages.hpp"
 
-/// What a node and a worker process (the model host, later the workers of user code) say to each other over a Unix
-/// stream socket. A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header,
+/// What a node and a worker process (the model host, or a worker of user code) say to each other over a Unix stream
+/// socket (docs/workers.md is the whole of it for workers of user code). A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header,
 /// payloads; all little-endian. The header is that of docs/wire.md with message types from 256 on. The request in the
 /// header of `load` is the variant, in that of `run` the batch, so that even one whose body does not decode (a
 /// reference to memory that is gone) gets its answer.
@@ -44,6 +44,7 @@ struct load {
   std::vector<functions::port> outputs;
   std::string model_path;                       ///< of an onnx variant: the file in the node's cache
   std::map<std::string, std::string> resources; ///< parameter name to file path
+  std::string function;                         ///< its name, for people
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("variant", s.variant);
@@ -52,6 +53,7 @@ struct load {
     v("outputs", s.outputs);
     v("model_path", s.model_path);
     v("resources", s.resources);
+    v("function", s.function);
   }
 };
 
@@ -91,6 +93,8 @@ struct run {
   variant_id variant;
   duration remaining = duration::max();             ///< until nobody wants the result any more
   std::vector<std::vector<functions::value>> items; ///< per item: one value per input port
+  std::vector<call_id> calls;                       ///< per item
+  bool stream = false;                              ///< somebody wants `partial`
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("batch", s.batch);
@@ -98,6 +102,8 @@ struct run {
     v("variant", s.variant);
     v("remaining_ns", s.remaining);
     v("items", s.items);
+    v("calls", s.calls);
+    v("stream", s.stream);
   }
 };
 
@@ -159,6 +165,162 @@ struct note {
   static void fields(S& s, V& v) {
     v("level", s.level);
     v("text", s.text);
+  }
+};
+
+// -- workers of user code only
+// ---------------------------------------------------------------------------------------------
+
+/// Memory that node and worker share, and the descriptor of it with the packet.
+struct segment {
+  SQUALL_WORKER_MESSAGE(9);
+  std::uint64_t id = 0; ///< what references name as their arena
+  std::uint64_t size = 0;
+  bool writable = false; ///< true: the worker's place for what it sends; false: what it gets lies there
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("size", s.size);
+    v("writable", s.writable);
+  }
+};
+
+/// One output of an item before its batch is done.
+struct partial {
+  SQUALL_WORKER_MESSAGE(10);
+  batch_id batch;
+  std::uint32_t item = 0;
+  std::vector<functions::value> outputs; ///< one per output port
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("batch", s.batch);
+    v("item", s.item);
+    v("outputs", s.outputs);
+  }
+};
+
+/// An item calls a function or a DAG. The request in the header names it until `returned` repeats it.
+struct call {
+  SQUALL_WORKER_MESSAGE(11);
+  batch_id batch;
+  std::uint32_t item = 0;
+  std::string target;
+  std::uint32_t version = 0; ///< 0 = latest
+  std::vector<wire_value> inputs;
+  duration deadline{0}; ///< zero: what is left of the item's own
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("batch", s.batch);
+    v("item", s.item);
+    v("target", s.target);
+    v("version", s.version);
+    v("inputs", s.inputs);
+    v("deadline_ns", s.deadline);
+  }
+};
+
+struct returned {
+  SQUALL_WORKER_MESSAGE(12);
+  errc code = errc::ok;
+  std::string message;
+  std::vector<wire_value> outputs;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("code", s.code);
+    v("message", s.message);
+    v("outputs", s.outputs);
+  }
+};
+
+/// The worker will wait for `returned` and do nothing else: its lane runs other work until then.
+struct waiting {
+  SQUALL_WORKER_MESSAGE(13);
+  batch_id batch;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("batch", s.batch);
+  }
+};
+
+/// Asks the store. The request in the header names it until `state_reply` repeats it.
+struct state_request {
+  SQUALL_WORKER_MESSAGE(14);
+  std::string operation; ///< "get", "put" or "delete"
+  std::string key;
+  functions::value value; ///< of put: a UINT8 tensor [n]
+  bool durable = true;    ///< of put
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("operation", s.operation);
+    v("key", s.key);
+    v("value", s.value);
+    v("durable", s.durable);
+  }
+};
+
+struct state_reply {
+  SQUALL_WORKER_MESSAGE(15);
+  errc code = errc::ok;
+  std::string message;
+  functions::value value; ///< of get: a UINT8 tensor [n]
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("code", s.code);
+    v("message", s.message);
+    v("value", s.value);
+  }
+};
+
+// -- zygotes
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Fork a worker. With the packet come its socket and the write end of the pipe for its standard output and error.
+struct spawn {
+  SQUALL_WORKER_MESSAGE(16);
+  std::uint64_t worker = 0;
+  functions::worker_spec bounds; ///< no zeros left
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("worker", s.worker);
+    v("bounds", s.bounds);
+  }
+};
+
+/// It runs, or (not ok) could not be started.
+struct spawned {
+  SQUALL_WORKER_MESSAGE(17);
+  std::uint64_t worker = 0;
+  std::uint64_t pid = 0; ///< as the zygote sees it
+  errc code = errc::ok;
+  std::string message;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("worker", s.worker);
+    v("pid", s.pid);
+    v("code", s.code);
+    v("message", s.message);
+  }
+};
+
+/// Kill the worker and every process that it has started.
+struct kill {
+  SQUALL_WORKER_MESSAGE(18);
+  std::uint64_t worker = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("worker", s.worker);
+  }
+};
+
+/// The worker has ended, and with it every process that it has started.
+struct exited {
+  SQUALL_WORKER_MESSAGE(19);
+  std::uint64_t worker = 0;
+  std::uint32_t status = 0; ///< of waitpid
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("worker", s.worker);
+    v("status", s.status);
   }
 };
 

@@ -97,9 +97,7 @@ std::string promise_lines(const calls::outcome& outcome) {
   std::string out;
   const auto line = [&out](const std::string& text) { out += (out.empty() ? "" : "\n") + text; };
   if (outcome.promise.assurance_ppm > 0) {
-    const bool kept = outcome.code == errc::ok && outcome.elapsed <= outcome.promise.finish &&
-                      outcome.receipt.cost <= outcome.promise.cost;
-    line(fmt::format("promise {}: within {} for at most {}; took {}, cost {}", kept ? "kept" : "broken",
+    line(fmt::format("promise {}: within {} for at most {}; took {}, cost {}", kept(outcome) ? "kept" : "broken",
                      format_duration(outcome.promise.finish), format_cost(outcome.promise.cost),
                      format_duration(outcome.elapsed), format_cost(outcome.receipt.cost)));
   }

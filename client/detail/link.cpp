@@ -50,6 +50,7 @@ void link::say_hello(clock::time_point now) {
   hello.software = options_.software;
   hello.client = self_;
   hello.host = wire::host_key();
+  hello.answers_from_nodes = true;
   if (auto sent = socket_->send(wire::encode(hello, hello_request, {}, peer_)); !sent.ok())
     return fail(sent.error().code, sent.error().message, now);
   ready_ = peer_ != wire::role::controller;
@@ -115,7 +116,7 @@ std::optional<error> link::tick(clock::time_point now) {
   next_tick_ = now + tick_interval;
   if (socket_ && now - heard_ >= silence_limit && peer_ == wire::role::controller)
     fail(errc::unavailable, silence(), now);
-  if (socket_ && now - pinged_ >= ping_interval && ready_) {
+  if (socket_ && now - pinged_ >= ping_interval && ready_ && peer_ != wire::role::node) {
     pinged_ = now;
     // A full queue is no reason to give up; silence is.
     (void)socket_->send(wire::encode(wire::ping{}, ping_request, {}, peer_));

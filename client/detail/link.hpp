@@ -15,8 +15,8 @@
 namespace squall::client::detail {
 
 /// One connection and what it takes to keep it: hello, pings, giving up on a silent server, connecting again. Used by
-/// one thread; nothing here waits. The controller's link is ready when it was welcomed; a store's link, which has no
-/// welcome of its own, as soon as it said hello.
+/// one thread; nothing here waits. The controller's link is ready when it was welcomed; that of a store or a node, which
+/// have no welcome of their own, as soon as it said hello. A node's link only brings results, so it is never pinged.
 class link {
 public:
   link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);

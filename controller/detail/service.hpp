@@ -35,6 +35,7 @@ private:
     std::uint64_t host = 0;
     std::string software;
     time_point heard;
+    bool answers_from_nodes = false; ///< wants to know which nodes there are
   };
   struct node_record {
     node_id id;
@@ -72,11 +73,14 @@ private:
   void on_call(const actors::incoming& from, wire::call_request message);
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
   void on_finished(const actors::incoming& from, wire::call_finished message);
+  void on_answered(const actors::incoming& from, wire::calls_answered message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
+  void end_of(running_call& call, calls::outcome outcome);
+  [[nodiscard]] calls::placing::call_ended ended(const running_call& call, const calls::outcome& outcome);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
   void release(call_id call, const std::vector<node_id>& holders);
   void flush_releases();
@@ -126,6 +130,7 @@ private:
   void on_residency(const wire::residency& message);
   void lose_node(node_id id, const std::string& why);
   void announce_peers();
+  [[nodiscard]] wire::peers peers() const;
   void sweep();
   [[nodiscard]] node_record* find_node(node_id id);
   template <class Message>

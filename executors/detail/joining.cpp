@@ -34,6 +34,7 @@ void node_role::on_welcome(const wire::node_welcome& message) {
   // Whatever ran here belongs to an identity that the controller has given up.
   drop_everything();
   membership_.on_welcome(message);
+  prices_ = message.prices;
   connect_store(message.store_endpoint);
   catalogue_.keep_only(message.functions);
   forget_unused();

@@ -65,6 +65,7 @@ void node_role::on_messages(std::span<actors::incoming> messages) {
 
 void node_role::on_peer_lost(actors::peer_id peer) {
   const round_guard r{*this};
+  clients_.lose(peer);
   membership_.on_peer_lost(peer);
 }
 
@@ -89,6 +90,7 @@ void node_role::finish_round() {
     carry_out_commands();
     drive_touched();
   }
+  report_answered();
   if (auto released = blocks_.take_released(); worker_ && !released.empty())
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
@@ -139,6 +141,8 @@ void node_role::handle(actors::incoming& m) {
   switch (m.head.type) {
     case message_type::node_welcome:
       return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
+    case message_type::hello:
+      return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
       return;
     case message_type::reply:
@@ -201,6 +205,8 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
       return decode_and<wire::hand_out>(m, [&](auto&& h) { on_hand_out(h); });
     case message_type::order_short:
       return decode_and<wire::order_short>(m, [&](auto&& o) { on_order_short(o); });
+    case message_type::unwanted_stage:
+      return decode_and<wire::unwanted_stage>(m, [&](auto&& u) { on_unwanted(u); });
     case message_type::want_replica:
       return decode_and<wire::want_replica>(m, [&](auto&& w) { want_replica(w); });
     case message_type::preload:

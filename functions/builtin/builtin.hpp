@@ -62,6 +62,10 @@ struct builtin {
 
 /// A list of UINT8 [-1], one per key; an element is absent when there is no such object.
 inline constexpr std::string_view objects_port = "objects";
+/// Milliseconds for which what a node's cache knows of an object is used without asking the store; a parameter of these
+/// builtins.
+inline constexpr std::string_view max_age_parameter = "max_age_ms";
+inline constexpr std::int64_t default_max_age_ms = 1000;
 
 /// Every builtin, ordered by name.
 [[nodiscard]] std::span<const builtin> all();

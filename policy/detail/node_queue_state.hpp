@@ -183,12 +183,14 @@ struct replica_state {
 struct lane_state {
   lane_id id;
   resource_type resource = resource_type::cpu;
-  batch_id batch; ///< zero: idle
+  batch_id batch;       ///< zero: idle
+  bool retired = false; ///< it goes with its batch
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
     v("resource", s.resource);
     v("batch", s.batch);
+    v("retired", s.retired);
   }
 };
 
@@ -260,6 +262,7 @@ struct node_queue::state {
   void on(const calls::queueing::variant_forgotten& fact);
   void on(const calls::queueing::lane_opened& fact);
   void on(const calls::queueing::lane_closed& fact);
+  void on(const calls::queueing::lane_retired& fact);
   void on(const calls::queueing::arrived& fact);
   void on(const calls::queueing::batch_ended& fact);
   void on(const calls::queueing::loaded& fact);
@@ -312,7 +315,8 @@ struct node_queue::state {
   void lose_replicas(resource_type r);
   void drop_orders_of(replica_id replica, errc code, const std::string& message);
   void expire_orders();
-  void withdraw_ordered(call_id call);
+  void withdraw_ordered(const calls::queueing::call_withdrawn& fact);
+  void withdraw_items(const calls::queueing::call_withdrawn& fact);
   void start_orders();
   void start_order(const calls::queueing::ordered& order, detail::replica_state& replica);
   /// Claims the lowest idle lane of a resource for a new batch.

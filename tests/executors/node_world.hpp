@@ -508,6 +508,7 @@ protected:
   std::vector<wire::node_beat> beats_;
   std::vector<wire::residency> residencies_;
   std::vector<wire::call_finished> finished_;
+  std::vector<wire::calls_answered> answered_;
   std::vector<wire::stage_ready> ready_stages_;
   std::vector<wire::order_report> order_reports_;
   std::vector<wire::replica_report> replica_reports_;
@@ -532,6 +533,8 @@ private:
         return take(hellos_);
       case message_type::call_finished:
         return take(finished_);
+      case message_type::calls_answered:
+        return take(answered_);
       case message_type::residency:
         return take(residencies_);
       case message_type::stage_ready:

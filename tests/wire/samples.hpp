@@ -99,6 +99,7 @@ void for_each_message(F f) {
   EACH(reply);
   EACH(call_request);
   EACH(call_result);
+  EACH(call_partial);
   EACH(cancel_request);
   EACH(result_taken);
   EACH(apply_function);
@@ -123,12 +124,14 @@ void for_each_message(F f) {
   EACH(settled);
   EACH(scatter);
   EACH(gathered);
+  EACH(stage_partial);
   EACH(preload);
   EACH(residency);
   EACH(end_sequence);
   EACH(stage_ready);
   EACH(hand_out);
   EACH(order_short);
+  EACH(unwanted_stage);
   EACH(order_report);
   EACH(want_replica);
   EACH(replica_report);
@@ -146,6 +149,17 @@ void for_each_message(F f) {
   EACH(worker::release);
   EACH(worker::cancel);
   EACH(worker::note);
+  EACH(worker::segment);
+  EACH(worker::partial);
+  EACH(worker::call);
+  EACH(worker::returned);
+  EACH(worker::waiting);
+  EACH(worker::state_request);
+  EACH(worker::state_reply);
+  EACH(worker::spawn);
+  EACH(worker::spawned);
+  EACH(worker::kill);
+  EACH(worker::exited);
 #undef EACH
 }
 
