@@ -108,11 +108,20 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (message.options.deadline < duration{0})
     return reply_refused(from, message.call, errc::invalid_argument,
                          "the deadline is negative; give a time from now, such as 80ms", duration{0});
+  auto dag = target->dag;
+  if (!message.options.then.empty()) {
+    catalogue_change change;
+    auto whole = catalogue_.find_sequel(*target, message.options.then, change);
+    if (!whole)
+      return reply_refused(from, message.call, whole.error().code, whole.error().message, duration{0});
+    publish(change);
+    dag = std::move(whole).value();
+  }
   std::vector<functions::named_value> named;
   named.reserve(message.inputs.size());
   for (wire::wire_value& input : message.inputs)
     named.push_back({std::move(input.name), std::move(input.value)});
-  auto inputs = functions::bind_inputs(message.target, target->dag->spec.inputs, std::move(named));
+  auto inputs = functions::bind_inputs(message.target, dag->spec.inputs, std::move(named));
   if (!inputs)
     return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
 
@@ -125,7 +134,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.client_host = client.host == host_ ? host_ : 0;
   if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
     call.answer_to = client.id;
-  call.dag = target->dag;
+  call.dag = dag;
   call.priority = message.options.priority;
   call.sequence = message.options.sequence;
   call.arrived = post_->now();
@@ -134,6 +143,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
   call.inputs = std::move(inputs).value();
   calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
+  fact.affinity = catalogue_.affinity(*dag, call.inputs);
   const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit ||
                     message.options.assurance_ppm > 0;
   if (asks) {
@@ -144,7 +154,6 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
     call.answer_to = {}; // its finish is taken here
   }
-  const dag_id dag = call.dag->id;
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
@@ -152,7 +161,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   if (!calls_.add(std::move(call)))
     return reply_refused(from, message.call, errc::already_exists,
                          "call " + to_string(message.call) + " is running; choose another id", duration{0});
-  ++running_of_dag_[dag];
+  ++running_of_dag_[dag->id];
   if (redeems)
     return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
   step(fact);

@@ -128,6 +128,7 @@ struct trace_view {
     v("skipped", s.trace.skipped);
     v("failed", s.trace.failed);
     v("late", s.trace.late);
+    v("cancelled", s.trace.cancelled);
     v("width", s.trace.width);
     v("batch", s.trace.batch);
     v("begin_ns", s.trace.begin);

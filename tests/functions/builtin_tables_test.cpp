@@ -71,8 +71,9 @@ TEST(TableFormat, DamagedBytesAreErrorsAndNothingElse) {
     const auto size = static_cast<std::int64_t>(bytes.size());
     const auto read = detail::read_table("t", {tensor{datatype::uint8, {size}, shared_bytes::take(std::move(bytes))}});
     errors += read.ok() ? 0 : 1;
-    if (read.ok())
+    if (read.ok() && !read->columns.empty()) {
       EXPECT_FALSE(shown(*read).empty()); // reads every cell
+    }
   }
   EXPECT_GT(errors, 1000);
 }
@@ -118,7 +119,7 @@ TEST(TableMap, NamesWhatDoesNotFit) {
   EXPECT_EQ(mapped("x = city * 2"), "builtin 'table-map': '*' does not take (a text, an integer)");
   EXPECT_EQ(mapped("x = city and true"), "builtin 'table-map': 'and' does not take (a text, a boolean)");
   EXPECT_EQ(mapped("x = abz(id)"), "builtin 'table-map': there is no function 'abz'; did you mean 'abs'? functions: abs, ceil, contains, "
-                                   "ends_with, exp, float, floor, if, int, is_nan, length, log, max, min, round, sqrt, ...");
+                                   "ends_with, exp, float, floor, if, int, is_nan, length, log, max, min, round, sqrt and 1 more");
   EXPECT_EQ(mapped("x = abs(id, 2)"), "builtin 'table-map': function 'abs' takes 1 arguments, not 2");
   EXPECT_EQ(mapped("x = id +"), "builtin 'table-map': expected a column, a number, a 'text' or '(' at '' of 'id +'");
   EXPECT_EQ(mapped("id + 1"), "builtin 'table-map': 'id + 1' makes a column without a name; write NAME = id + 1");
@@ -176,7 +177,7 @@ TEST(TableApply, NamesWhatDoesNotFit) {
   EXPECT_EQ(applied({{"builtin", "treshold"}, {"inputs", "x = price"}, {"outputs", "y = a"}}).substr(0, 70),
             "builtin 'table-apply': there is no builtin 'treshold'; did you mean 't");
   EXPECT_EQ(applied({{"builtin", "threshold"}, {"inputs", "z = price"}, {"outputs", "y = a"}}),
-            "builtin 'table-apply': builtin 'threshold': there is no input 'z'; did you mean 'x'? inputs: x");
+            "builtin 'table-apply': builtin 'threshold': there is no input 'z'; inputs: x");
   EXPECT_EQ(applied({{"builtin", "threshold"}, {"inputs", "x = city"}, {"outputs", "y = a"}}),
             "builtin 'table-apply': builtin 'threshold': input 'x': expected FP32 [4], got BYTES [4]");
   EXPECT_EQ(applied({{"builtin", "mean"}, {"inputs", "x = price"}, {"outputs", "mean = a"}}),
