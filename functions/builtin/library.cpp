@@ -152,6 +152,11 @@ result<> complete_for(const std::string& where, const variant_spec& v, function_
     return {errc::not_found, where + ": " + unknown_name("builtin", v.target, names_of(all()))};
   if (auto read = settings::read(b->parameters, v.parameters, nullptr); !read.ok())
     return with_prefix(where + ", builtin " + quoted(b->name), std::move(read).error());
+  // What the parameters mean is found out now rather than at the first load; contents of resources are not here yet.
+  const auto is_resource = [](const parameter& p) { return p.kind == parameter_kind::resource; };
+  if (std::none_of(b->parameters.begin(), b->parameters.end(), is_resource))
+    if (auto made = make_instance(*b, v.parameters, {}); !made.ok())
+      return with_prefix(where, std::move(made).error());
   if (v.max_batch != 1)
     return {errc::invalid_argument, where + ": builtin functions run one item at a time; remove max_batch"};
   if (b->ports == signature::free)
