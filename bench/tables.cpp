@@ -26,9 +26,11 @@ std::string report_dag(const std::string& name, const std::string& rules) {
 ---
 apiVersion: squall/v1
 kind: Dag
-metadata: {name: )" + name + R"(}
+metadata: {name: )" +
+         name + R"(}
 spec:
-  )" + rules + R"(
+  )" + rules +
+         R"(
   inputs: {t: {datatype: UINT8, shape: [-1]}}
   stages:
   - {name: paid, function: paid, inputs: {table: $t}}
@@ -46,9 +48,11 @@ std::string nap_dag(const std::string& name, const std::string& rules) {
 ---
 apiVersion: squall/v1
 kind: Dag
-metadata: {name: )" + name + R"(}
+metadata: {name: )" +
+         name + R"(}
 spec:
-  )" + rules + R"(
+  )" + rules +
+         R"(
   inputs: {x: {datatype: UINT8, shape: [-1]}}
   stages:
   - {name: nap, function: uneven, inputs: {x: $x}, compete: 2}
@@ -61,9 +65,11 @@ std::string users_dag(const std::string& name, const std::string& rules) {
 ---
 apiVersion: squall/v1
 kind: Dag
-metadata: {name: )" + name + R"(}
+metadata: {name: )" +
+         name + R"(}
 spec:
-  )" + rules + R"(
+  )" + rules +
+         R"(
   inputs: {t: {datatype: UINT8, shape: [-1]}}
   stages:
   - {name: found, function: found, inputs: {table: $t}}
@@ -73,8 +79,8 @@ spec:
 }
 
 std::string function(const std::string& name, const std::string& builtin, const std::string& parameters) {
-  return "\n---\napiVersion: squall/v1\nkind: Function\nmetadata: {name: " + name + "}\nspec: {variants: [{builtin: " + builtin +
-         ", parameters: {" + parameters + "}}]}\n";
+  return "\n---\napiVersion: squall/v1\nkind: Function\nmetadata: {name: " + name +
+         "}\nspec: {variants: [{builtin: " + builtin + ", parameters: {" + parameters + "}}]}\n";
 }
 
 std::string specs() {
@@ -82,13 +88,17 @@ std::string specs() {
          function("total", "table-map", R"(columns: "group, price, total = price * count")") +
          function("taxed", "table-map", R"(columns: "*, taxed = total * 1.22")") +
          function("dear", "table-filter", R"(where: "taxed > 20")") +
-         function("groups", "table-aggregate", R"(by: group, columns: "n = count(), sum = sum(taxed)")") +
+         function("groups", "table-aggregate", R"(by: group, columns: "n = count(), sum = sum(taxed)") ") +
          function("best", "table-filter", R"(where: "n > 0")") +
          function("uneven", "sleep", "milliseconds: 5, tail_milliseconds: 60, tail_percent: 10") +
          function("found", "table-lookup", "key: id, prefix: objects/") +
-         function("sizes", "table-map", R"(columns: "id, bytes = length(value)")") + report_dag("plain-report", "") +
-         report_dag("fused-report", "optimize: [fuse]") + nap_dag("plain-nap", "") + nap_dag("raced-nap", "optimize: [compete]") +
-         users_dag("plain-users", "") + users_dag("near-users", "optimize: [locality]");
+         function("sizes", "table-map", R"(columns: "id, bytes = length(value)") ") + report_dag(" plain -
+         report
+         ", "
+         ") +
+         report_dag("fused-report", "optimize: [fuse]") +
+         nap_dag("plain-nap", "") + nap_dag("raced-nap", "optimize: [compete]") + users_dag("plain-users", "") +
+         users_dag("near-users", "optimize: [locality]");
 }
 
 /// What a builtin of tables makes here, without a cluster.
@@ -124,8 +134,8 @@ client::call_result ended(client::call_result r, const std::string& dag) {
 }
 
 /// Microseconds of each call, one at a time.
-std::vector<double> one_at_a_time(client::cluster& c, const std::string& dag, const std::string& input, const functions::value& v,
-                                  std::size_t count) {
+std::vector<double> one_at_a_time(client::cluster& c, const std::string& dag, const std::string& input,
+                                  const functions::value& v, std::size_t count) {
   std::vector<double> took;
   for (std::size_t i = 0; i < count; ++i) {
     const auto began = now_ns();
@@ -135,7 +145,8 @@ std::vector<double> one_at_a_time(client::cluster& c, const std::string& dag, co
   return took;
 }
 
-void measure_fusing(client::cluster& c, const settings& s, const std::string& name, std::size_t rows, std::size_t count) {
+void measure_fusing(client::cluster& c, const settings& s, const std::string& name, std::size_t rows,
+                    std::size_t count) {
   const auto table = sales(rows);
   fnv1a work;
   for (const auto* dag : {"plain-report", "fused-report"}) { // the same result from both
@@ -144,7 +155,10 @@ void measure_fusing(client::cluster& c, const settings& s, const std::string& na
     (void)one_at_a_time(c, dag, "t", table, count / 10 + 2);
   }
   const auto p50 = [&](const std::string& dag) { return median(one_at_a_time(c, dag, "t", table, count)); };
-  report(s, name, compare(s.size(9, 2), [&] { return p50("fused-report"); }, [&] { return p50("plain-report"); }), "us", work);
+  report(s, name,
+         compare(
+             s.size(9, 2), [&] { return p50("fused-report"); }, [&] { return p50("plain-report"); }),
+         "us", work);
 }
 
 void measure_competing(client::cluster& c, const settings& s) {
@@ -152,8 +166,13 @@ void measure_competing(client::cluster& c, const settings& s) {
   fnv1a work;
   for (const auto* dag : {"plain-nap", "raced-nap"})
     work.add(ended(c.call(dag, {{"x", x}}).get(), dag).find("x")->as_tensor()->data.text());
-  const auto p95 = [&](const std::string& dag) { return quantile(one_at_a_time(c, dag, "x", x, s.size(200, 5)), 0.95); };
-  report(s, "tables-compete", compare(s.size(5, 2), [&] { return p95("raced-nap"); }, [&] { return p95("plain-nap"); }), "us", work);
+  const auto p95 = [&](const std::string& dag) {
+    return quantile(one_at_a_time(c, dag, "x", x, s.size(200, 5)), 0.95);
+  };
+  report(s, "tables-compete",
+         compare(
+             s.size(5, 2), [&] { return p95("raced-nap"); }, [&] { return p95("plain-nap"); }),
+         "us", work);
 }
 
 /// Milliseconds for `objects` fresh ones, asked for six times each.
@@ -185,8 +204,9 @@ void measure_locality(client::cluster& c, const settings& s) {
   (void)pass(c, "plain-users", next_key, 3, work); // warms up
   (void)pass(c, "near-users", next_key, 3, work);
   report(s, "tables-locality",
-         compare(s.size(5, 2), [&] { return pass(c, "near-users", next_key, objects, work); },
-                 [&] { return pass(c, "plain-users", next_key, objects, work); }),
+         compare(
+             s.size(5, 2), [&] { return pass(c, "near-users", next_key, objects, work); },
+             [&] { return pass(c, "plain-users", next_key, objects, work); }),
          "ms", work);
 }
 
@@ -198,7 +218,8 @@ int main(int argc, char** argv) {
   client::options options;
   options.endpoint = cluster.endpoint();
   const auto c = or_fail(client::cluster::connect(options));
-  if (auto applied = client::apply(*c, or_fail(client::parse_specs(specs(), "the specs of this benchmark"))); !applied)
+  if (auto applied = client::apply(*c, or_fail(client::parse_specs(specs(), "the specs of this benchmark", ".")));
+      !applied)
     fail(applied.error());
   measure_fusing(*c, s, "tables-fuse-small", 100, s.size(500, 10));
   measure_fusing(*c, s, "tables-fuse", s.size(100'000, 1000), s.size(30, 3));

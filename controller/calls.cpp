@@ -251,7 +251,7 @@ calls::placing::call_ended controller_service::ended(const running_call& call, c
   calls::placing::call_ended fact{call.id, outcome.code, {}};
   fact.stages.reserve(outcome.trace.size());
   for (const calls::stage_trace& t : outcome.trace) {
-    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
+    fact.stages.push_back({t.stage, t.skipped || t.cancelled ? 0 : t.width, t.executed});
     learn_from(call, t);
   }
   return fact;
@@ -259,7 +259,7 @@ calls::placing::call_ended controller_service::ended(const running_call& call, c
 
 /// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
 void controller_service::learn_from(const running_call& call, const calls::stage_trace& t) {
-  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane ||
+  if (call.dispatched || t.skipped || t.failed || t.late || t.cancelled || t.width == 0 || t.batch != 1 || !t.lane ||
       t.stage >= call.dag->stages.size())
     return;
   if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)

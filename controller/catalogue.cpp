@@ -102,8 +102,8 @@ std::string catalogue::nearest(std::string_view name) const {
 result<> catalogue::check_not_generated(const key& function) const {
   for (const auto& [dag, functions] : generated_)
     if (std::find(functions.begin(), functions.end(), function) != functions.end())
-      return {errc::invalid_argument, "function " + label(function.first, function.second) +
-                                          " belongs to DAG " + label(dag.first, dag.second) +
+      return {errc::invalid_argument, "function " + label(function.first, function.second) + " belongs to DAG " +
+                                          label(dag.first, dag.second) +
                                           ", whose rules made it; choose another name, or change the DAG"};
   return {};
 }
@@ -149,7 +149,7 @@ result<functions::dag_spec> catalogue::pin_versions(functions::dag_spec spec) co
 }
 
 result<functions::rewritten_dag> catalogue::rewritten(const functions::dag_spec& spec,
-                                                     const functions::function_lookup& lookup) {
+                                                      const functions::function_lookup& lookup) {
   SQUALL_ASSIGN(out, functions::rewrite(spec, lookup, facts_of));
   std::map<std::string, functions::registered_function, std::less<>> made;
   for (const auto& f : out.functions) {
@@ -172,7 +172,8 @@ result<functions::dag_spec> catalogue::check(functions::dag_spec spec, bool repl
   const auto own = generated_.find(at);
   for (const auto& f : after.functions) {
     const key made{f.name, f.version};
-    const bool known = own != generated_.end() && std::find(own->second.begin(), own->second.end(), made) != own->second.end();
+    const bool known =
+        own != generated_.end() && std::find(own->second.begin(), own->second.end(), made) != own->second.end();
     if (!known && functions_.contains(made))
       return error{errc::already_exists,
                    "the rules of DAG " + label(pinned.name, pinned.version) + " make a function " +

@@ -68,8 +68,8 @@ public:
   /// ones are known, and told to nodes like any other: `change` says what is new. Errors: not_found, invalid_argument.
   static constexpr std::size_t max_sequels = 256;
   [[nodiscard]] result<std::shared_ptr<const functions::dag>> find_sequel(const callable& target,
-                                                                         const std::vector<std::string>& then,
-                                                                         catalogue_change& change);
+                                                                          const std::vector<std::string>& then,
+                                                                          catalogue_change& change);
 
   /// A hash of the stored keys that a call reads, as far as its inputs (in the order of the DAG's) say them: calls that
   /// read the same ones agree. 0: none, or the DAG does not ask for the rule `locality`.

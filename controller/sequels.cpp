@@ -24,7 +24,8 @@ result<named_version> parse_target(std::string_view text) {
   const auto [rest, problem] = std::from_chars(text.data() + mark + 1, end, out.version);
   if (problem != std::errc{} || rest != end || out.version == 0)
     return {errc::invalid_argument,
-            "'" + std::string{text} + "' names no DAG that continues; write a name, or a name with a version such as name@2"};
+            "'" + std::string{text} +
+                "' names no DAG that continues; write a name, or a name with a version such as name@2"};
   return out;
 }
 

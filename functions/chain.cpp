@@ -62,7 +62,8 @@ bool number_in(std::string_view text, std::uint32_t& out) {
 }
 
 /// `steps`: how many there are to read from.
-result<std::vector<std::optional<chain_source>>> read_sources(std::size_t line, std::string_view text, std::size_t steps) {
+result<std::vector<std::optional<chain_source>>> read_sources(std::size_t line, std::string_view text,
+                                                              std::size_t steps) {
   std::vector<std::optional<chain_source>> out;
   if (text.empty())
     return out;

@@ -22,7 +22,8 @@ struct chain_source {
 struct chain_step {
   std::string stage; ///< its name in the DAG that it was fused out of; errors name it
   std::string builtin;
-  std::map<std::string, std::string> parameters; ///< "@labels" = "r0": its parameter `labels` is resource 0 of the chain
+  std::map<std::string, std::string>
+      parameters; ///< "@labels" = "r0": its parameter `labels` is resource 0 of the chain
   std::vector<std::optional<chain_source>> inputs; ///< one per port; none: absent
   friend bool operator==(const chain_step&, const chain_step&) = default;
 };

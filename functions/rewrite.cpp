@@ -68,7 +68,8 @@ result<> compete(rewritten_dag& d, const function_lookup& lookup) {
       return invalid(d.spec, "stage " + quoted(s.name) + " cannot compete: function " + quoted(s.function) +
                                  " has state, which only one replica may change; remove compete");
     if (!s.map.empty()) // the failure of an element would not fail its replica
-      return invalid(d.spec, "stage " + quoted(s.name) + " cannot compete: it is a map, whose elements run side by side as "
+      return invalid(d.spec, "stage " + quoted(s.name) +
+                                 " cannot compete: it is a map, whose elements run side by side as "
                                  "they are; remove compete");
     if (s.compete * function.outputs.size() > max_ports)
       return invalid(d.spec, "stage " + quoted(s.name) + ": " + std::to_string(s.compete) + " replicas of " +
@@ -142,7 +143,8 @@ std::string generated_name(std::string_view rule, const std::string& dag, const 
   std::uint64_t hash = 14695981039346656037ULL; // FNV-1a
   for (const char c : all)
     hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return std::string{rule} + "." + dag.substr(0, kept) + "." + stage.substr(0, kept) + "." + std::to_string(hash % 1'000'000'000);
+  return std::string{rule} + "." + dag.substr(0, kept) + "." + stage.substr(0, kept) + "." +
+         std::to_string(hash % 1'000'000'000);
 }
 
 std::string free_name(const dag_spec& spec, const std::string& wanted) {

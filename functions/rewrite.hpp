@@ -33,9 +33,10 @@ struct rewritten_dag {
 /// - compete: a stage with `compete: k` becomes k replicas that may fail, and a join of the stage's name that hands on
 ///   the first answer (join count 1, `must`). Replicas that are not needed any more are cancelled (executors/flow.hpp).
 /// - fuse: builtin stages one after the other become one stage that runs them in one go (functions/chain.hpp). A stage
-///   joins the one before it when that has no other reader among the stages, both are maps or neither is, and everything
-///   else that it reads is sure to be there before the first of them starts; and it has no condition, no other join than
-///   `all`, and may not fail. So nothing starts later than it did, but for what the lanes were free for.
+///   joins the one before it when that has no other reader among the stages, both are maps or neither is, and
+///   everything else that it reads is sure to be there before the first of them starts; and it has no condition, no
+///   other join than `all`, and may not fail. So nothing starts later than it did, but for what the lanes were free
+///   for.
 /// - locality: leaves the DAG as it is; the controller places calls by what they read (controller/catalogue.hpp).
 /// Errors: what compile() says of the DAG, an unknown rule, more than max_competitors, and replicas of a map or of a
 /// stage with state.
@@ -43,10 +44,10 @@ struct rewritten_dag {
                                             const builtin_lookup& builtins);
 
 /// A DAG that runs `first`, and then `next` on the outputs of `last`, which are the first ones of `first` and have the
-/// ports `outputs`; `last` is the DAG that ended `first`, or `first` itself. An input of `next` takes the output of that name; if none of
-/// its inputs finds one, its only required input takes the only output. Inputs that find none become inputs of the whole,
-/// shared by name. The outputs are those of `next`, and those before as "DAG.OUTPUT"; the stages are named "DAG--STAGE".
-/// Errors name the input that does not fit.
+/// ports `outputs`; `last` is the DAG that ended `first`, or `first` itself. An input of `next` takes the output of
+/// that name; if none of its inputs finds one, its only required input takes the only output. Inputs that find none
+/// become inputs of the whole, shared by name. The outputs are those of `next`, and those before as "DAG.OUTPUT"; the
+/// stages are named "DAG--STAGE". Errors name the input that does not fit.
 [[nodiscard]] result<dag_spec> sequel(const dag_spec& first, std::string_view last, const std::vector<port>& outputs,
                                       const dag_spec& next);
 

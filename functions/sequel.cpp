@@ -81,8 +81,10 @@ std::optional<std::size_t> output_for(const port& input, const std::vector<port>
   if (const auto same = named(outputs, input.name); same != outputs.end())
     return static_cast<std::size_t>(same - outputs.begin());
   const auto fits = [&](const port& p) { return named(outputs, p.name) != outputs.end(); };
-  const auto required = std::count_if(next.inputs.begin(), next.inputs.end(), [](const port& p) { return !p.optional; });
-  if (outputs.size() == 1 && required == 1 && !input.optional && std::none_of(next.inputs.begin(), next.inputs.end(), fits))
+  const auto required =
+      std::count_if(next.inputs.begin(), next.inputs.end(), [](const port& p) { return !p.optional; });
+  if (outputs.size() == 1 && required == 1 && !input.optional &&
+      std::none_of(next.inputs.begin(), next.inputs.end(), fits))
     return 0;
   return std::nullopt;
 }
@@ -115,8 +117,9 @@ result<dag_spec> sequel(const dag_spec& first, std::string_view last, const std:
     if (const auto output = output_for(input, outputs, next)) {
       const auto& given = outputs[*output];
       if (given.type != input.type || given.list != input.list)
-        return does_not_follow(last, next, "its input " + quoted(input.name) + " is " + describe(input) + ", but output " +
-                                               quoted(given.name) + " is " + describe(given));
+        return does_not_follow(last, next,
+                               "its input " + quoted(input.name) + " is " + describe(input) + ", but output " +
+                                   quoted(given.name) + " is " + describe(given));
       after.feed(input.name, whole.outputs[*output].source);
       continue;
     }
@@ -124,8 +127,9 @@ result<dag_spec> sequel(const dag_spec& first, std::string_view last, const std:
     if (known == whole.inputs.end())
       whole.inputs.push_back(input);
     else if (known->type != input.type || known->list != input.list || known->shape != input.shape)
-      return does_not_follow(last, next, "both have an input " + quoted(input.name) + ", which is " + describe(*known) +
-                                             " and " + describe(input) + "; rename one");
+      return does_not_follow(last, next,
+                             "both have an input " + quoted(input.name) + ", which is " + describe(*known) + " and " +
+                                 describe(input) + "; rename one");
     else
       known->optional = known->optional && input.optional;
   }

@@ -67,8 +67,8 @@ result<> read_conditions(const yaml_mapping& fields, stage_spec& stage) {
 }
 
 result<stage_spec> read_stage(const yaml_view& at) {
-  SQUALL_ASSIGN(fields,
-                at.mapping({"name", "function", "inputs", "map", "max-width", "when", "join", "may-fail", "variant", "compete"}));
+  SQUALL_ASSIGN(fields, at.mapping({"name", "function", "inputs", "map", "max-width", "when", "join", "may-fail",
+                                    "variant", "compete"}));
   SQUALL_ASSIGN(name_view, fields.require("name"));
   SQUALL_ASSIGN(name, read_name(name_view, "stage"));
   if (name.find('.') != std::string::npos)

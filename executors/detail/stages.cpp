@@ -7,6 +7,8 @@ namespace squall::executors {
 
 void node_role::launch(call_record& call, const flow::ready_stage& ready, std::size_t& light_left) {
   const auto stage = ready.stage;
+  if (!call.flow.open_trace(stage))
+    return; // it was cancelled while it waited here
   if (needs_objects(call, stage))
     return look_up(call, ready);
   if (call.context.dispatched)

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-/// Builtins that rewrite rules put into DAGs (functions/rewrite.hpp): a chain that runs as one, and the first of several
-/// answers.
+/// Builtins that rewrite rules put into DAGs (functions/rewrite.hpp): a chain that runs as one, and the first of
+/// several answers.
 namespace squall::functions::builtins::detail {
 
 using functions::detail::names_of;
@@ -108,8 +108,14 @@ builtin chain_builtin(std::string_view name, std::string_view summary, bool ligh
       names.push_back(resource_name(i));
     return names;
   }();
-  builtin b{.name = name, .summary = summary, .inputs = {}, .outputs = {}, .parameters = {}, .ports = signature::free,
-            .light = light, .make = make_chain};
+  builtin b{.name = name,
+            .summary = summary,
+            .inputs = {},
+            .outputs = {},
+            .parameters = {},
+            .ports = signature::free,
+            .light = light,
+            .make = make_chain};
   b.parameters.push_back({"steps", parameter_kind::text, std::nullopt, "the chain, as functions/chain.hpp writes it"});
   for (const auto& resource : resource_names)
     b.parameters.push_back({resource, parameter_kind::resource, inline_prefix, "a resource of its steps"});

@@ -112,8 +112,7 @@ std::vector<builtin> collect() {
   for (auto* part : {detail::load_builtins, detail::codec_builtins, detail::image_builtins, detail::recipe_builtins,
                      detail::box_builtins, detail::tensor_builtins, detail::text_builtins, detail::ctc_builtins,
                      detail::file_builtins, detail::table_builtins, detail::table_group_builtins,
-                     detail::table_join_builtins, detail::table_csv_builtins,
-                     detail::composite_builtins})
+                     detail::table_join_builtins, detail::table_csv_builtins, detail::composite_builtins})
     for (auto& b : part())
       out.push_back(std::move(b));
   std::sort(out.begin(), out.end(), [](const builtin& a, const builtin& b) { return a.name < b.name; });

@@ -1,6 +1,5 @@
-#include "functions/builtin/detail/support.hpp"
-
 #include "base/random.hpp"
+#include "functions/builtin/detail/support.hpp"
 
 #include <algorithm>
 #include <random>

@@ -124,8 +124,10 @@ outputs from_csv(std::string_view text, char separator, const run_context& conte
     if (!more)
       break;
     if (line.size() != names.size())
-      return error{errc::corrupt, "line " + std::to_string(reader.line()) + " has " + std::to_string(line.size()) +
-                                      " cells, the first line " + std::to_string(names.size()), {}};
+      return error{errc::corrupt,
+                   "line " + std::to_string(reader.line()) + " has " + std::to_string(line.size()) +
+                       " cells, the first line " + std::to_string(names.size()),
+                   {}};
     for (std::size_t i = 0; i < line.size(); ++i)
       cells[i].push_back(std::move(line[i]));
   }
@@ -136,13 +138,16 @@ outputs from_csv(std::string_view text, char separator, const run_context& conte
   return std::vector{std::move(v)};
 }
 
-char separator_of(const settings& s) { return s.text("separator") == "tab" ? '\t' : s.text("separator") == "semicolon" ? ';' : ','; }
+char separator_of(const settings& s) {
+  return s.text("separator") == "tab" ? '\t' : s.text("separator") == "semicolon" ? ';' : ',';
+}
 
 result<std::unique_ptr<instance>> make_from_csv(const settings& s) {
-  return instance_of([separator = separator_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
-    SQUALL_ASSIGN(text, only_bytes(inputs[0]));
-    return from_csv(text, separator, context);
-  });
+  return instance_of(
+      [separator = separator_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
+        SQUALL_ASSIGN(text, only_bytes(inputs[0]));
+        return from_csv(text, separator, context);
+      });
 }
 
 // -- writing
@@ -174,9 +179,13 @@ result<cell_writer> writer_of(const column& c, char separator) {
   if (!type)
     return invalid("column " + quoted(c.name) + " is " + describe(c) + ", which has no text; drop it with table-map");
   if (*type == cell_type::text)
-    return cell_writer{[cells = text_cells{c}, separator](std::string& out, std::size_t row) { write_text(out, cells[row], separator); }};
+    return cell_writer{[cells = text_cells{c}, separator](std::string& out, std::size_t row) {
+      write_text(out, cells[row], separator);
+    }};
   if (*type == cell_type::boolean)
-    return cell_writer{[from = numbers_of<std::uint8_t>(c)](std::string& out, std::size_t row) { out += from[row] ? "true" : "false"; }};
+    return cell_writer{[from = numbers_of<std::uint8_t>(c)](std::string& out, std::size_t row) {
+      out += from[row] ? "true" : "false";
+    }};
   cell_writer out;
   with_element_type(c.type, [&]<class T>(T) {
     out = [from = numbers_of<T>(c)](std::string& to, std::size_t row) { write_number(to, from[row]); };
@@ -185,30 +194,31 @@ result<cell_writer> writer_of(const column& c, char separator) {
 }
 
 result<std::unique_ptr<instance>> make_to_csv(const settings& s) {
-  return instance_of([separator = separator_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
-    const stop_check go_on{context};
-    SQUALL_ASSIGN(t, read_table("table", inputs[0]));
-    std::vector<cell_writer> writers;
-    std::string out;
-    for (const auto& c : t.columns) {
-      SQUALL_ASSIGN(w, writer_of(c, separator));
-      out += writers.empty() ? "" : std::string(1, separator);
-      write_text(out, c.name, separator);
-      writers.push_back(std::move(w));
-    }
-    out += '\n';
-    for (std::size_t row = 0; row < t.rows; ++row) {
-      if (row % 4096 == 0)
-        SQUALL_TRY(go_on());
-      for (std::size_t i = 0; i < writers.size(); ++i) {
-        if (i > 0)
-          out += separator;
-        writers[i](out, row);
-      }
-      out += '\n';
-    }
-    return std::vector{scalar_value(std::string_view{out})};
-  });
+  return instance_of(
+      [separator = separator_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
+        const stop_check go_on{context};
+        SQUALL_ASSIGN(t, read_table("table", inputs[0]));
+        std::vector<cell_writer> writers;
+        std::string out;
+        for (const auto& c : t.columns) {
+          SQUALL_ASSIGN(w, writer_of(c, separator));
+          out += writers.empty() ? "" : std::string(1, separator);
+          write_text(out, c.name, separator);
+          writers.push_back(std::move(w));
+        }
+        out += '\n';
+        for (std::size_t row = 0; row < t.rows; ++row) {
+          if (row % 4096 == 0)
+            SQUALL_TRY(go_on());
+          for (std::size_t i = 0; i < writers.size(); ++i) {
+            if (i > 0)
+              out += separator;
+            writers[i](out, row);
+          }
+          out += '\n';
+        }
+        return std::vector{scalar_value(std::string_view{out})};
+      });
 }
 
 } // namespace
@@ -221,7 +231,8 @@ std::vector<builtin> table_csv_builtins() {
                             .choices = {"comma", "semicolon", "tab"}};
   return {
       {.name = "table-from-csv",
-       .summary = "a table from CSV whose first line names the columns: INT64 where every cell is an integer, FP64 where every "
+       .summary = "a table from CSV whose first line names the columns: INT64 where every cell is an integer, FP64 "
+                  "where every "
                   "cell is a number or empty, else BYTES",
        .inputs = {{"data", datatype::bytes, {1}}},
        .outputs = {table_port("table")},

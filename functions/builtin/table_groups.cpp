@@ -51,7 +51,8 @@ result<std::unique_ptr<instance>> make_group(const settings& s) {
     SQUALL_ASSIGN(groups, group_rows(t, by));
     if (groups.count() > max_map_width)
       return error{errc::too_large, std::to_string(groups.count()) + " groups; a list has at most " +
-                                        std::to_string(max_map_width) + ": use table-aggregate, which has no such limit"};
+                                        std::to_string(max_map_width) +
+                                        ": use table-aggregate, which has no such limit"};
     std::vector<std::vector<std::uint32_t>> rows(groups.count());
     for (std::size_t row = 0; row < t.rows; ++row)
       rows[groups.group_of[row]].push_back(static_cast<std::uint32_t>(row));
@@ -191,8 +192,10 @@ result<std::unique_ptr<instance>> make_aggregate(const settings& s) {
     plan.push_back(std::move(a));
   }
   if (plan.empty() && by.empty())
-    return invalid("parameters 'by' and 'columns' are empty; write columns such as \"n = count(), total = sum(price)\"");
-  return instance_of([by = std::move(by), plan = std::move(plan)](std::span<const value> inputs, const run_context& context) -> outputs {
+    return invalid(
+        "parameters 'by' and 'columns' are empty; write columns such as \"n = count(), total = sum(price)\"");
+  return instance_of([by = std::move(by), plan = std::move(plan)](std::span<const value> inputs,
+                                                                  const run_context& context) -> outputs {
     const stop_check go_on{context};
     SQUALL_ASSIGN(t, read_table("table", inputs[0]));
     SQUALL_ASSIGN(groups, group_rows(t, by));
@@ -215,17 +218,20 @@ std::vector<builtin> table_group_builtins() {
   const std::vector<port> in{table_port("table")};
   return {
       {.name = "table-groupby",
-       .summary = "one table for each group of rows that agree in some columns, in order of appearance, to map over; keys "
-                  "has a row for each",
+       .summary =
+           "one table for each group of rows that agree in some columns, in order of appearance, to map over; keys "
+           "has a row for each",
        .inputs = in,
        .outputs = {{"groups", datatype::uint8, {-1}, true}, table_port("keys")},
        .parameters = {{"by", parameter_kind::text, std::nullopt, "the columns, with commas between"}},
        .make = make_group},
       {.name = "table-aggregate",
-       .summary = "a row for each group of rows that agree in some columns, in order of appearance, with numbers of the group",
+       .summary =
+           "a row for each group of rows that agree in some columns, in order of appearance, with numbers of the group",
        .inputs = in,
        .outputs = {table_port("table")},
-       .parameters = {{"by", parameter_kind::text, "", "the columns, with commas between; empty: all rows are one group"},
+       .parameters = {{"by", parameter_kind::text, "",
+                       "the columns, with commas between; empty: all rows are one group"},
                       {"columns", parameter_kind::text, "",
                        "such as \"n = count(), total = sum(price)\"; also mean, min, max and first"}},
        .light = true,

@@ -33,7 +33,8 @@ result<> parse_join_keys(const std::string& text, join_plan& out) {
     out.right.push_back(std::move(right));
   }
   if (out.left.empty())
-    return invalid("parameter 'on' is empty; name the columns whose values must agree, such as \"id\" or \"user = id\"");
+    return invalid(
+        "parameter 'on' is empty; name the columns whose values must agree, such as \"id\" or \"user = id\"");
   return {};
 }
 
@@ -73,7 +74,7 @@ result<matches> match(const join_plan& plan, const table& left, const table& rig
   SQUALL_ASSIGN(right_codes, encoder.encode(keys.right, right.rows));
   SQUALL_ASSIGN(left_codes, encoder.encode(keys.left, left.rows));
   id_map ids{right.rows};
-  std::vector<std::uint32_t> first;                          // by id: the first right row, then `next` leads on
+  std::vector<std::uint32_t> first; // by id: the first right row, then `next` leads on
   std::vector<std::uint32_t> next(right.rows, no_row);
   for (std::size_t row = right.rows; row-- > 0;) {
     const auto id = ids.id_of(right_codes[row]);
@@ -96,8 +97,9 @@ result<matches> match(const join_plan& plan, const table& left, const table& rig
       other = other == no_row ? no_row : next[other];
     } while (other != no_row);
     if (out.left.size() > max_table_rows)
-      return {errc::too_large, "the join has more than " + std::to_string(max_table_rows) +
-                                   " rows: keys repeat on both sides; join on more columns, or aggregate one side before"};
+      return {errc::too_large,
+              "the join has more than " + std::to_string(max_table_rows) +
+                  " rows: keys repeat on both sides; join on more columns, or aggregate one side before"};
   }
   return out;
 }
@@ -178,7 +180,8 @@ result<distinct_keys> keys_of_table(const settings& s, const table& t) {
   auto out = distinct(std::move(all));
   if (out.keys.size() > max_map_width)
     return {errc::too_large, std::to_string(out.keys.size()) + " keys in one table; at most " +
-                                 std::to_string(max_map_width) + " objects are looked up at once: split it with table-groupby"};
+                                 std::to_string(max_map_width) +
+                                 " objects are looked up at once: split it with table-groupby"};
   for (const auto& key : out.keys)
     if (key.empty())
       return invalid("a key in column " + quoted(s.text("key")) + " is empty; filter such rows, or set prefix");
@@ -228,18 +231,21 @@ std::vector<builtin> table_join_builtins() {
        .summary = "the rows of two tables whose keys agree, side by side",
        .inputs = {table_port("left"), table_port("right")},
        .outputs = {table_port("table")},
-       .parameters = {{"on", parameter_kind::text, std::nullopt, "the key columns, such as \"id\" or \"user = id, day\""},
+       .parameters = {{"on", parameter_kind::text, std::nullopt,
+                       "the key columns, such as \"id\" or \"user = id, day\""},
                       {.name = "how",
                        .kind = parameter_kind::choice,
                        .fallback = "inner",
                        .summary = "left keeps left rows that match nothing",
                        .choices = {"inner", "left"}},
                       {"suffix", parameter_kind::text, "_right", "of right columns whose name the left has too"},
-                      {"matched", parameter_kind::text, "matched", "with left: a BOOL column that says what matched; empty: none"}},
+                      {"matched", parameter_kind::text, "matched",
+                       "with left: a BOOL column that says what matched; empty: none"}},
        .light = true,
        .make = make_join},
       {.name = "table-lookup",
-       .summary = "a column with the objects of the store that the keys in another column name, read through the node's cache",
+       .summary =
+           "a column with the objects of the store that the keys in another column name, read through the node's cache",
        .inputs = {table_port("table"), {std::string{objects_port}, datatype::uint8, {-1}, true, true}},
        .outputs = {table_port("table")},
        .parameters = {{"key", parameter_kind::text, std::nullopt, "the column with the keys, BYTES or integers"},
@@ -253,7 +259,8 @@ std::vector<builtin> table_join_builtins() {
                       {.name = max_age_parameter,
                        .kind = parameter_kind::integer,
                        .fallback = "1000",
-                       .summary = "so long, in ms, an object in the cache is used without asking the store for its version",
+                       .summary =
+                           "so long, in ms, an object in the cache is used without asking the store for its version",
                        .least = 0,
                        .most = 86'400'000}},
        .make = make_lookup,

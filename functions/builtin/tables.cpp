@@ -53,7 +53,8 @@ result<std::unique_ptr<instance>> make_map(const settings& s) {
     for (const auto& d : plan.made) {
       SQUALL_ASSIGN(made, d.of.evaluate(given, d.name, go_on));
       // With "*", a new column takes the place of the old one of its name.
-      const auto old = std::find_if(out.columns.begin(), out.columns.end(), [&](const column& c) { return c.name == d.name; });
+      const auto old =
+          std::find_if(out.columns.begin(), out.columns.end(), [&](const column& c) { return c.name == d.name; });
       if (plan.everything && old != out.columns.end())
         *old = std::move(made);
       else
@@ -98,7 +99,8 @@ result<table> stacked(const std::vector<table>& parts) {
       if (!part || parts[i].columns.size() != parts.front().columns.size())
         return invalid(where + "its " + std::to_string(parts[i].columns.size()) + " columns are not the " +
                        std::to_string(parts.front().columns.size()) + " of the first table" +
-                       (part ? "" : ": " + quoted(first.name) + " is missing") + "; bring them into line with table-map");
+                       (part ? "" : ": " + quoted(first.name) + " is missing") +
+                       "; bring them into line with table-map");
       if (part->type != first.type || part->width != first.width)
         return invalid(where + "column " + quoted(first.name) + " is " + describe(*part) + ", in the first table " +
                        describe(first) + "; convert it with table-map");
@@ -125,7 +127,9 @@ outputs unite(std::span<const value> inputs) {
       const auto& part = list ? (*list)[j] : inputs[i];
       if (part.absent())
         continue;
-      SQUALL_ASSIGN(t, read_table(list ? "tables, element " + std::to_string(j) : std::string(1, static_cast<char>('a' + i)), part));
+      SQUALL_ASSIGN(
+          t,
+          read_table(list ? "tables, element " + std::to_string(j) : std::string(1, static_cast<char>('a' + i)), part));
       parts.push_back(std::move(t));
     }
   }
@@ -206,10 +210,11 @@ tensor tensor_for(const port& p, const column& c) {
   if (p.type != datatype::fp32 || c.type == datatype::fp32)
     return tensor_of_column(c);
   std::vector<float> numbers(c.rows * c.width);
-  const bool converted = c.type != datatype::boolean && with_element_type(c.type, [&]<class T>(T) {
-    const auto from = numbers_of<T>(c);
-    std::transform(from.begin(), from.end(), numbers.begin(), [](T v) { return static_cast<float>(v); });
-  });
+  const bool converted =
+      c.type != datatype::boolean && with_element_type(c.type, [&]<class T>(T) {
+        const auto from = numbers_of<T>(c);
+        std::transform(from.begin(), from.end(), numbers.begin(), [](T v) { return static_cast<float>(v); });
+      });
   if (!converted)
     return tensor_of_column(c);
   column as_float = column_of(c.name, datatype::fp32, std::move(numbers));
@@ -233,7 +238,8 @@ result<std::unique_ptr<instance>> make_apply(const settings& s) {
       if (!tensor)
         return invalid("the output for column " + quoted(name) + " is a list; only tensors become columns");
       SQUALL_ASSIGN(c, column_of_tensor("the output for column " + quoted(name), name, *tensor, t.rows));
-      const auto old = std::find_if(t.columns.begin(), t.columns.end(), [&](const column& known) { return known.name == c.name; });
+      const auto old =
+          std::find_if(t.columns.begin(), t.columns.end(), [&](const column& known) { return known.name == c.name; });
       if (old == t.columns.end())
         t.columns.push_back(std::move(c));
       else
@@ -270,7 +276,8 @@ result<std::unique_ptr<instance>> make_to_tensors(const settings& s) {
   SQUALL_ASSIGN(names, parse_column_names(s.text("columns"), 1));
   return instance_of([names = std::move(names)](std::span<const value> inputs, const run_context&) -> outputs {
     if (inputs.size() != 1 || !inputs[0].as_tensor())
-      return invalid("the function has " + std::to_string(inputs.size()) + " inputs; declare one, the table: UINT8 [-1]");
+      return invalid("the function has " + std::to_string(inputs.size()) +
+                     " inputs; declare one, the table: UINT8 [-1]");
     SQUALL_ASSIGN(t, read_table("table", inputs[0]));
     std::vector<value> out;
     for (const auto& name : names) {
@@ -299,7 +306,8 @@ std::vector<builtin> table_builtins() {
        .summary = "the rows in which a condition holds",
        .inputs = in,
        .outputs = out,
-       .parameters = {{"where", parameter_kind::text, std::nullopt, "the condition, such as \"price > 10 and city == 'Rome'\""}},
+       .parameters = {{"where", parameter_kind::text, std::nullopt,
+                       "the condition, such as \"price > 10 and city == 'Rome'\""}},
        .light = true,
        .make = make_filter},
       {.name = "table-apply",
@@ -308,12 +316,16 @@ std::vector<builtin> table_builtins() {
        .outputs = out,
        .parameters = {{"builtin", parameter_kind::text, std::nullopt, "its name"},
                       {"inputs", parameter_kind::text, std::nullopt, "columns for its inputs, such as \"x = score\""},
-                      {"outputs", parameter_kind::text, std::nullopt, "columns for its outputs, such as \"y = accepted\""},
+                      {"outputs", parameter_kind::text, std::nullopt,
+                       "columns for its outputs, such as \"y = accepted\""},
                       {"parameters", parameter_kind::text, "", "its own, such as \"above = 0.7\""}},
        .make = make_apply},
       {.name = "table-union",
        .summary = "the rows of tables with the same columns, one table after the other",
-       .inputs = {table_port("a", true), table_port("b", true), table_port("c", true), table_port("d", true),
+       .inputs = {table_port("a", true),
+                  table_port("b", true),
+                  table_port("c", true),
+                  table_port("d", true),
                   {"tables", datatype::uint8, {-1}, true, true}},
        .outputs = out,
        .parameters = {},
@@ -323,7 +335,8 @@ std::vector<builtin> table_builtins() {
        .summary = "a table of tensors with one first dimension; the function declares its inputs",
        .inputs = {},
        .outputs = {},
-       .parameters = {{"columns", parameter_kind::text, std::nullopt, "the names of the columns, in the order of the inputs"}},
+       .parameters = {{"columns", parameter_kind::text, std::nullopt,
+                       "the names of the columns, in the order of the inputs"}},
        .ports = signature::free,
        .light = true,
        .make = make_from_tensors},

@@ -58,9 +58,12 @@ private:
 
   [[nodiscard]] bool sure(const resolved_source& source) const {
     switch (source.from) {
-      case binding::source::constant: return true;
-      case binding::source::dag_input: return !dag_.spec.inputs[source.port].optional;
-      case binding::source::stage_output: break;
+      case binding::source::constant:
+        return true;
+      case binding::source::dag_input:
+        return !dag_.spec.inputs[source.port].optional;
+      case binding::source::stage_output:
+        break;
     }
     return sure_[source.stage];
   }
@@ -68,7 +71,8 @@ private:
   [[nodiscard]] bool is_sure(stage_index i) const {
     const auto& s = dag_.stages[i];
     return !s.when && !s.may_fail && s.join.rule == join_rule::kind::all &&
-           std::all_of(s.inputs.begin(), s.inputs.end(), [&](const auto& input) { return !input.bound || !input.required || sure(input.source); });
+           std::all_of(s.inputs.begin(), s.inputs.end(),
+                       [&](const auto& input) { return !input.bound || !input.required || sure(input.source); });
   }
 
   // -- who runs with whom
@@ -91,7 +95,8 @@ private:
       return none;
     for (const auto p : s.producers) {
       const auto group = group_of_[p];
-      if (group != none && groups_[group].back() == p && groups_[group].size() < max_chain_steps && follows(i, groups_[group]))
+      if (group != none && groups_[group].back() == p && groups_[group].size() < max_chain_steps &&
+          follows(i, groups_[group]))
         return group;
     }
     return none;
@@ -181,7 +186,8 @@ private:
     return g;
   }
 
-  chain_step add_step(const std::vector<stage_index>& members, std::uint32_t step, fused_group& g, variant_spec& v) const {
+  chain_step add_step(const std::vector<stage_index>& members, std::uint32_t step, fused_group& g,
+                      variant_spec& v) const {
     const auto index = members[step];
     const auto& function = *functions_[index];
     const auto& variant = function.variants.front();
@@ -198,7 +204,8 @@ private:
       auto& source = out.inputs.emplace_back();
       if (!input.bound)
         continue;
-      const auto inner = step > 0 && input.source.from == binding::source::stage_output && input.source.stage == members[step - 1];
+      const auto inner =
+          step > 0 && input.source.from == binding::source::stage_output && input.source.stage == members[step - 1];
       if (inner) {
         source = chain_source{step - 1, input.source.port};
         continue;
@@ -243,8 +250,8 @@ private:
 
 } // namespace
 
-result<std::vector<fused_group>> find_groups(const dag& d, const function_lookup& lookup, const builtin_lookup& builtins,
-                                             bool competing) {
+result<std::vector<fused_group>> find_groups(const dag& d, const function_lookup& lookup,
+                                             const builtin_lookup& builtins, bool competing) {
   return fuser{d, lookup, builtins, competing}.groups();
 }
 

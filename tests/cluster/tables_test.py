@@ -151,6 +151,23 @@ class OneNode(unittest.TestCase):
         self.assertEqual(unfused["outputs"], fused["outputs"])
         self.assertEqual(len(unfused["trace"]), 7)
 
+    def test_numpy_reads_tables_as_the_page_says(self):
+        try:
+            import numpy
+        except ImportError:
+            self.skipTest("numpy is not installed")
+        page = (EXAMPLES.parent / "docs" / "tables.md").read_text()
+        names = {}
+        exec(page.split("```python\n")[1].split("```")[0], names)
+        self.cluster.apply((EXAMPLES / "sales-report.yaml").read_text())
+        out = self.call("read-table", "-i", f"data=@{self.folder}/orders.csv")
+        table = names["read_table"](bytes(out["outputs"]["table"]["data"]))
+        self.assertEqual(list(table), ["customer", "price", "count"])
+        self.assertEqual(table["customer"].tolist(), [1, 2, 1, 3, 2, 9])
+        self.assertTrue(numpy.isnan(table["price"][2]))
+        cities = self.call("read-table", "-i", f"data=@{self.folder}/customers.csv")
+        self.assertEqual(names["read_table"](bytes(cities["outputs"]["table"]["data"]))["city"], [b"Rome", b"Oslo", b"Rome"])
+
     def test_a_failing_step_of_a_fused_stage_is_named(self):
         self.cluster.apply((EXAMPLES / "sales-report.yaml").read_text())
         message = self.refused("sales-report", "-i", "orders=a,b\n1,2\n", "-i", f"customers=@{self.folder}/customers.csv")

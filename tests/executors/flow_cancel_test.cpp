@@ -24,11 +24,14 @@ stage_spec competitor(const std::string& name, const std::string& source) {
 functions::dag_spec race(bool must) {
   auto first = ft::stage_of("first", "first", {{"a", ft::from("a.x")}, {"b", ft::from("b.x")}});
   first.join = {join_rule::kind::count, 1, 0ms, must};
-  return dag_of({port_of("in")}, {competitor("a", "$in"), competitor("early", "$in"), competitor("b", "early.x"), first}, {{"o", ft::from("first.x")}});
+  return dag_of({port_of("in")},
+                {competitor("a", "$in"), competitor("early", "$in"), competitor("b", "early.x"), first},
+                {{"o", ft::from("first.x")}});
 }
 
 struct call_under_test {
-  explicit call_under_test(const functions::dag_spec& spec, const std::map<std::string, std::uint64_t>& homes = {}, std::uint64_t self = 1)
+  explicit call_under_test(const functions::dag_spec& spec, const std::map<std::string, std::uint64_t>& homes = {},
+                           std::uint64_t self = 1)
       : graph(graph_of(spec)), plan(plan_of(*graph, homes)), f(graph, plan, node_id{self}, 1h) {
     EXPECT_TRUE(f.start({number(5)}).ok());
   }
@@ -48,7 +51,8 @@ struct call_under_test {
   std::string refusals() {
     std::string out;
     for (const auto& r : f.take_refusals())
-      out += (out.empty() ? "" : " ") + graph->dag->stages[r.stage].name + "<" + graph->dag->stages[r.consumer].name + ">" + std::to_string(r.node.value);
+      out += (out.empty() ? "" : " ") + graph->dag->stages[r.stage].name + "<" + graph->dag->stages[r.consumer].name +
+             ">" + std::to_string(r.node.value);
     return out;
   }
   void complete(const std::string& name) { f.complete(at(name), 0, {number(1)}); }

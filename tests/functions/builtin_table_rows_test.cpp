@@ -9,15 +9,17 @@ namespace squall::functions::builtins::testing {
 namespace {
 
 value sales() {
-  return packed({words("city", {"Rome", "Oslo", "Rome", "Oslo"}), integers("year", {1, 1, 2, 1}), doubles("price", {1.5, 2, NAN, 4}),
-                 column_of<std::int32_t>("n", datatype::int32, {3, -1, 5, 2})});
+  return packed({words("city", {"Rome", "Oslo", "Rome", "Oslo"}), integers("year", {1, 1, 2, 1}),
+                 doubles("price", {1.5, 2, NAN, 4}), column_of<std::int32_t>("n", datatype::int32, {3, -1, 5, 2})});
 }
 
 std::string aggregated(const std::string& by, const std::string& columns, value t = sales()) {
   return made("table-aggregate", {std::move(t)}, {{"by", by}, {"columns", columns}});
 }
 
-std::string joined(value left, value right, parameter_map p) { return made("table-join", {std::move(left), std::move(right)}, p); }
+std::string joined(value left, value right, parameter_map p) {
+  return made("table-join", {std::move(left), std::move(right)}, p);
+}
 
 } // namespace
 
@@ -26,8 +28,10 @@ std::string joined(value left, value right, parameter_map p) { return made("tabl
 TEST(TableAggregate, GivesARowForEachGroupInOrderOfAppearance) {
   EXPECT_EQ(aggregated("city", "rows = count(), total = sum(n), avg = mean(n), lo = min(n), hi = max(n)"),
             "city BYTES Rome|Oslo; rows INT64 2|2; total INT64 8|1; avg FP64 4|0.5; lo INT32 3|-1; hi INT32 5|2");
-  EXPECT_EQ(aggregated("city, year", "one = first(price)"), "city BYTES Rome|Oslo|Rome; year INT64 1|1|2; one FP64 1.5|2|nan");
-  EXPECT_EQ(aggregated("", "rows = count(), lo = min(price), all = sum(price)"), "rows INT64 4; lo FP64 1.5; all FP64 nan")
+  EXPECT_EQ(aggregated("city, year", "one = first(price)"),
+            "city BYTES Rome|Oslo|Rome; year INT64 1|1|2; one FP64 1.5|2|nan");
+  EXPECT_EQ(aggregated("", "rows = count(), lo = min(price), all = sum(price)"),
+            "rows INT64 4; lo FP64 1.5; all FP64 nan")
       << "sums take not-a-number along, extremes pass it over";
   EXPECT_EQ(aggregated("city", ""), "city BYTES Rome|Oslo") << "the distinct values";
 }
@@ -46,14 +50,18 @@ TEST(TableAggregate, EqualMeansEqualNumbers) {
 TEST(TableAggregate, NamesWhatDoesNotFit) {
   EXPECT_EQ(aggregated("town", "rows = count()"),
             "builtin 'table-aggregate': there is no column 'town'; columns: city, year, price, n");
-  EXPECT_EQ(aggregated("", "x = sum(city)"), "builtin 'table-aggregate': sum of column 'city', which is BYTES: it takes single numbers; "
-                                             "convert it with table-map, or use first");
+  EXPECT_EQ(aggregated("", "x = sum(city)"),
+            "builtin 'table-aggregate': sum of column 'city', which is BYTES: it takes single numbers; "
+            "convert it with table-map, or use first");
   EXPECT_EQ(aggregated("", "x = some(n)"),
             "builtin 'table-aggregate': there is no aggregate 'some'; aggregates: count, first, max, mean, min, sum");
-  EXPECT_EQ(aggregated("", "sum(n)"), "builtin 'table-aggregate': 'sum(n)' is not NAME = FUNCTION(COLUMN), such as total = sum(price)");
-  EXPECT_EQ(aggregated("", "x = count(n)"), "builtin 'table-aggregate': 'x = count(n)': count() counts rows and takes no column");
+  EXPECT_EQ(aggregated("", "sum(n)"),
+            "builtin 'table-aggregate': 'sum(n)' is not NAME = FUNCTION(COLUMN), such as total = sum(price)");
+  EXPECT_EQ(aggregated("", "x = count(n)"),
+            "builtin 'table-aggregate': 'x = count(n)': count() counts rows and takes no column");
   EXPECT_EQ(aggregated("", "x = sum(a)", packed({integers("a", {INT64_MAX, 1})})),
-            "builtin 'table-aggregate': the sum of column 'a' passes 64 bits at row 1; convert it with float() in a table-map before");
+            "builtin 'table-aggregate': the sum of column 'a' passes 64 bits at row 1; convert it with float() in a "
+            "table-map before");
   EXPECT_EQ(aggregated("n, n", "x = count()"), "builtin 'table-aggregate': column 'n' is named twice");
 }
 
@@ -70,16 +78,19 @@ TEST(TableGroupBy, SaysWhenThereAreTooManyGroups) {
   std::vector<std::int64_t> ids(5000);
   for (std::size_t i = 0; i < ids.size(); ++i)
     ids[i] = static_cast<std::int64_t>(i);
-  EXPECT_EQ(message(run("table-groupby", {packed({integers("id", ids)})}, {{"by", "id"}})),
-            "builtin 'table-groupby': 5000 groups; a list has at most 4096: use table-aggregate, which has no such limit");
+  EXPECT_EQ(
+      message(run("table-groupby", {packed({integers("id", ids)})}, {{"by", "id"}})),
+      "builtin 'table-groupby': 5000 groups; a list has at most 4096: use table-aggregate, which has no such limit");
 }
 
 // -- joins
 
 TEST(TableJoin, PutsRowsWithEqualKeysSideBySide) {
   const auto left = packed({integers("id", {1, 2, 3}), words("who", {"a", "b", "c"})});
-  const auto right = packed({column_of<std::int32_t>("user", datatype::int32, {3, 1, 3}), doubles("paid", {5, 6, 7}), words("who", {"x", "y", "z"})});
-  EXPECT_EQ(joined(left, right, {{"on", "id = user"}}), "id INT64 1|3|3; who BYTES a|c|c; paid FP64 6|5|7; who_right BYTES y|x|z");
+  const auto right = packed({column_of<std::int32_t>("user", datatype::int32, {3, 1, 3}), doubles("paid", {5, 6, 7}),
+                             words("who", {"x", "y", "z"})});
+  EXPECT_EQ(joined(left, right, {{"on", "id = user"}}),
+            "id INT64 1|3|3; who BYTES a|c|c; paid FP64 6|5|7; who_right BYTES y|x|z");
   EXPECT_EQ(joined(left, right, {{"on", "id = user"}, {"how", "left"}, {"suffix", "2"}}),
             "id INT64 1|2|3|3; who BYTES a|b|c|c; paid FP64 6|nan|5|7; who2 BYTES y||x|z; matched BOOL 1|0|1|1");
 }
@@ -90,7 +101,8 @@ TEST(TableJoin, OnSeveralColumnsAndEmptyTables) {
   EXPECT_EQ(joined(left, right, {{"on", "a, b"}}), "a INT64 1; b BYTES y; v INT64 10");
   const auto none = packed({integers("a", {}), words("b", {}), integers("v", {})});
   EXPECT_EQ(joined(left, none, {{"on", "a"}}), "a INT64; b BYTES; b_right BYTES; v INT64");
-  EXPECT_EQ(joined(left, none, {{"on", "a,b"}, {"how", "left"}, {"matched", ""}}), "a INT64 1|1; b BYTES x|y; v INT64 0|0");
+  EXPECT_EQ(joined(left, none, {{"on", "a,b"}, {"how", "left"}, {"matched", ""}}),
+            "a INT64 1|1; b BYTES x|y; v INT64 0|0");
   EXPECT_EQ(joined(none, right, {{"on", "a, b, v"}}), "a INT64; b BYTES; v INT64");
 }
 
@@ -99,10 +111,13 @@ TEST(TableJoin, NamesWhatDoesNotFit) {
   const auto right = packed({words("id", {"1"}), doubles("x", {1})});
   EXPECT_EQ(joined(left, right, {{"on", "id"}}),
             "builtin 'table-join': key 'id' is INT64 on the left and BYTES on the right; convert one with table-map");
-  EXPECT_EQ(joined(left, right, {{"on", "x = y"}}), "builtin 'table-join': input 'right': there is no column 'y'; columns: id, x");
+  EXPECT_EQ(joined(left, right, {{"on", "x = y"}}),
+            "builtin 'table-join': input 'right': there is no column 'y'; columns: id, x");
   EXPECT_EQ(joined(left, right, {{"on", ""}}),
-            "builtin 'table-join': parameter 'on' is empty; name the columns whose values must agree, such as \"id\" or \"user = id\"");
-  EXPECT_EQ(joined(left, right, {{"on", "x"}, {"suffix", ""}}).substr(0, 70), "builtin 'table-join': two columns, or one of an unfit name, would be c");
+            "builtin 'table-join': parameter 'on' is empty; name the columns whose values must agree, such as \"id\" "
+            "or \"user = id\"");
+  EXPECT_EQ(joined(left, right, {{"on", "x"}, {"suffix", ""}}).substr(0, 70),
+            "builtin 'table-join': two columns, or one of an unfit name, would be c");
 }
 
 TEST(TableJoin, AgreesWithTheObviousAlgorithm) {
@@ -120,13 +135,17 @@ TEST(TableJoin, AgreesWithTheObviousAlgorithm) {
     };
     const auto left = side("l");
     const auto right = side("r");
-    const auto at = [](const table& t, std::size_t c, std::size_t row) { return detail::numbers_of<std::int64_t>(t.columns[c])[row]; };
+    const auto at = [](const table& t, std::size_t c, std::size_t row) {
+      return detail::numbers_of<std::int64_t>(t.columns[c])[row];
+    };
     std::string expected;
     for (std::size_t i = 0; i < left.rows; ++i)
       for (std::size_t j = 0; j < right.rows; ++j)
-        if (at(left, 0, i) == at(right, 0, j) && detail::text_cells{left.columns[1]}[i] == detail::text_cells{right.columns[1]}[j])
+        if (at(left, 0, i) == at(right, 0, j) &&
+            detail::text_cells{left.columns[1]}[i] == detail::text_cells{right.columns[1]}[j])
           expected += std::to_string(at(left, 2, i)) + "+" + std::to_string(at(right, 2, j)) + " ";
-    const auto out = unpacked(outputs_of("table-join", {detail::write_table(left).value(), detail::write_table(right).value()}, {{"on", "a, b"}})[0]);
+    const auto out = unpacked(outputs_of(
+        "table-join", {detail::write_table(left).value(), detail::write_table(right).value()}, {{"on", "a, b"}})[0]);
     std::string got;
     for (std::size_t i = 0; i < out.rows; ++i)
       got += std::to_string(at(out, 2, i)) + "+" + std::to_string(at(out, 3, i)) + " ";
@@ -143,7 +162,8 @@ const value visits = packed({integers("user", {7, 8, 7})});
 value objects(const std::vector<std::optional<std::string>>& contents) {
   value_list out;
   for (const auto& c : contents)
-    out.push_back(c ? value{tensor{datatype::uint8, {static_cast<std::int64_t>(c->size())}, shared_bytes::copy_of(*c)}} : value{});
+    out.push_back(c ? value{tensor{datatype::uint8, {static_cast<std::int64_t>(c->size())}, shared_bytes::copy_of(*c)}}
+                    : value{});
   return {std::move(out)};
 }
 
@@ -156,7 +176,8 @@ std::string looked_up(const value& found, parameter_map more) {
 } // namespace
 
 TEST(TableLookup, NamesEachKeyOnce) {
-  const auto keys = keys_of(*find("table-lookup"), {{"key", "user"}, {"prefix", "users/"}}, std::vector<value>{visits, {}});
+  const auto keys =
+      keys_of(*find("table-lookup"), {{"key", "user"}, {"prefix", "users/"}}, std::vector<value>{visits, {}});
   ASSERT_TRUE(keys.ok()) << keys.error().message;
   EXPECT_EQ(*keys, (std::vector<std::string>{"users/7", "users/8"}));
 }
@@ -167,8 +188,9 @@ TEST(TableLookup, AddsWhatWasFound) {
 
 TEST(TableLookup, DoesAsToldWithoutAnObject) {
   const auto found = objects({"Ann", std::nullopt});
-  EXPECT_EQ(looked_up(found, {}), "builtin 'table-lookup': row 1: there is no object 'users/8' in the store; put it there, or set missing "
-                                  "to drop or empty");
+  EXPECT_EQ(looked_up(found, {}),
+            "builtin 'table-lookup': row 1: there is no object 'users/8' in the store; put it there, or set missing "
+            "to drop or empty");
   EXPECT_EQ(looked_up(found, {{"missing", "drop"}}), "user INT64 7|7; value BYTES Ann|Ann");
   EXPECT_EQ(looked_up(found, {{"missing", "empty"}}), "user INT64 7|8|7; value BYTES Ann||Ann");
   EXPECT_EQ(looked_up({}, {}), "builtin 'table-lookup': the objects of its 2 keys were not read");

@@ -79,9 +79,11 @@ TEST(TableFormat, DamagedBytesAreErrorsAndNothingElse) {
 }
 
 TEST(TableFormat, SaysWhatIsNoTable) {
-  EXPECT_EQ(made("table-filter", {{tensor_of(datatype::uint8, {3}, std::vector<std::uint8_t>{1, 2, 3})}}, {{"where", "true"}}),
-            "builtin 'table-filter': input 'table': its 3 bytes are no table; make one with table-from-csv, table-of, or as "
-            "docs/tables.md says");
+  EXPECT_EQ(
+      made("table-filter", {{tensor_of(datatype::uint8, {3}, std::vector<std::uint8_t>{1, 2, 3})}},
+           {{"where", "true"}}),
+      "builtin 'table-filter': input 'table': its 3 bytes are no table; make one with table-from-csv, table-of, or as "
+      "docs/tables.md says");
 }
 
 // -- map
@@ -89,12 +91,15 @@ TEST(TableFormat, SaysWhatIsNoTable) {
 TEST(TableMap, KeepsMakesAndRenames) {
   EXPECT_EQ(mapped("id, total = price * count, town = city"),
             "id INT64 1|2|3|4; total FP64 10|10|nan|0; town BYTES Rome|Oslo|Rome|");
-  EXPECT_EQ(mapped("*, count = count + 1, big = count > 1"),
-            "id INT64 1|2|3|4; price FP64 2.5|10|nan|0; count INT64 5|2|3|1; city BYTES Rome|Oslo|Rome|; big BOOL 1|0|1|0");
+  EXPECT_EQ(
+      mapped("*, count = count + 1, big = count > 1"),
+      "id INT64 1|2|3|4; price FP64 2.5|10|nan|0; count INT64 5|2|3|1; city BYTES Rome|Oslo|Rome|; big BOOL 1|0|1|0");
 }
 
 TEST(TableMap, CalculatesAsWritten) {
-  const auto one = [](const std::string& e) { return mapped("x = " + e, packed({integers("i", {7}), doubles("d", {-2.5}), words("t", {"abc"}), flags("b", {1})})); };
+  const auto one = [](const std::string& e) {
+    return mapped("x = " + e, packed({integers("i", {7}), doubles("d", {-2.5}), words("t", {"abc"}), flags("b", {1})}));
+  };
   EXPECT_EQ(one("1 + 2 * 3 - 4"), "x INT64 3");
   EXPECT_EQ(one("(1 + 2) * -3"), "x INT64 -9");
   EXPECT_EQ(one("i / 2"), "x FP64 3.5");
@@ -115,25 +120,34 @@ TEST(TableMap, CalculatesAsWritten) {
 }
 
 TEST(TableMap, NamesWhatDoesNotFit) {
-  EXPECT_EQ(mapped("prize"), "builtin 'table-map': there is no column 'prize'; did you mean 'price'? columns: id, price, count, city");
+  EXPECT_EQ(mapped("prize"),
+            "builtin 'table-map': there is no column 'prize'; did you mean 'price'? columns: id, price, count, city");
   EXPECT_EQ(mapped("x = city * 2"), "builtin 'table-map': '*' does not take (a text, an integer)");
   EXPECT_EQ(mapped("x = city and true"), "builtin 'table-map': 'and' does not take (a text, a boolean)");
-  EXPECT_EQ(mapped("x = abz(id)"), "builtin 'table-map': there is no function 'abz'; did you mean 'abs'? functions: abs, ceil, contains, "
-                                   "ends_with, exp, float, floor, if, int, is_nan, length, log, max, min, round, sqrt and 1 more");
+  EXPECT_EQ(mapped("x = abz(id)"),
+            "builtin 'table-map': there is no function 'abz'; did you mean 'abs'? functions: abs, ceil, contains, "
+            "ends_with, exp, float, floor, if, int, is_nan, length, log, max, min, round, sqrt and 1 more");
   EXPECT_EQ(mapped("x = abs(id, 2)"), "builtin 'table-map': function 'abs' takes 1 arguments, not 2");
   EXPECT_EQ(mapped("x = id +"), "builtin 'table-map': expected a column, a number, a 'text' or '(' at '' of 'id +'");
   EXPECT_EQ(mapped("id + 1"), "builtin 'table-map': 'id + 1' makes a column without a name; write NAME = id + 1");
   EXPECT_EQ(mapped("x = 9223372036854775807 + id"),
             "builtin 'table-map': row 0: the result does not fit into 64 bits, or a remainder is by 0");
-  EXPECT_EQ(mapped("x = id % count"), "builtin 'table-map': row 3: the result does not fit into 64 bits, or a remainder is by 0");
-  EXPECT_EQ(mapped("x = int(price)"), "builtin 'table-map': row 2: the result does not fit into 64 bits; convert with float()");
-  EXPECT_EQ(mapped("id, id"), "builtin 'table-map': two columns, or one of an unfit name, would be called 'id'; give each its own name of 1 "
-                              "to 128 bytes");
-  EXPECT_EQ(mapped(""), "builtin 'table-map': parameter 'columns' is empty; name a column, or write NAME = EXPRESSION, with commas between");
+  EXPECT_EQ(mapped("x = id % count"),
+            "builtin 'table-map': row 3: the result does not fit into 64 bits, or a remainder is by 0");
+  EXPECT_EQ(mapped("x = int(price)"),
+            "builtin 'table-map': row 2: the result does not fit into 64 bits; convert with float()");
+  EXPECT_EQ(
+      mapped("id, id"),
+      "builtin 'table-map': two columns, or one of an unfit name, would be called 'id'; give each its own name of 1 "
+      "to 128 bytes");
+  EXPECT_EQ(mapped(""),
+            "builtin 'table-map': parameter 'columns' is empty; name a column, or write NAME = EXPRESSION, with commas "
+            "between");
 }
 
 TEST(TableMap, ReadsAllWidthsOfNumbersAndQuotedNames) {
-  const auto t = packed({column_of<std::uint8_t>("a", datatype::uint8, {255}), column_of<std::int16_t>("b-c", datatype::int16, {-3}),
+  const auto t = packed({column_of<std::uint8_t>("a", datatype::uint8, {255}),
+                         column_of<std::int16_t>("b-c", datatype::int16, {-3}),
                          column_of<std::uint64_t>("u", datatype::uint64, {1ULL << 63}), singles("f", {0.5F})});
   EXPECT_EQ(mapped("x = a + `b-c` + f", t), "x FP64 252.5");
   EXPECT_EQ(mapped("x = u + 0", t), "builtin 'table-map': row 0: an unsigned number is beyond 2^63");
@@ -153,7 +167,8 @@ TEST(TableMap, ExpressionsAreBounded) {
 
 TEST(TableFilter, KeepsTheRowsInWhichTheConditionHolds) {
   EXPECT_EQ(filtered("price > 1 and city == 'Rome'"), "id INT64 1; price FP64 2.5; count INT64 4; city BYTES Rome");
-  EXPECT_EQ(filtered("price != price"), "id INT64 3; price FP64 nan; count INT64 2; city BYTES Rome") << "not-a-number equals nothing";
+  EXPECT_EQ(filtered("price != price"), "id INT64 3; price FP64 nan; count INT64 2; city BYTES Rome")
+      << "not-a-number equals nothing";
   EXPECT_EQ(filtered("id > 9"), "id INT64; price FP64; count INT64; city BYTES");
   EXPECT_EQ(filtered("count"), "builtin 'table-filter': the condition is an integer; compare it with something");
 }
@@ -167,9 +182,11 @@ TEST(TableFilter, HandsOnATableThatItKeepsWhole) {
 // -- apply
 
 TEST(TableApply, RunsABuiltinOnColumns) {
-  const parameter_map p{{"builtin", "threshold"}, {"inputs", "x = price"}, {"outputs", "y = dear"}, {"parameters", "above = 2"}};
-  EXPECT_EQ(made("table-apply", {shop()}, p), "id INT64 1|2|3|4; price FP64 2.5|10|nan|0; count INT64 4|1|2|0; city BYTES "
-                                              "Rome|Oslo|Rome|; dear BOOL 1|1|0|0");
+  const parameter_map p{
+      {"builtin", "threshold"}, {"inputs", "x = price"}, {"outputs", "y = dear"}, {"parameters", "above = 2"}};
+  EXPECT_EQ(made("table-apply", {shop()}, p),
+            "id INT64 1|2|3|4; price FP64 2.5|10|nan|0; count INT64 4|1|2|0; city BYTES "
+            "Rome|Oslo|Rome|; dear BOOL 1|1|0|0");
 }
 
 TEST(TableApply, NamesWhatDoesNotFit) {
@@ -202,7 +219,8 @@ TEST(TableUnion, NamesWhatDoesNotFit) {
   EXPECT_EQ(made("table-union", {a, packed({doubles("id", {1})})}, {}),
             "builtin 'table-union': table 1: column 'id' is FP64, in the first table INT64; convert it with table-map");
   EXPECT_EQ(made("table-union", {a, packed({integers("no", {1})})}, {}),
-            "builtin 'table-union': table 1: its 1 columns are not the 1 of the first table: 'id' is missing; bring them into line "
+            "builtin 'table-union': table 1: its 1 columns are not the 1 of the first table: 'id' is missing; bring "
+            "them into line "
             "with table-map");
   EXPECT_EQ(made("table-union", {}, {}), "builtin 'table-union': none of the inputs a, b, c, d and tables has a table");
 }
@@ -225,7 +243,8 @@ TEST(TableOf, TakesAndGivesTensors) {
 
 TEST(TableCsv, ReadsTypesQuotesAndEmptyCells) {
   const auto read = [](std::string_view text) { return made("table-from-csv", {scalar_value(text)}, {}); };
-  EXPECT_EQ(read("id,price,name\r\n1,2.5,\"a, \"\"b\"\"\"\r\n-2,,\"x\ny\"\n"), "id INT64 1|-2; price FP64 2.5|nan; name BYTES a, \"b\"|x\ny");
+  EXPECT_EQ(read("id,price,name\r\n1,2.5,\"a, \"\"b\"\"\"\r\n-2,,\"x\ny\"\n"),
+            "id INT64 1|-2; price FP64 2.5|nan; name BYTES a, \"b\"|x\ny");
   EXPECT_EQ(read("a,b\n"), "a BYTES; b BYTES");
   EXPECT_EQ(read("a\n1\nx"), "a BYTES 1|x");
   EXPECT_EQ(read("a,b\n1\n"), "builtin 'table-from-csv': line 2 has 1 cells, the first line 2");
@@ -237,7 +256,8 @@ TEST(TableCsv, WritesWhatItReads) {
   const std::string text = "id,price,name\n1,2.5,\"a, \"\"b\"\"\"\n-2,,\"x\ny\"\n";
   const auto t = outputs_of("table-from-csv", {scalar_value(text)});
   EXPECT_EQ(testing::text(outputs_of("table-to-csv", {t[0]})[0]), text);
-  EXPECT_EQ(testing::text(outputs_of("table-to-csv", {packed({flags("b", {1, 0})})}, {{"separator", "tab"}})[0]), "b\ntrue\nfalse\n");
+  EXPECT_EQ(testing::text(outputs_of("table-to-csv", {packed({flags("b", {1, 0})})}, {{"separator", "tab"}})[0]),
+            "b\ntrue\nfalse\n");
 }
 
 // -- size

@@ -1,5 +1,6 @@
-#include "functions/chain.hpp"
 #include "functions/rewrite.hpp"
+
+#include "functions/chain.hpp"
 #include "tests/functions/builders.hpp"
 
 #include <gtest/gtest.h>
@@ -10,7 +11,9 @@ namespace {
 
 using namespace testing;
 
-port p(std::string name, bool optional = false, bool list = false) { return {std::move(name), datatype::fp32, {1}, list, optional}; }
+port p(std::string name, bool optional = false, bool list = false) {
+  return {std::move(name), datatype::fp32, {1}, list, optional};
+}
 
 function_spec builtin_function(std::string name, std::vector<port> inputs, std::vector<port> outputs) {
   auto f = function_of(name, std::move(inputs), std::move(outputs));
@@ -33,7 +36,8 @@ protected:
   static std::optional<builtin_facts> facts(const variant_spec& v) {
     if (v.kind != variant_kind::builtin)
       return std::nullopt;
-    return builtin_facts{true, v.target != "two", v.target == "label" ? std::vector<std::string>{"labels"} : std::vector<std::string>{}};
+    return builtin_facts{true, v.target != "two",
+                         v.target == "label" ? std::vector<std::string>{"labels"} : std::vector<std::string>{}};
   }
 
   dag_spec spec(std::vector<stage_spec> stages, std::vector<dag_output> outputs, std::vector<std::string> rules) {
@@ -78,7 +82,9 @@ protected:
   testing::catalogue known_;
 };
 
-stage_spec line(std::string name, std::string function, std::string of) { return stage_of(std::move(name), std::move(function), {{"a", from(of)}}); }
+stage_spec line(std::string name, std::string function, std::string of) {
+  return stage_of(std::move(name), std::move(function), {{"a", from(of)}});
+}
 
 } // namespace
 
@@ -92,11 +98,13 @@ TEST_F(RewriteTest, WithoutRulesNothingChanges) {
 TEST_F(RewriteTest, UnknownRulesAreNamed) {
   const auto out = rewritten(spec({line("s", "one", "$in")}, {}, {"fuze"}));
   ASSERT_FALSE(out.ok());
-  EXPECT_EQ(out.error().message, "DAG 'd': there is no rule 'fuze'; did you mean 'fuse'? rules: compete, fuse, locality");
+  EXPECT_EQ(out.error().message,
+            "DAG 'd': there is no rule 'fuze'; did you mean 'fuse'? rules: compete, fuse, locality");
 }
 
 TEST_F(RewriteTest, FusesAChain) {
-  const auto out = rewritten(spec({line("s", "one", "$in"), line("t", "label", "s.x"), line("u", "one", "t.x")}, {{"o", from("u.x")}, {"m", from("s.x")}}, {"fuse"}));
+  const auto out = rewritten(spec({line("s", "one", "$in"), line("t", "label", "s.x"), line("u", "one", "t.x")},
+                                  {{"o", from("u.x")}, {"m", from("s.x")}}, {"fuse"}));
   EXPECT_EQ(stages(*out), "s--u(i0=$in)");
   EXPECT_EQ(to_string(out->spec.outputs[0].source), "s--u.o1");
   EXPECT_EQ(to_string(out->spec.outputs[1].source), "s--u.o0");
@@ -120,24 +128,31 @@ TEST_F(RewriteTest, AChainWithAHeavyStepIsHeavy) {
 
 TEST_F(RewriteTest, ModelsConditionsJoinsAndForksEndAChain) {
   auto model = line("m", "model", "s.x");
-  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), model}, {{"o", from("m.x")}}, {"fuse"}))), "s(a=$in); m(a=s.x)");
+  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), model}, {{"o", from("m.x")}}, {"fuse"}))),
+            "s(a=$in); m(a=s.x)");
   auto conditional = line("t", "one", "s.x");
   conditional.when = compare("s.x", predicate::op::above, 1.0);
-  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), conditional}, {{"o", from("t.x")}}, {"fuse"}))), "s(a=$in); t(a=s.x)");
+  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), conditional}, {{"o", from("t.x")}}, {"fuse"}))),
+            "s(a=$in); t(a=s.x)");
   auto may_fail = line("t", "one", "s.x");
   may_fail.may_fail = true;
-  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), may_fail}, {{"o", from("t.x")}}, {"fuse"}))), "s(a=$in); t(a=s.x)");
-  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), line("t", "one", "s.x"), line("u", "one", "s.x")}, {{"o", from("t.x")}, {"q", from("u.x")}}, {"fuse"}))),
-            "s(a=$in); t(a=s.x); u(a=s.x)") << "two readers can run side by side";
+  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), may_fail}, {{"o", from("t.x")}}, {"fuse"}))),
+            "s(a=$in); t(a=s.x)");
+  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), line("t", "one", "s.x"), line("u", "one", "s.x")},
+                                   {{"o", from("t.x")}, {"q", from("u.x")}}, {"fuse"}))),
+            "s(a=$in); t(a=s.x); u(a=s.x)")
+      << "two readers can run side by side";
 }
 
 TEST_F(RewriteTest, NothingWaitsForWhatItDidNotWaitFor) {
   // t also reads m, which runs beside s: fused with s, it would hold s up.
   auto both = stage_of("t", "two", {{"a", from("s.x")}, {"b", from("m.x")}});
-  EXPECT_EQ(stages(*rewritten(spec({line("s", "one", "$in"), line("m", "model", "$in"), both}, {{"o", from("t.x")}}, {"fuse"}))),
+  EXPECT_EQ(stages(*rewritten(
+                spec({line("s", "one", "$in"), line("m", "model", "$in"), both}, {{"o", from("t.x")}}, {"fuse"}))),
             "s(a=$in); m(a=$in); t(a=s.x b=m.x)");
   // Here s waits for m anyway.
-  EXPECT_EQ(stages(*rewritten(spec({line("m", "model", "$in"), line("s", "one", "m.x"), both}, {{"o", from("t.x")}}, {"fuse"}))),
+  EXPECT_EQ(stages(*rewritten(
+                spec({line("m", "model", "$in"), line("s", "one", "m.x"), both}, {{"o", from("t.x")}}, {"fuse"}))),
             "m(a=$in); s--t(i0=m.x i1=m.x)");
 }
 
@@ -163,8 +178,9 @@ TEST_F(RewriteTest, CompetitorsFeedAJoinOfTheStagesName) {
   auto s = line("s", "two", "$in");
   s.compete = 3;
   const auto out = rewritten(spec({s, line("t", "one", "s.y")}, {{"o", from("t.x")}}, {"compete"}));
-  EXPECT_EQ(stages(*out), "s--1(a=$in); s--2(a=$in); s--3(a=$in); s(r1.x=s--1.x r1.y=s--1.y r2.x=s--2.x r2.y=s--2.y r3.x=s--3.x "
-                          "r3.y=s--3.y); t(a=s.y)");
+  EXPECT_EQ(stages(*out),
+            "s--1(a=$in); s--2(a=$in); s--3(a=$in); s(r1.x=s--1.x r1.y=s--1.y r2.x=s--2.x r2.y=s--2.y r3.x=s--3.x "
+            "r3.y=s--3.y); t(a=s.y)");
   const auto& join = out->spec.stages[3].join;
   EXPECT_TRUE(join.rule == join_rule::kind::count && join.count == 1 && join.must);
   EXPECT_TRUE(out->spec.stages[0].may_fail);
@@ -175,8 +191,9 @@ TEST_F(RewriteTest, WhoCannotCompeteIsNamed) {
   auto map = line("s", "one", "l.xs");
   map.map = {"a"};
   map.compete = 2;
-  EXPECT_EQ(rewritten(spec({line("l", "split", "$in"), map}, {{"o", from("s.x")}}, {"compete"})).error().message,
-            "DAG 'd': stage 's' cannot compete: it is a map, whose elements run side by side as they are; remove compete");
+  EXPECT_EQ(
+      rewritten(spec({line("l", "split", "$in"), map}, {{"o", from("s.x")}}, {"compete"})).error().message,
+      "DAG 'd': stage 's' cannot compete: it is a map, whose elements run side by side as they are; remove compete");
   auto many = line("s", "one", "$in");
   many.compete = 9;
   EXPECT_EQ(rewritten(spec({many}, {{"o", from("s.x")}}, {"compete"})).error().message,
@@ -186,7 +203,8 @@ TEST_F(RewriteTest, WhoCannotCompeteIsNamed) {
 TEST_F(RewriteTest, BothRulesTogether) {
   auto s = line("s", "one", "$in");
   s.compete = 2;
-  const auto out = rewritten(spec({s, line("t", "one", "s.x"), line("u", "one", "t.x")}, {{"o", from("u.x")}}, {"fuse", "compete"}));
+  const auto out =
+      rewritten(spec({s, line("t", "one", "s.x"), line("u", "one", "t.x")}, {{"o", from("u.x")}}, {"fuse", "compete"}));
   EXPECT_EQ(stages(*out), "s--1(a=$in); s--2(a=$in); s(r1.x=s--1.x r2.x=s--2.x); t--u(i0=s.x)");
 }
 
@@ -257,8 +275,9 @@ TEST_F(RewriteTest, SequelsOfSequelsNameOutputsByTheirOwnDag) {
 TEST_F(RewriteTest, WhatDoesNotFollowIsNamed) {
   auto texts = p("mid");
   texts.type = datatype::bytes;
-  EXPECT_EQ(sequel(small("a", {p("in")}, "in", "mid"), "a", {p("mid")}, small("b", {texts}, "mid", "out")).error().message,
-            "'b' cannot continue 'a': its input 'mid' is BYTES [1], but output 'mid' is FP32 [1]");
+  EXPECT_EQ(
+      sequel(small("a", {p("in")}, "in", "mid"), "a", {p("mid")}, small("b", {texts}, "mid", "out")).error().message,
+      "'b' cannot continue 'a': its input 'mid' is BYTES [1], but output 'mid' is FP32 [1]");
 }
 
 } // namespace squall::functions

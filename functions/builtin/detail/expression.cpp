@@ -156,11 +156,14 @@ bound arithmetic(std::string_view name, bound a, bound b) {
   if (integers && name == "%")
     return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b), remainder);
   if (integers && name == "+")
-    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b), [](auto x, auto y) { return checked("+", x, y); });
+    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b),
+                                               [](auto x, auto y) { return checked("+", x, y); });
   if (integers && name == "-")
-    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b), [](auto x, auto y) { return checked("-", x, y); });
+    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b),
+                                               [](auto x, auto y) { return checked("-", x, y); });
   if (integers && name == "*")
-    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b), [](auto x, auto y) { return checked("*", x, y); });
+    return map_two<std::int64_t, std::int64_t>(std::move(a), std::move(b),
+                                               [](auto x, auto y) { return checked("*", x, y); });
   auto x = as_number(std::move(a));
   auto y = as_number(std::move(b));
   if (name == "+")
@@ -228,8 +231,11 @@ result<bound> of_two(std::string_view name, arguments given) {
   if (name == "and" || name == "or") {
     if (a.type != cell_type::boolean || b.type != cell_type::boolean)
       return does_not_fit(name, given);
-    const auto made = [&](auto operation) { return map_two<std::uint8_t, std::uint8_t>(std::move(a), std::move(b), operation); };
-    return name == "and" ? made([](auto x, auto y) { return (x & y) != 0; }) : made([](auto x, auto y) { return (x | y) != 0; });
+    const auto made = [&](auto operation) {
+      return map_two<std::uint8_t, std::uint8_t>(std::move(a), std::move(b), operation);
+    };
+    return name == "and" ? made([](auto x, auto y) { return (x & y) != 0; })
+                         : made([](auto x, auto y) { return (x | y) != 0; });
   }
   if (!numeric(a) || !numeric(b))
     return does_not_fit(name, given);
@@ -275,7 +281,8 @@ result<bound> of_one(std::string_view name, arguments given) {
   if (name == "not" && a.type == cell_type::boolean)
     return map_one<std::uint8_t, std::uint8_t>(std::move(a), [](auto x) { return x == 0; });
   if (name == "length" && a.type == cell_type::text)
-    return map_one<std::int64_t, std::string_view>(std::move(a), [](auto x) { return static_cast<std::int64_t>(x.size()); });
+    return map_one<std::int64_t, std::string_view>(std::move(a),
+                                                   [](auto x) { return static_cast<std::int64_t>(x.size()); });
   if (name == "int" && a.type == cell_type::boolean)
     return map_one<std::int64_t, std::uint8_t>(std::move(a), [](auto x) { return std::int64_t{x}; });
   if (name == "not" || name == "length" || !numeric(a))
@@ -284,7 +291,8 @@ result<bound> of_one(std::string_view name, arguments given) {
     return integer ? map_one<std::int64_t, std::int64_t>(std::move(a), [](auto x) { return checked("-", 0, x); })
                    : map_one<double, double>(std::move(a), std::negate<>{});
   if (name == "abs")
-    return integer ? map_one<std::int64_t, std::int64_t>(std::move(a), [](auto x) { return x < 0 ? checked("-", 0, x) : maybe_integer{x}; })
+    return integer ? map_one<std::int64_t, std::int64_t>(
+                         std::move(a), [](auto x) { return x < 0 ? checked("-", 0, x) : maybe_integer{x}; })
                    : map_one<double, double>(std::move(a), [](double x) { return std::abs(x); });
   if (name == "int")
     return integer ? std::move(a) : map_one<std::int64_t, double>(std::move(a), to_integer);
@@ -295,7 +303,8 @@ result<bound> of_one(std::string_view name, arguments given) {
 
 template <class T>
 bound choose(bound condition, bound yes, bound no) {
-  return {type_of<T>(), [c = std::move(condition), yes = std::move(yes), no = std::move(no)](range r, cells& out) -> result<> {
+  return {type_of<T>(),
+          [c = std::move(condition), yes = std::move(yes), no = std::move(no)](range r, cells& out) -> result<> {
             cells tests, other;
             SQUALL_TRY(c.fill(r, tests));
             SQUALL_TRY(yes.fill(r, out));
@@ -317,24 +326,43 @@ result<bound> conditional(arguments given) {
   if (given[0].type != cell_type::boolean || yes.type != no.type)
     return does_not_fit("if", given);
   switch (yes.type) {
-    case cell_type::integer: return choose<std::int64_t>(std::move(given[0]), std::move(yes), std::move(no));
-    case cell_type::number: return choose<double>(std::move(given[0]), std::move(yes), std::move(no));
-    case cell_type::boolean: return choose<std::uint8_t>(std::move(given[0]), std::move(yes), std::move(no));
-    case cell_type::text: break;
+    case cell_type::integer:
+      return choose<std::int64_t>(std::move(given[0]), std::move(yes), std::move(no));
+    case cell_type::number:
+      return choose<double>(std::move(given[0]), std::move(yes), std::move(no));
+    case cell_type::boolean:
+      return choose<std::uint8_t>(std::move(given[0]), std::move(yes), std::move(no));
+    case cell_type::text:
+      break;
   }
   return choose<std::string_view>(std::move(given[0]), std::move(yes), std::move(no));
 }
 
 /// What can be called, beside the operators.
-constexpr std::array<std::pair<std::string_view, std::size_t>, 17> functions_known{
-    {{"abs", 1}, {"ceil", 1}, {"contains", 2}, {"ends_with", 2}, {"exp", 1}, {"float", 1}, {"floor", 1}, {"if", 3}, {"int", 1},
-     {"is_nan", 1}, {"length", 1}, {"log", 1}, {"max", 2}, {"min", 2}, {"round", 1}, {"sqrt", 1}, {"starts_with", 2}}};
+constexpr std::array<std::pair<std::string_view, std::size_t>, 17> functions_known{{{"abs", 1},
+                                                                                    {"ceil", 1},
+                                                                                    {"contains", 2},
+                                                                                    {"ends_with", 2},
+                                                                                    {"exp", 1},
+                                                                                    {"float", 1},
+                                                                                    {"floor", 1},
+                                                                                    {"if", 3},
+                                                                                    {"int", 1},
+                                                                                    {"is_nan", 1},
+                                                                                    {"length", 1},
+                                                                                    {"log", 1},
+                                                                                    {"max", 2},
+                                                                                    {"min", 2},
+                                                                                    {"round", 1},
+                                                                                    {"sqrt", 1},
+                                                                                    {"starts_with", 2}}};
 
 result<> check_call(const expression_node& node) {
-  if (node.text == "negate" || node.text == "not" || std::isalpha(static_cast<unsigned char>(node.text[0])) == 0 || node.text == "and" ||
-      node.text == "or")
+  if (node.text == "negate" || node.text == "not" || std::isalpha(static_cast<unsigned char>(node.text[0])) == 0 ||
+      node.text == "and" || node.text == "or")
     return {};
-  const auto found = std::find_if(functions_known.begin(), functions_known.end(), [&](const auto& f) { return f.first == node.text; });
+  const auto found =
+      std::find_if(functions_known.begin(), functions_known.end(), [&](const auto& f) { return f.first == node.text; });
   if (found == functions_known.end()) {
     std::vector<std::string_view> names;
     for (const auto& f : functions_known)
@@ -406,12 +434,18 @@ bound constant(T v) {
 
 result<bound> bind(const table& t, const expression_node& node) {
   switch (node.what) {
-    case expression_node::kind::integer: return constant(node.integer);
-    case expression_node::kind::number: return constant(node.number);
-    case expression_node::kind::boolean: return constant(static_cast<std::uint8_t>(node.boolean));
-    case expression_node::kind::text: return constant(std::string_view{node.text}); // lives as long as the expression
-    case expression_node::kind::column: return bind_column(t, node.text);
-    case expression_node::kind::call: break;
+    case expression_node::kind::integer:
+      return constant(node.integer);
+    case expression_node::kind::number:
+      return constant(node.number);
+    case expression_node::kind::boolean:
+      return constant(static_cast<std::uint8_t>(node.boolean));
+    case expression_node::kind::text:
+      return constant(std::string_view{node.text}); // lives as long as the expression
+    case expression_node::kind::column:
+      return bind_column(t, node.text);
+    case expression_node::kind::call:
+      break;
   }
   SQUALL_TRY(check_call(node));
   arguments given;
@@ -442,10 +476,14 @@ result<std::vector<T>> collect(const bound& b, std::size_t rows, const stop_chec
 
 std::string_view to_string(cell_type type) {
   switch (type) {
-    case cell_type::integer: return "an integer";
-    case cell_type::number: return "a float";
-    case cell_type::boolean: return "a boolean";
-    case cell_type::text: break;
+    case cell_type::integer:
+      return "an integer";
+    case cell_type::number:
+      return "a float";
+    case cell_type::boolean:
+      return "a boolean";
+    case cell_type::text:
+      break;
   }
   return "a text";
 }
@@ -454,11 +492,15 @@ std::optional<cell_type> cell_type_of(const column& c) {
   if (c.width != 1 || c.type == datatype::fp16 || c.type == datatype::bf16)
     return std::nullopt;
   switch (c.type) {
-    case datatype::boolean: return cell_type::boolean;
-    case datatype::bytes: return cell_type::text;
+    case datatype::boolean:
+      return cell_type::boolean;
+    case datatype::bytes:
+      return cell_type::text;
     case datatype::fp32:
-    case datatype::fp64: return cell_type::number;
-    default: return cell_type::integer;
+    case datatype::fp64:
+      return cell_type::number;
+    default:
+      return cell_type::integer;
   }
 }
 

@@ -21,11 +21,8 @@ constexpr int max_depth = 64;
 bool is_name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.'; }
 
 /// The binary operators by how tightly they bind, loosest first.
-constexpr std::array<std::array<std::string_view, 6>, 5> levels{{{"or"},
-                                                                 {"and"},
-                                                                 {"==", "!=", "<=", ">=", "<", ">"},
-                                                                 {"+", "-"},
-                                                                 {"*", "/", "%"}}};
+constexpr std::array<std::array<std::string_view, 6>, 5> levels{
+    {{"or"}, {"and"}, {"==", "!=", "<=", ">=", "<", ">"}, {"+", "-"}, {"*", "/", "%"}}};
 constexpr std::size_t comparison_level = 2;
 
 class parser {
@@ -146,7 +143,8 @@ private:
     const char* const end = text_.data() + text_.size();
     auto node = std::make_shared<expression_node>();
     auto parsed = std::from_chars(begin, end, node->integer);
-    if (parsed.ec != std::errc{} || (parsed.ptr != end && (*parsed.ptr == '.' || *parsed.ptr == 'e' || *parsed.ptr == 'E'))) {
+    if (parsed.ec != std::errc{} ||
+        (parsed.ptr != end && (*parsed.ptr == '.' || *parsed.ptr == 'e' || *parsed.ptr == 'E'))) {
       node->what = expression_node::kind::number;
       parsed = std::from_chars(begin, end, node->number);
     }
@@ -222,8 +220,9 @@ result<std::string> parse_column_name(std::string_view given) {
   if (quotes)
     return std::string{text.substr(1, text.size() - 2)};
   if (text.empty() || !std::all_of(text.begin(), text.end(), is_name_char))
-    return invalid(quoted(text) + " is not the name of a column; write others than letters, digits, '_' and '.' within "
-                                  "backquotes");
+    return invalid(quoted(text) +
+                   " is not the name of a column; write others than letters, digits, '_' and '.' within "
+                   "backquotes");
   return std::string{text};
 }
 

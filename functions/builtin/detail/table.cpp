@@ -91,8 +91,9 @@ result<table> read(shared_bytes bytes) {
     bytes = shared_bytes::copy_of(bytes.data(), bytes.size());
   header h;
   if (bytes.size() < sizeof h || bytes.text().substr(0, magic.size()) != magic)
-    return {errc::corrupt, "its " + std::to_string(bytes.size()) +
-                               " bytes are no table; make one with table-from-csv, table-of, or as docs/tables.md says"};
+    return {errc::corrupt,
+            "its " + std::to_string(bytes.size()) +
+                " bytes are no table; make one with table-from-csv, table-of, or as docs/tables.md says"};
   std::memcpy(&h, bytes.data(), sizeof h);
   if (h.rows > max_table_rows || h.columns > max_table_columns)
     return {errc::too_large, std::to_string(h.rows) + " rows and " + std::to_string(h.columns) +
@@ -166,8 +167,9 @@ result<value> write_table(const table& t) {
     if (c.name.empty() || c.name.size() > max_name_length || !names.insert(c.name).second)
       return invalid("two columns, or one of an unfit name, would be called " + quoted(c.name) +
                      "; give each its own name of 1 to " + std::to_string(max_name_length) + " bytes");
-    descriptors[i] = {0,       c.data.size(), end, c.width, static_cast<std::uint16_t>(c.name.size()),
-                      static_cast<std::uint8_t>(c.type), 0};
+    descriptors[i] = {
+        0, c.data.size(), end, c.width, static_cast<std::uint16_t>(c.name.size()), static_cast<std::uint8_t>(c.type),
+        0};
     end += c.name.size();
   }
   for (auto& d : descriptors) {

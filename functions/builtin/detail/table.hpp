@@ -15,8 +15,8 @@ inline constexpr std::size_t max_table_rows = std::size_t{1} << 26;
 inline constexpr std::size_t max_table_columns = 1024;
 inline constexpr std::size_t max_table_bytes = std::size_t{1} << 31;
 
-/// One column. Numbers: rows * width elements, aligned to 8. BYTES: rows + 1 offsets (INT64, ascending from 0), then the
-/// bytes.
+/// One column. Numbers: rows * width elements, aligned to 8. BYTES: rows + 1 offsets (INT64, ascending from 0), then
+/// the bytes.
 struct column {
   std::string name;
   datatype type = datatype::fp64;
@@ -96,8 +96,8 @@ template <class T>
   return {std::move(name), type, 1, block->size(), shared_bytes{block, bytes}};
 }
 
-/// A column as a plain tensor [rows] or [rows, width], and back. A tensor needs rows as its first dimension; `what` names
-/// it in the message.
+/// A column as a plain tensor [rows] or [rows, width], and back. A tensor needs rows as its first dimension; `what`
+/// names it in the message.
 [[nodiscard]] tensor tensor_of_column(const column& c);
 [[nodiscard]] result<column> column_of_tensor(std::string_view what, std::string name, const tensor& t,
                                               std::size_t rows);
@@ -107,25 +107,46 @@ template <class Visit>
 bool with_element_type(datatype type, const Visit& visit) {
   switch (type) {
     case datatype::boolean:
-    case datatype::uint8: visit(std::uint8_t{}); return true;
-    case datatype::uint16: visit(std::uint16_t{}); return true;
-    case datatype::uint32: visit(std::uint32_t{}); return true;
-    case datatype::uint64: visit(std::uint64_t{}); return true;
-    case datatype::int8: visit(std::int8_t{}); return true;
-    case datatype::int16: visit(std::int16_t{}); return true;
-    case datatype::int32: visit(std::int32_t{}); return true;
-    case datatype::int64: visit(std::int64_t{}); return true;
-    case datatype::fp32: visit(float{}); return true;
-    case datatype::fp64: visit(double{}); return true;
+    case datatype::uint8:
+      visit(std::uint8_t{});
+      return true;
+    case datatype::uint16:
+      visit(std::uint16_t{});
+      return true;
+    case datatype::uint32:
+      visit(std::uint32_t{});
+      return true;
+    case datatype::uint64:
+      visit(std::uint64_t{});
+      return true;
+    case datatype::int8:
+      visit(std::int8_t{});
+      return true;
+    case datatype::int16:
+      visit(std::int16_t{});
+      return true;
+    case datatype::int32:
+      visit(std::int32_t{});
+      return true;
+    case datatype::int64:
+      visit(std::int64_t{});
+      return true;
+    case datatype::fp32:
+      visit(float{});
+      return true;
+    case datatype::fp64:
+      visit(double{});
+      return true;
     case datatype::fp16:
     case datatype::bf16:
-    case datatype::bytes: break;
+    case datatype::bytes:
+      break;
   }
   return false;
 }
 
-/// "a, b as c, d = e" of a parameter: at commas outside of quotes and brackets; spaces around are taken off. Empty text:
-/// none.
+/// "a, b as c, d = e" of a parameter: at commas outside of quotes and brackets; spaces around are taken off. Empty
+/// text: none.
 [[nodiscard]] std::vector<std::string_view> split_list(std::string_view text);
 [[nodiscard]] std::string_view trimmed(std::string_view text);
 
