@@ -91,41 +91,42 @@ wire::role controller_service::role_of(actors::peer_id peer) const {
   return node_of_peer_.contains(peer) ? wire::role::node : wire::role::client;
 }
 
-void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
-  if (!ready_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
-                         std::chrono::milliseconds{200});
-  if (draining_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping",
-                         std::chrono::milliseconds{200});
+/// Whether a call can be taken at all, whatever it calls.
+result<> controller_service::check(const wire::call_request& message) const {
+  if (!ready_ || draining_)
+    return {errc::unavailable, ready_ ? "the controller is stopping" : "the controller is still reading its catalogue",
+            std::chrono::milliseconds{200}};
   if (!message.call)
-    return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
+    return {errc::invalid_argument, "a call needs an id that is not 0"};
+  if (message.options.max_cost < 0)
+    return {errc::invalid_argument, "the cost limit is negative"};
+  if (message.options.assurance_ppm > calls::firm_ppm)
+    return {errc::invalid_argument, "the assurance is above 1"};
+  if (message.options.deadline < duration{0})
+    return {errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms"};
+  return {};
+}
+
+/// What is called, with what continues it.
+result<std::shared_ptr<const functions::dag>> controller_service::dag_of(const wire::call_request& message) {
   const callable* target = catalogue_.find_callable(message.target, message.version);
   if (!target) {
     const std::string near = catalogue_.nearest(message.target);
-    return reply_refused(from, message.call, errc::not_found,
-                         "there is no DAG or function '" + message.target + "'" +
-                             (message.version ? " version " + std::to_string(message.version) : "") +
-                             (near.empty() ? "" : "; did you mean '" + near + "'?"),
-                         duration{0});
+    return {errc::not_found, "there is no DAG or function '" + message.target + "'" +
+                                 (message.version ? " version " + std::to_string(message.version) : "") +
+                                 (near.empty() ? "" : "; did you mean '" + near + "'?")};
   }
-  if (message.options.max_cost < 0 || message.options.assurance_ppm > calls::firm_ppm)
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1",
-                         duration{0});
-  if (message.options.deadline < duration{0})
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         "the deadline is negative; give a time from now, such as 80ms", duration{0});
-  std::vector<functions::named_value> named;
-  named.reserve(message.inputs.size());
-  for (wire::wire_value& input : message.inputs)
-    named.push_back({std::move(input.name), std::move(input.value)});
-  auto inputs = functions::bind_inputs(message.target, target->dag->spec.inputs, std::move(named));
-  if (!inputs)
-    return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
+  if (message.options.then.empty())
+    return target->dag;
+  catalogue_change change;
+  SQUALL_ASSIGN(whole, catalogue_.find_sequel(*target, message.options.then, change));
+  publish(change);
+  return whole;
+}
 
-  if (message.again && adopt(from, message, *target->dag))
-    return;
+/// All of a call but its inputs and what it asks to be promised.
+running_call controller_service::call_of(const actors::incoming& from, const wire::call_request& message,
+                                         std::shared_ptr<const functions::dag> dag) {
   client_record& client = clients_[from.from];
   if (const auto node = node_of_peer_.find(from.from); node != node_of_peer_.end()) {
     client.host = nodes_[node->second].info.host;
@@ -139,7 +140,8 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.client_host = client.host == host_ ? host_ : 0;
   if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
     call.answer_to = client.id;
-  call.dag = target->dag;
+  call.owner = client.id;
+  call.dag = std::move(dag);
   call.priority = message.options.priority;
   call.depth = message.options.depth;
   call.stream = message.options.stream;
@@ -148,40 +150,69 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   const duration allowed =
       message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
-  call.inputs = std::move(inputs).value();
-  calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
-  // What a function calls by itself is outside the promise of the call above it, whose deadline it has.
-  const bool asks = (message.options.deadline > duration{0} && message.options.depth == 0) || message.options.max_cost != calls::no_cost_limit ||
-                    message.options.assurance_ppm > 0;
-  if (asks) {
-    fact.max_cost = message.options.max_cost;
-    fact.assurance_ppm =
-        message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
-    fact.preference = message.options.prefer;
-    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
-    call.answer_to = {}; // its finish is taken here
-    call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
-  }
   call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
-  call.owner = client.id;
+  return call;
+}
+
+/// Writes down what is asked to be promised, in the call and in what the scheduler hears of it.
+void controller_service::ask_for_promise(running_call& call, const calls::call_options& options,
+                                         calls::placing::call_arrived& fact) const {
+  // What a function calls by itself is outside the promise of the call above it, whose deadline it has.
+  const bool asks = (options.deadline > duration{0} && options.depth == 0) ||
+                    options.max_cost != calls::no_cost_limit || options.assurance_ppm > 0;
+  if (!asks)
+    return;
+  fact.max_cost = options.max_cost;
+  fact.assurance_ppm = options.assurance_ppm > 0 ? options.assurance_ppm : options_.default_assurance_ppm;
+  fact.preference = options.prefer;
+  const duration allowed = options.deadline > duration{0} ? options.deadline : options_.default_deadline;
+  call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
+  call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
+  call.answer_to = {}; // its finish is taken here
+}
+
+void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
+  const auto refuse = [&](const error& why) {
+    reply_refused(from, message.call, why.code, why.message, why.retry_after);
+  };
+  if (const auto taken = check(message); !taken.ok())
+    return refuse(taken.error());
+  auto dag = dag_of(message);
+  if (!dag)
+    return refuse(dag.error());
+  std::vector<functions::named_value> named;
+  named.reserve(message.inputs.size());
+  for (wire::wire_value& input : message.inputs)
+    named.push_back({std::move(input.name), std::move(input.value)});
+  auto inputs = functions::bind_inputs(message.target, (*dag)->spec.inputs, std::move(named));
+  if (!inputs)
+    return refuse(inputs.error());
+  if (message.again && adopt(from, message, **dag))
+    return;
+
+  running_call call = call_of(from, message, std::move(dag).value());
+  call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();
-  if (const auto fits = flow_.check(client.id, call.bytes); !fits.ok())
-    return reply_refused(from, message.call, fits.error().code, fits.error().message, fits.error().retry_after);
-  call.first = !flow_.beyond_share(client.id);
-  const std::uint64_t bytes = call.bytes;
-  const dag_id dag = call.dag->id;
+  const client_id owner = call.owner;
+  calls::placing::call_arrived fact{call.id, owner, call.dag->id, call.deadline, call.priority, call.sequence};
+  fact.affinity = catalogue_.affinity(*call.dag, call.inputs);
+  ask_for_promise(call, message.options, fact);
+  if (const auto fits = flow_.check(owner, call.bytes); !fits.ok())
+    return refuse(fits.error());
+  call.first = !flow_.beyond_share(owner);
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
-      return reply_refused(from, message.call, taken.error().code, taken.error().message, duration{0});
+      return refuse(taken.error());
+  const std::uint64_t bytes = call.bytes;
+  const dag_id called = call.dag->id;
   if (!calls_.add(std::move(call)))
-    return reply_refused(from, message.call, errc::already_exists,
-                         "call " + to_string(message.call) + " is running; choose another id", duration{0});
-  flow_.begin(client.id, bytes);
-  ++running_of_dag_[dag];
+    return refuse({errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", {}});
+  flow_.begin(owner, bytes);
+  ++running_of_dag_[called];
   if (redeems)
-    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
+    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, owner});
   step(fact);
 }
 
@@ -282,7 +313,7 @@ calls::placing::call_ended controller_service::ended(const running_call& call, c
   calls::placing::call_ended fact{call.id, outcome.code, {}};
   fact.stages.reserve(outcome.trace.size());
   for (const calls::stage_trace& t : outcome.trace) {
-    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
+    fact.stages.push_back({t.stage, t.skipped || t.cancelled ? 0 : t.width, t.executed});
     learn_from(call, t);
   }
   return fact;
@@ -290,7 +321,7 @@ calls::placing::call_ended controller_service::ended(const running_call& call, c
 
 /// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
 void controller_service::learn_from(const running_call& call, const calls::stage_trace& t) {
-  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane ||
+  if (call.dispatched || t.skipped || t.failed || t.late || t.cancelled || t.width == 0 || t.batch != 1 || !t.lane ||
       t.stage >= call.dag->stages.size())
     return;
   if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)
@@ -370,7 +401,8 @@ void controller_service::on_cancel(const actors::incoming& from, const wire::can
   if (!call || call->client != from.from)
     return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
   step(calls::placing::cancel_requested{call->id});
-  if (const running_call* waiting = calls_.find_known_as(message.call)) // no scheduler knows of it while it waits for a node
+  if (const running_call* waiting =
+          calls_.find_known_as(message.call)) // no scheduler knows of it while it waits for a node
     end_without_result(waiting->id, errc::cancelled, "the client withdrew the call", duration{0});
   answer(from, errc::ok, "cancelled");
 }

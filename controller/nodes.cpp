@@ -57,6 +57,8 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
             [](const auto& a, const auto& b) { return a.id < b.id; });
   for (const callable* c : catalogue_.callables())
     welcome.dags.push_back({c->dag->id, c->dag->spec});
+  for (const auto& dag : catalogue_.sequels())
+    welcome.dags.push_back({dag->id, dag->spec});
   const node_id id = node.id;
   node_of_peer_[from.from] = id;
   nodes_[id] = std::move(node);

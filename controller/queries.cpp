@@ -155,6 +155,7 @@ struct trace_view {
     v("skipped", s.trace.skipped);
     v("failed", s.trace.failed);
     v("late", s.trace.late);
+    v("cancelled", s.trace.cancelled);
     v("width", s.trace.width);
     v("batch", s.trace.batch);
     v("begin_ns", s.trace.begin);
@@ -421,10 +422,10 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                                             now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{
-      errc::invalid_argument,
-      "cannot list '" + kind + "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
-      {}};
+  return error{errc::invalid_argument,
+               "cannot list '" + kind +
+                   "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
+               {}};
 }
 
 ledger_view controller_service::ledger_totals() const {

@@ -528,6 +528,21 @@ struct order_short {
   }
 };
 
+/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits for
+/// it, the stage is cancelled.
+struct unwanted_stage {
+  SQUALL_MESSAGE(unwanted_stage, node);
+  call_id call;
+  stage_index stage = 0;
+  stage_index consumer = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("consumer", s.consumer);
+  }
+};
+
 /// A batch has started (`done` false), or has ended or will not run (`done`).
 struct order_report {
   SQUALL_MESSAGE(order_report, controller);

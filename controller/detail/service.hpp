@@ -77,6 +77,12 @@ private:
 
   // -- calls (calls.cpp) --
   void on_call(const actors::incoming& from, wire::call_request message);
+  [[nodiscard]] result<> check(const wire::call_request& message) const;
+  [[nodiscard]] result<std::shared_ptr<const functions::dag>> dag_of(const wire::call_request& message);
+  [[nodiscard]] running_call call_of(const actors::incoming& from, const wire::call_request& message,
+                                     std::shared_ptr<const functions::dag> dag);
+  void ask_for_promise(running_call& call, const calls::call_options& options,
+                       calls::placing::call_arrived& fact) const;
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
   void on_finished(const actors::incoming& from, wire::call_finished message);
   void on_partial(const actors::incoming& from, wire::stage_partial message);

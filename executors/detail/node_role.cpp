@@ -241,6 +241,8 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
       return decode_and<wire::hand_out>(m, [&](auto&& h) { on_hand_out(h); });
     case message_type::order_short:
       return decode_and<wire::order_short>(m, [&](auto&& o) { on_order_short(o); });
+    case message_type::unwanted_stage:
+      return decode_and<wire::unwanted_stage>(m, [&](auto&& u) { on_unwanted(u); });
     case message_type::want_replica:
       return decode_and<wire::want_replica>(m, [&](auto&& w) { want_replica(w); });
     case message_type::preload:

@@ -8,6 +8,7 @@
 #include "executors/detail/known_clients.hpp"
 #include "executors/detail/membership.hpp"
 #include "executors/detail/model_cache.hpp"
+#include "executors/detail/object_cache.hpp"
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
@@ -114,6 +115,15 @@ private:
     time_point began;
     time_point ended;
   };
+  /// Objects of the store that a ready stage waits for: of element e those at first[e] and after, up to the next.
+  struct lookup {
+    call_id call;
+    flow::ready_stage ready;
+    std::uint32_t port = 0;
+    std::vector<std::size_t> first;
+    std::vector<functions::value> objects;
+    std::size_t missing = 0;
+  };
   struct wanted_replica {
     variant_id variant;
     bool loaded = false;
@@ -202,6 +212,8 @@ private:
 
   // -- stages that have settled (settling.cpp)
   void on_settled(const actors::incoming& from, wire::settled message);
+  void on_unwanted(const wire::unwanted_stage& message);
+  void carry_out_cancellations(call_record& call);
   void send_departures(call_record& call, std::span<const flow::departure> departures);
   void send_settled(call_record& call, stage_index stage, std::span<const node_id> nodes);
   void forward(const wire::settled& message, const wire::call_context& context);
@@ -216,6 +228,13 @@ private:
   void end_turn(call_record& call, function_id function);
   void enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements, variant_id variant);
   void count_moved_bytes(call_record& call, stage_index stage);
+
+  // -- stages that read objects of the store (lookups.cpp)
+  [[nodiscard]] bool needs_objects(const call_record& call, stage_index stage);
+  void look_up(call_record& call, const flow::ready_stage& ready);
+  void fetch_object(std::uint64_t lookup, std::size_t place, const std::string& key);
+  void object_found(std::uint64_t lookup, std::size_t place, const result<shared_bytes>& object);
+  void lookup_part_done(std::uint64_t lookup);
 
   // -- maps over several nodes (maps.cpp)
   void scatter(call_record& call, const flow::ready_stage& ready);
@@ -274,6 +293,8 @@ private:
   [[nodiscard]] bool wants_stream(const work_item& item);
   void fail_batch(batch_id id, const error& why);
   void withdraw(call_id call, const std::vector<item_id>& items);
+  void withdraw_stage(call_record& call, stage_index stage);
+  void cancel_unwanted_batches(call_id call);
   void item_failed(item_id id, const error& why);
   void item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time);
   void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
@@ -355,6 +376,7 @@ private:
   std::vector<call_id> touched_;
   std::uint64_t last_item_ = 0;
   std::uint64_t last_load_ = 0;
+  std::uint64_t last_lookup_ = 0;
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
@@ -370,6 +392,8 @@ private:
   std::unique_ptr<object_source> store_;
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
+  object_cache objects_;
+  std::map<std::uint64_t, lookup> lookups_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
 
   std::function<void()> drained_; ///< the process waits for the node to have left

@@ -132,6 +132,7 @@ void for_each_message(F f) {
   EACH(stage_ready);
   EACH(hand_out);
   EACH(order_short);
+  EACH(unwanted_stage);
   EACH(order_report);
   EACH(want_replica);
   EACH(replica_report);
