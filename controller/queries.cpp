@@ -155,6 +155,7 @@ struct trace_view {
     v("skipped", s.trace.skipped);
     v("failed", s.trace.failed);
     v("late", s.trace.late);
+    v("cancelled", s.trace.cancelled);
     v("width", s.trace.width);
     v("batch", s.trace.batch);
     v("begin_ns", s.trace.begin);
@@ -345,7 +346,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       return view;
     };
     const auto view_running = [&](const running_call& c) {
-      return call_view{c.id,
+      return call_view{c.known_as(),
                        c.dag->spec.name,
                        c.dag->spec.version,
                        "running",
@@ -363,7 +364,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       const auto id = parse_call_id(name);
       if (!id)
         return error{errc::invalid_argument, "'" + name + "' is no call id: ids are decimal numbers", {}};
-      if (const running_call* running = calls_.find(*id))
+      if (const running_call* running = calls_.find_known_as(*id))
         return calls::to_json(view_running(*running));
       if (const call_record* record = calls_.record(*id))
         return calls::to_json(view_record(*record, true));
@@ -421,10 +422,10 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                                             now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{
-      errc::invalid_argument,
-      "cannot list '" + kind + "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
-      {}};
+  return error{errc::invalid_argument,
+               "cannot list '" + kind +
+                   "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
+               {}};
 }
 
 ledger_view controller_service::ledger_totals() const {
@@ -445,6 +446,21 @@ std::string controller_service::metrics_json() {
                      static_cast<double>(calls_.running().size())});
   samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
   samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
+  const std::pair<const char*, double> bounds[] = {
+      {"calls", static_cast<double>(options_.scheduler.max_calls)},
+      {"calls of a client", static_cast<double>(options_.scheduler.max_calls_per_client)},
+      {"bytes", static_cast<double>(options_.flow.bytes)},
+      {"bytes of a client", static_cast<double>(options_.flow.bytes_of_client)},
+      {"clients", static_cast<double>(options_.flow.clients)}};
+  for (const auto& [what, most] : bounds)
+    samples.push_back({"squall_limit", "The bounds at which calls are refused", kind::gauge, {{"of", what}}, most});
+  samples.push_back(
+      {"squall_bytes_in_flight", "Inputs of calls that run", kind::gauge, {}, static_cast<double>(flow_.bytes())});
+  samples.push_back({"squall_calls_repeated_total",
+                     "Attempts that were made again since a node was lost or failed them",
+                     kind::counter,
+                     {},
+                     static_cast<double>(repeated_)});
   statistics_.collect(samples);
   samples.push_back({"squall_promises_total",
                      "Promises that ended, by result",

@@ -24,6 +24,8 @@ SQUALL_CODEC_OF(squall::wire::end_sequence);
 SQUALL_CODEC_OF(squall::wire::stage_ready);
 SQUALL_CODEC_OF(squall::wire::hand_out);
 SQUALL_CODEC_OF(squall::wire::order_short);
+SQUALL_CODEC_OF(squall::wire::unwanted_stage);
 SQUALL_CODEC_OF(squall::wire::order_report);
 SQUALL_CODEC_OF(squall::wire::want_replica);
 SQUALL_CODEC_OF(squall::wire::replica_report);
+SQUALL_CODEC_OF(squall::wire::node_drain);

@@ -117,7 +117,11 @@ std::string trace_table(const json_node& trace) {
     std::vector<std::string> row;
     for (const column& c : trace_columns)
       row.push_back(skipped && c.key != "stage" && c.key != "node" ? "-" : cell_of(stage, c));
-    row.emplace_back(skipped ? "skipped" : is_set(stage, "failed") ? "failed" : is_set(stage, "late") ? "late" : "ran");
+    row.emplace_back(skipped                      ? "skipped"
+                     : is_set(stage, "failed")    ? "failed"
+                     : is_set(stage, "cancelled") ? "cancelled"
+                     : is_set(stage, "late")      ? "late"
+                                                  : "ran");
     out.add(std::move(row));
   }
   return out.text();

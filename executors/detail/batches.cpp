@@ -195,7 +195,39 @@ void node_role::withdraw(call_id call, const std::vector<item_id>& items) {
   }
   if (queued)
     feed(calls::queueing::call_withdrawn{call});
-  if (!running || !worker_)
+  if (running)
+    cancel_unwanted_batches(call);
+}
+
+/// As withdraw(), of one stage of a call that goes on.
+void node_role::withdraw_stage(call_record& call, stage_index stage) {
+  const auto of_stage = [&](item_id id) {
+    const auto found = items_.find(id);
+    return found != items_.end() && found->second.stage == stage;
+  };
+  std::vector<item_id> items;
+  std::copy_if(call.items.begin(), call.items.end(), std::back_inserter(items), of_stage);
+  std::erase_if(call.items, of_stage);
+  std::sort(items.begin(), items.end());
+  calls::queueing::call_withdrawn fact{call.context.call, {}};
+  bool running = false;
+  for (const auto id : items) {
+    const auto item = take_item(id);
+    if (item->running)
+      running = true;
+    else
+      fact.items.push_back(id);
+    if (item->order)
+      leave_order(item->order, id);
+  }
+  if (!fact.items.empty())
+    feed(fact);
+  if (running)
+    cancel_unwanted_batches(call.context.call);
+}
+
+void node_role::cancel_unwanted_batches(call_id call) {
+  if (!worker_)
     return;
   for (const auto& [id, batch] : running_) {
     const auto of_call = [&](const auto& e) { return e.call == call; };

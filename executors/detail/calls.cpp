@@ -63,6 +63,7 @@ void node_role::drive(call_record& call) {
   for (bool more = true; more;) {
     if (const auto departures = flow.take_departures(); !departures.empty())
       send_departures(call, departures);
+    carry_out_cancellations(call);
     if (call.context.dispatched)
       report_passed_over(call);
     if (flow.failure())

@@ -105,6 +105,7 @@ void node_role::drop_everything() {
   shares_.clear();
   timers_.clear();
   put_off_.clear();
+  answered_.clear();
   touched_.clear();
   parked_.clear();
   sequences_.clear();

@@ -53,6 +53,7 @@ void node_role::start(actors::post& out) {
 }
 
 void node_role::stop() {
+  report_answered();
   membership_.stop();
   drop_everything();
   event_log_.reset();
@@ -92,17 +93,37 @@ void node_role::on_alarm() {
     feed(calls::queueing::tick{});
 }
 
+/// Whether a call still needs the node is for the controller to say: it knows the plans of all.
+void node_role::drain(std::function<void()> done) {
+  const round_guard r{*this};
+  drained_ = std::move(done);
+  if (membership_.joined())
+    (void)membership_.send_to_controller(wire::encode(wire::node_drain{membership_.self(), false}, request_id{}));
+}
+
+void node_role::leave(const wire::node_drain& message) {
+  if (message.node != membership_.self())
+    return;
+  log_.info("node", "leaving: no call needs this node any more");
+  membership_.stop();
+  if (!drained_ && options_.on_leave)
+    options_.on_leave(message.stay_away);
+}
+
 /// What one thing decided may decide another: until nothing is left.
 void node_role::finish_round() {
   while (!commands_.empty() || !touched_.empty()) {
     carry_out_commands();
     drive_touched();
   }
-  report_answered();
+  if (answered_due_ <= now())
+    report_answered();
   if (auto released = blocks_.take_released(); worker_ && !released.empty())
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
     event_log_->flush(now());
+  if (drained_ && !membership_.joined())
+    std::exchange(drained_, {})();
   set_alarm();
 }
 
@@ -111,6 +132,7 @@ void node_role::set_alarm() {
   at = std::min(at, queue_->next_deadline().value_or(never));
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
+  at = std::min(at, answered_due_);
   if (!put_off_.empty())
     at = now();
   if (worker_)
@@ -165,6 +187,8 @@ void node_role::handle(actors::incoming& m) {
       return;
     case message_type::node_leave:
       return membership_.stop();
+    case message_type::node_drain:
+      return decode_and<wire::node_drain>(m, [&](auto&& d) { leave(d); });
     default:
       break;
   }
@@ -217,6 +241,8 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
       return decode_and<wire::hand_out>(m, [&](auto&& h) { on_hand_out(h); });
     case message_type::order_short:
       return decode_and<wire::order_short>(m, [&](auto&& o) { on_order_short(o); });
+    case message_type::unwanted_stage:
+      return decode_and<wire::unwanted_stage>(m, [&](auto&& u) { on_unwanted(u); });
     case message_type::want_replica:
       return decode_and<wire::want_replica>(m, [&](auto&& w) { want_replica(w); });
     case message_type::preload:

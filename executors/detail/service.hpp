@@ -8,6 +8,7 @@
 #include "executors/detail/known_clients.hpp"
 #include "executors/detail/membership.hpp"
 #include "executors/detail/model_cache.hpp"
+#include "executors/detail/object_cache.hpp"
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
@@ -64,8 +65,9 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
-  /// Answered calls that the controller is told of in one message.
+  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others.
   static constexpr std::size_t max_answered = 256;
+  static constexpr duration answered_patience = std::chrono::milliseconds{2};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -74,6 +76,7 @@ public:
   void on_messages(std::span<actors::incoming> messages) override;
   void on_peer_lost(actors::peer_id peer) override;
   void on_alarm() override;
+  void drain(std::function<void()> done) override;
   void stop() override;
 
   void on_ready(const wire::worker::ready& message) override;
@@ -111,6 +114,15 @@ private:
   struct load_times {
     time_point began;
     time_point ended;
+  };
+  /// Objects of the store that a ready stage waits for: of element e those at first[e] and after, up to the next.
+  struct lookup {
+    call_id call;
+    flow::ready_stage ready;
+    std::uint32_t port = 0;
+    std::vector<std::size_t> first;
+    std::vector<functions::value> objects;
+    std::size_t missing = 0;
   };
   struct wanted_replica {
     variant_id variant;
@@ -152,6 +164,7 @@ private:
   void decode_and(actors::incoming& message, const Handler& handler);
   void handle_call_message(actors::incoming& message);
   void handle_catalogue_message(actors::incoming& message);
+  void leave(const wire::node_drain& message);
   void bad_message(const actors::incoming& from, const error& why);
   [[nodiscard]] time_point now() const { return post_->now(); }
 
@@ -199,6 +212,8 @@ private:
 
   // -- stages that have settled (settling.cpp)
   void on_settled(const actors::incoming& from, wire::settled message);
+  void on_unwanted(const wire::unwanted_stage& message);
+  void carry_out_cancellations(call_record& call);
   void send_departures(call_record& call, std::span<const flow::departure> departures);
   void send_settled(call_record& call, stage_index stage, std::span<const node_id> nodes);
   void forward(const wire::settled& message, const wire::call_context& context);
@@ -213,6 +228,13 @@ private:
   void end_turn(call_record& call, function_id function);
   void enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements, variant_id variant);
   void count_moved_bytes(call_record& call, stage_index stage);
+
+  // -- stages that read objects of the store (lookups.cpp)
+  [[nodiscard]] bool needs_objects(const call_record& call, stage_index stage);
+  void look_up(call_record& call, const flow::ready_stage& ready);
+  void fetch_object(std::uint64_t lookup, std::size_t place, const std::string& key);
+  void object_found(std::uint64_t lookup, std::size_t place, const result<shared_bytes>& object);
+  void lookup_part_done(std::uint64_t lookup);
 
   // -- maps over several nodes (maps.cpp)
   void scatter(call_record& call, const flow::ready_stage& ready);
@@ -271,6 +293,8 @@ private:
   [[nodiscard]] bool wants_stream(const work_item& item);
   void fail_batch(batch_id id, const error& why);
   void withdraw(call_id call, const std::vector<item_id>& items);
+  void withdraw_stage(call_record& call, stage_index stage);
+  void cancel_unwanted_batches(call_id call);
   void item_failed(item_id id, const error& why);
   void item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time);
   void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
@@ -326,7 +350,8 @@ private:
   catalogue catalogue_;
   known_clients clients_;
   calls::price_list prices_;
-  std::vector<wire::answered_call> answered_; ///< in this round
+  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
+  time_point answered_due_ = never;           ///< when it is told
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
@@ -352,6 +377,7 @@ private:
   std::vector<call_id> touched_;
   std::uint64_t last_item_ = 0;
   std::uint64_t last_load_ = 0;
+  std::uint64_t last_lookup_ = 0;
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
@@ -367,7 +393,11 @@ private:
   std::unique_ptr<object_source> store_;
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
+  object_cache objects_;
+  std::map<std::uint64_t, lookup> lookups_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
+
+  std::function<void()> drained_; ///< the process waits for the node to have left
 
   time_point next_sweep_; ///< of shared memory whose owner died
   int depth_ = 0;         ///< of rounds: a callback may come inside a handler

@@ -222,6 +222,7 @@ struct draft {
   std::vector<charge> charges;
   std::vector<duration> finish; ///< per stage, expected, from the start of the call
   node_id state_node;           ///< keeps the state of the call's sequence
+  std::uint64_t affinity = 0;   ///< of the call
   duration wait{0};             ///< the greatest load of a node used, before this call
   bool known = true;            ///< all execution times are learned or declared
 };
@@ -269,6 +270,7 @@ struct scheduler::state {
   void on(const calls::placing::dag_removed& fact);
   void on(const calls::placing::node_joined& fact);
   void on(const calls::placing::node_lost& fact);
+  void on(const calls::placing::node_draining& fact);
   void on(const calls::placing::residency_changed& fact);
   void on(const calls::placing::call_arrived& fact);
   void on(const calls::placing::call_ended& fact);
@@ -299,6 +301,7 @@ struct scheduler::state {
   void late_fact(const calls::placing::dag_registered& fact);
   void late_fact(const calls::placing::node_joined& fact);
   void late_fact(const calls::placing::node_lost& fact);
+  void late_fact(const calls::placing::node_draining& fact);
   void late_fact(const calls::placing::call_arrived& fact);
   void late_fact(const calls::placing::call_ended& fact);
   void late_fact(const calls::placing::cancel_requested& fact);
@@ -340,6 +343,7 @@ struct scheduler::state {
   /// `state_node` keeps the state of the call's sequence; zero: it has none yet.
   [[nodiscard]] result<> place(call_id call, bool stateful, const detail::dag_state& dag, node_id state_node);
   [[nodiscard]] result<> place_stage(call_id call, bool stateful, const detail::dag_state& dag, stage_index index);
+  [[nodiscard]] std::size_t keeper_of(std::uint64_t affinity) const;
   void set_near(const detail::stage_state& stage, placement_request& request) const;
   struct variant_choice {
     std::uint32_t index = 0;
