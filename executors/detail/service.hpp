@@ -321,6 +321,7 @@ private:
   [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
   void load_user_code(variant_id variant, const loading& l);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void drop_user_code(const std::map<batch_id, running_batch>& running);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
   void drop_nested(batch_id batch);

@@ -160,6 +160,8 @@ void user_pools::pump(variant_id variant) {
   std::size_t loading = 0, occupied = 0;
   for (const auto id : p.workers) {
     auto& w = *workers_.at(id);
+    if (w.ended)
+      continue;
     if (w.state == phase::idle && !p.waiting.empty()) {
       auto job = std::move(p.waiting.front());
       p.waiting.pop_front();
