@@ -5,8 +5,8 @@
 /// What the benchmarks of native functions share.
 namespace squall::bench {
 
-/// A client of a cluster that knows "noop" (builtin), "passing" (native, gives its input back) and "calling" (native, calls
-/// "passing"), each warm.
+/// A client of a cluster that knows "noop" (builtin), "passing" (native, gives its input back) and "calling" (native,
+/// calls "passing"), each warm.
 [[nodiscard]] std::unique_ptr<client::cluster> connect_with_native(const running_cluster& cluster, fnv1a& work);
 
 /// A native function of that name, not loaded anywhere.

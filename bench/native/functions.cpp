@@ -1,4 +1,5 @@
-// What the benchmarks of native functions call: `do` is "pass" (gives its input back) or "call" (calls "passing" with it).
+// What the benchmarks of native functions call: `do` is "pass" (gives its input back) or "call" (calls "passing" with
+// it).
 #include "functions/native.hpp"
 
 #include <algorithm>

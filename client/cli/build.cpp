@@ -60,10 +60,19 @@ result<> build(const build_flags& flags) {
                              [](const std::string& s) { return fs::path{s}.extension() == ".c"; });
   const char* const given = std::getenv(c ? "CC" : "CXX");
   const std::string compiler = given && *given ? given : c ? "cc" : "c++";
-  const auto output = flags.output.empty() ? fs::path{flags.sources.front()}.replace_extension(".so").string()
-                                           : flags.output;
-  std::vector<std::string> line{compiler, c ? "-std=c99" : "-std=c++20", "-O2", "-g", "-Wall", "-shared", "-fPIC",
-                                "-fvisibility=hidden", "-I" + include.string(), "-o", output};
+  const auto output =
+      flags.output.empty() ? fs::path{flags.sources.front()}.replace_extension(".so").string() : flags.output;
+  std::vector<std::string> line{compiler,
+                                c ? "-std=c99" : "-std=c++20",
+                                "-O2",
+                                "-g",
+                                "-Wall",
+                                "-shared",
+                                "-fPIC",
+                                "-fvisibility=hidden",
+                                "-I" + include.string(),
+                                "-o",
+                                output};
   line.insert(line.end(), flags.sources.begin(), flags.sources.end());
   SQUALL_ASSIGN(status, run(line));
   if (status != 0)

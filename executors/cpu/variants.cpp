@@ -54,8 +54,8 @@ private:
   std::vector<std::unique_ptr<builtins::instance>> instances_; ///< one per lane
 };
 
-/// What a native function that the operator trusts finds in this process. There is no sandbox around it, and nobody whom it
-/// could ask.
+/// What a native function that the operator trusts finds in this process. There is no sandbox around it, and nobody
+/// whom it could ask.
 class trusted_services final : public native::services {
 public:
   trusted_services(output_memory& memory, const batch_control* control) : memory_(memory), control_(control) {}

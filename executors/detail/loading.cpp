@@ -9,7 +9,8 @@ namespace squall::executors {
 /// Python always is, native code but where the operator trusts it.
 bool node_role::in_sandbox(const wire::worker::load& request) const {
   return request.spec.kind == functions::variant_kind::python ||
-         (request.spec.kind == functions::variant_kind::native && !options_.trusted_functions.contains(request.function));
+         (request.spec.kind == functions::variant_kind::native &&
+          !options_.trusted_functions.contains(request.function));
 }
 
 void node_role::carry_out(const calls::queueing::load& command) {

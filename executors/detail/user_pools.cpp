@@ -300,8 +300,8 @@ void user_pools::check_outputs(const pool& p, const user_job& job, wire::worker:
       continue;
     std::string wrong;
     if (item.outputs.size() != ports.size())
-      wrong = "it gave " + std::to_string(item.outputs.size()) + " outputs, registered are " +
-              std::to_string(ports.size());
+      wrong =
+          "it gave " + std::to_string(item.outputs.size()) + " outputs, registered are " + std::to_string(ports.size());
     for (std::size_t i = 0; wrong.empty() && i < ports.size(); ++i)
       if (const auto fits = functions::check_value("output '" + ports[i].name + "'", ports[i], item.outputs[i]);
           !fits.ok())

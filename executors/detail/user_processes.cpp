@@ -266,9 +266,9 @@ void user_pools::on_events() {
 
 void user_pools::say(const user_worker& w, const std::string& line) {
   const auto found = pools_.find(w.variant);
-  log_.info("function", line,
-            {{"function", found == pools_.end() ? "" : found->second.request.function},
-             {"worker", std::to_string(w.id)}});
+  log_.info(
+      "function", line,
+      {{"function", found == pools_.end() ? "" : found->second.request.function}, {"worker", std::to_string(w.id)}});
 }
 
 void user_pools::on_socket(user_worker& w, std::uint32_t events) {

@@ -41,9 +41,9 @@ struct user_worker {
   std::uint64_t memory_bytes = 0;
 
   std::optional<user_job> job;
-  bool cancelled = false;       ///< the job
-  time_point kill_at = never;   ///< when it has not answered, ended or loaded
-  std::string why_killed;       ///< for whoever waits for its job
+  bool cancelled = false;     ///< the job
+  time_point kill_at = never; ///< when it has not answered, ended or loaded
+  std::string why_killed;     ///< for whoever waits for its job
   errc killed_as = errc::failed;
   std::set<std::uint64_t> questions; ///< calls that it made
 

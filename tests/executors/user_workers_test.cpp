@@ -1,4 +1,5 @@
 #include "executors/user_workers.hpp"
+
 #include "tests/executors/loop_post.hpp"
 
 #include <gmock/gmock.h>
@@ -327,9 +328,8 @@ TEST_F(UserWorkers, ChildrenThatStayGoWithTheWorker) {
     children.push_back(child);
   ASSERT_EQ(children.size(), 3U);
   workers_->unload(variant_id{last_variant_});
-  EXPECT_TRUE(wait_for([&] {
-    return std::none_of(children.begin(), children.end(), [](pid_t child) { return kill(child, 0) == 0; });
-  }));
+  EXPECT_TRUE(wait_for(
+      [&] { return std::none_of(children.begin(), children.end(), [](pid_t child) { return kill(child, 0) == 0; }); }));
 }
 
 TEST_F(UserWorkers, ACrashLoopBacksOffAndSaysSo) {
@@ -347,7 +347,8 @@ TEST_F(UserWorkers, ACrashLoopBacksOffAndSaysSo) {
 TEST_F(UserWorkers, ARepeatableFunctionRunsOnceMoreWhenItsWorkerDied) {
   ASSERT_EQ(load("spin", true).code, errc::ok);
   const auto batch = begin(numbers({1}));
-  ASSERT_TRUE(wait_for([&] { return workers_->instances().at(0).pid != 0 && workers_->instances()[0].state == "busy"; }));
+  ASSERT_TRUE(
+      wait_for([&] { return workers_->instances().at(0).pid != 0 && workers_->instances()[0].state == "busy"; }));
   const auto first = workers_->instances()[0].pid;
   ASSERT_EQ(kill(static_cast<pid_t>(first), SIGKILL), 0);
   ASSERT_TRUE(wait_for([&] {
