@@ -145,7 +145,9 @@ void bound(__rlimit_resource which, const char* name, std::uint64_t most) {
 }
 
 void bound_resources(const squall_bounds& bounds, bool sandboxed) {
+#ifndef __SANITIZE_ADDRESS__ // which takes terabytes of address space for itself
   bound(RLIMIT_AS, "bounding its memory", bounds.memory_bytes);
+#endif
   bound(RLIMIT_NOFILE, "bounding its files", bounds.open_files);
   bound(RLIMIT_CORE, "switching core dumps off", 0);
   bound(RLIMIT_MEMLOCK, "bounding locked memory", 0);
