@@ -28,6 +28,8 @@ constexpr std::size_t read_at_once = 4 << 20;
 constexpr std::size_t events_at_once = 64;
 constexpr duration load_limit = 180s;
 constexpr duration farewell = 300ms;
+/// Before the next worker to spare is forked: whatever needed the last one runs first.
+constexpr duration spare_delay = 50ms;
 /// Both segments count as address space of the worker.
 constexpr std::uint64_t segments_of_worker = 2;
 
@@ -61,6 +63,25 @@ result<unique_fd> duplicate(const unique_fd& fd) {
   return copy;
 }
 
+std::vector<unique_fd> single(unique_fd fd) {
+  std::vector<unique_fd> out;
+  out.push_back(std::move(fd));
+  return out;
+}
+
+/// Network or none is a matter of the whole sandbox.
+constexpr std::string_view network_suffix = "+network";
+std::string zygote_name(const wire::worker::load& kind) {
+  return std::string(functions::to_string(kind.spec.kind)) +
+         (kind.spec.worker.network ? std::string(network_suffix) : std::string());
+}
+
+/// What a worker cannot change once it runs.
+bool same_walls(const functions::worker_spec& a, const functions::worker_spec& b) {
+  return a.memory_limit_bytes == b.memory_limit_bytes && a.scratch_bytes == b.scratch_bytes &&
+         a.processes == b.processes && a.open_files == b.open_files && a.network == b.network;
+}
+
 std::uint64_t resident_bytes(std::uint64_t pid) {
   std::uint64_t total = 0;
   std::uint64_t resident = 0;
@@ -86,14 +107,14 @@ std::string_view name_of(const user_worker& w) {
 
 // -- zygotes
 
-result<zygote::command> user_pools::zygote_command(const pool& p) const {
+result<zygote::command> user_pools::zygote_command(const wire::worker::load& kind) const {
   zygote::command line;
   const auto& folder = options_.program_folder;
   const auto library = folder + "/libsquall-sandbox.so";
   std::vector<std::string> program;
   std::vector<std::string> read{folder + "/squall-worker", library};
   std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
-  if (p.request.spec.kind == functions::variant_kind::python) {
+  if (kind.spec.kind == functions::variant_kind::python) {
     if (options_.python.empty() || options_.python_worker.empty())
       return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};
     program = {options_.python, "-I", "-B", options_.python_worker, "--zygote"};
@@ -109,7 +130,7 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
     line.arguments.insert(line.arguments.end(), variables.begin(), variables.end());
   } else {
     line.program = folder + "/squall-sandbox";
-    if (p.bounds.network)
+    if (kind.spec.worker.network)
       line.arguments.emplace_back("--network");
     for (const auto& path : read)
       line.arguments.insert(line.arguments.end(), {"--read", path});
@@ -121,17 +142,19 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
   return line;
 }
 
-result<zygote*> user_pools::zygote_for(const pool& p) {
-  const auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+result<zygote*> user_pools::zygote_for(const wire::worker::load& kind) {
+  const auto name = zygote_name(kind);
   auto& slot = zygotes_[name];
   if (slot.process)
     return slot.process.get();
   if (post_.now() < slot.retry_at)
     return {errc::unavailable, slot.problem};
-  SQUALL_ASSIGN(line, zygote_command(p));
+  SQUALL_ASSIGN(line, zygote_command(kind));
   slot.tag = zygote_bit | (++last_tag_ << 2);
   SQUALL_ASSIGN(started, zygote::start(name, line, gate_.get(), slot.tag, *this, post_, log_));
   slot.process = std::move(started);
+  slot.kind = kind;
+  slot.spare_due = post_.now() + spare_delay;
   return slot.process.get();
 }
 
@@ -161,48 +184,85 @@ user_worker* user_pools::find(std::uint64_t worker) {
   return found == workers_.end() ? nullptr : found->second.get();
 }
 
-result<> user_pools::launch(variant_id variant, pool& p) {
+/// A process that has its segments and no variant.
+result<user_worker*> user_pools::launch_worker(const wire::worker::load& kind) {
   if (workers_.size() >= options_.max_workers)
     return {errc::overloaded, "the node runs " + std::to_string(workers_.size()) +
                                   " workers of user code, which is its limit; fewer instances of a function, or a "
                                   "shorter keep-alive, make room"};
-  SQUALL_ASSIGN(forks, zygote_for(p));
+  SQUALL_ASSIGN(forks, zygote_for(kind));
   SQUALL_ASSIGN(socket, make_socket_pair());
   SQUALL_ASSIGN(log, make_pipe());
   auto made = std::make_unique<user_worker>();
   auto& w = *made;
   w.id = ++last_worker_;
-  w.variant = variant;
-  w.zygote = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  w.zygote = zygote_name(kind);
   w.started = w.idle_since = post_.now();
-  w.kill_at = post_.now() + load_limit;
-  w.why_killed = "it did not load in 180 s";
   SQUALL_ASSIGN(in, inbox::create(++last_segment_, options_.segment_bytes));
   SQUALL_ASSIGN(out, outbox::create(++last_segment_, options_.segment_bytes, make_));
   w.in = std::move(in);
   w.out = std::move(out);
   w.socket = std::make_unique<packet_socket>(std::move(socket.own), gate_.get(), w.id * 2);
   w.log = std::make_unique<log_reader>(std::move(log.own), gate_.get(), w.id * 2 + 1);
-  auto bounds = p.bounds;
+  auto bounds = kind.spec.worker;
   bounds.memory_limit_bytes += segments_of_worker * options_.segment_bytes;
   SQUALL_TRY(forks->spawn(w.id, bounds, std::move(socket.theirs), std::move(log.theirs)));
-  SQUALL_TRY(introduce(w, p));
-  p.workers.insert(w.id);
-  workers_.emplace(w.id, std::move(made));
-  return {};
+  workers_.emplace(w.id, std::move(made)); // from here on its end is reported
+  SQUALL_TRY(announce_segments(w));
+  return &w;
 }
 
-/// What it needs to know, before it asks: it reads this when it is up.
-result<> user_pools::introduce(user_worker& w, const pool& p) {
-  const auto single = [](unique_fd fd) {
-    std::vector<unique_fd> out;
-    out.push_back(std::move(fd));
-    return out;
-  };
+result<> user_pools::launch(variant_id variant, pool& p) {
+  SQUALL_ASSIGN(worker, take_spare(p));
+  if (worker == nullptr) {
+    SQUALL_ASSIGN(launched, launch_worker(p.request));
+    worker = launched;
+  }
+  worker->variant = variant;
+  worker->started = worker->idle_since = post_.now();
+  worker->kill_at = post_.now() + load_limit;
+  worker->why_killed = "it did not load in 180 s";
+  p.workers.insert(worker->id);
+  auto sent = send_load(*worker, p);
+  if (!sent.ok()) {
+    p.workers.erase(worker->id);
+    leave(*worker);
+  }
+  return sent;
+}
+
+/// Null: there is none with these bounds.
+result<user_worker*> user_pools::take_spare(const pool& p) {
+  SQUALL_TRY(zygote_for(p.request));
+  auto& slot = zygotes_[zygote_name(p.request)];
+  auto* const spare = find(slot.spare);
+  if (spare == nullptr || !same_walls(p.bounds, slot.kind.spec.worker))
+    return nullptr;
+  slot.spare = 0;
+  slot.spare_due = post_.now() + spare_delay;
+  return spare;
+}
+
+void user_pools::launch_spare(const std::string& name, zygote_slot& slot) {
+  slot.spare_due = never;
+  if (find(slot.spare) != nullptr || workers_.size() >= options_.max_workers)
+    return;
+  slot.kind.spec.worker = completed({});
+  slot.kind.spec.worker.network = name.ends_with(network_suffix);
+  const auto kind = slot.kind;
+  if (const auto launched = launch_worker(kind); launched.ok())
+    slot.spare = (*launched)->id;
+}
+
+/// It reads this when it is up.
+result<> user_pools::announce_segments(user_worker& w) {
   SQUALL_ASSIGN(in, w.in->descriptor());
   SQUALL_TRY(w.send(w.in->announcement(), {}, single(std::move(in))));
   SQUALL_ASSIGN(out, w.out->descriptor());
-  SQUALL_TRY(w.send(w.out->announcement(), {}, single(std::move(out))));
+  return w.send(w.out->announcement(), {}, single(std::move(out)));
+}
+
+result<> user_pools::send_load(user_worker& w, const pool& p) {
   std::vector<unique_fd> files;
   if (p.code) {
     SQUALL_ASSIGN(code, duplicate(p.code));
@@ -535,6 +595,8 @@ std::vector<wire::instance_report> user_pools::instances() {
   }
   std::vector<wire::instance_report> out;
   for (const auto& [id, w] : workers_) {
+    if (!w->variant) // to spare
+      continue;
     wire::instance_report r;
     r.variant = w->variant;
     r.pid = w->host_pid;
