@@ -31,6 +31,9 @@ public:
   /// So many crashes in a row are a loop.
   static constexpr std::uint32_t loop_of_crashes = 3;
 
+  /// Of the events of a worker: its id, doubled, and 1 for its log. Of a zygote: this and its tag.
+  static constexpr std::uint64_t zygote_bit = std::uint64_t{1} << 63;
+
 private:
   /// The workers of a variant, and what waits for one.
   struct pool {
@@ -70,7 +73,7 @@ private:
   void note_crash(pool& p, const std::string& why);
   void check_outputs(const pool& p, const user_job& job, wire::worker::done& message) const;
 
-  // -- processes (user_processes.cpp)
+  // -- how they come to be (user_launching.cpp)
   result<> launch(variant_id variant, pool& p);
   result<user_worker*> launch_worker(const wire::worker::load& kind);
   result<user_worker*> take_spare(const pool& p);
@@ -79,6 +82,7 @@ private:
   result<> send_load(user_worker& w, const pool& p);
   result<zygote*> zygote_for(const wire::worker::load& kind);
   [[nodiscard]] result<zygote::command> zygote_command(const wire::worker::load& kind) const;
+  // -- processes (user_processes.cpp)
   void on_events();
   void on_socket(user_worker& w, std::uint32_t events);
   result<> on_packet(user_worker& w, const wire::frames& packet);
