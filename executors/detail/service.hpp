@@ -316,10 +316,12 @@ private:
 
   // -- user code (user_code.cpp)
   [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
-  [[nodiscard]] result<shared_bytes> make_user_memory(
-      std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
+  [[nodiscard]] result<shared_bytes> make_user_memory(std::size_t size,
+                                                      const std::function<result<>(std::span<std::byte>)>& fill);
+  [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
   void load_user_code(variant_id variant, const loading& l);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void drop_user_code(const std::map<batch_id, running_batch>& running);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
   void drop_nested(batch_id batch);
@@ -380,8 +382,8 @@ private:
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
-  std::unique_ptr<user_workers> user_; ///< null: this node runs no user code
-  std::map<batch_id, lane_id> extra_lanes_;         ///< opened for what waits in a batch, by that batch
+  std::unique_ptr<user_workers> user_;               ///< null: this node runs no user code
+  std::map<batch_id, lane_id> extra_lanes_;          ///< opened for what waits in a batch, by that batch
   std::map<lane_id, std::uint32_t> extra_lane_slot_; ///< of the worker, whose lane it stands in for
   std::uint64_t last_extra_lane_ = 0;
   std::map<call_id, nested_call> nested_; ///< that functions made here

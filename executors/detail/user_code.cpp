@@ -1,6 +1,5 @@
-#include "executors/detail/service.hpp"
-
 #include "base/hash.hpp"
+#include "executors/detail/service.hpp"
 
 /// User code on this node: what its workers report, and what they ask for (docs/workers.md).
 namespace squall::executors {
@@ -62,14 +61,26 @@ void node_role::on_user_waiting(batch_id batch, bool waits) {
       return;
     const lane_id extra{options_.lanes + ++last_extra_lane_};
     extra_lanes_[batch] = extra;
-    extra_lane_slot_[extra] = slot_of(running->second.lane);
+    extra_lane_slot_[extra] = running->second.slot;
     return feed(calls::queueing::lane_opened{extra, functions::resource_type::cpu});
   }
   const auto extra = extra_lanes_.find(batch);
   if (extra == extra_lanes_.end())
     return;
   feed(calls::queueing::lane_retired{extra->second});
+  extra_lane_slot_.erase(extra->second); // nothing more begins there
   extra_lanes_.erase(extra);
+}
+
+/// The lanes have all closed; what ran is not wanted any more.
+void node_role::drop_user_code(const std::map<batch_id, running_batch>& running) {
+  for (const auto& [id, batch] : running)
+    if (in_user_worker(batch.variant))
+      user_->cancel(id);
+  for (const auto& [batch, lane] : extra_lanes_)
+    feed(calls::queueing::lane_closed{lane});
+  extra_lanes_.clear();
+  extra_lane_slot_.clear();
 }
 
 // -- partial results
@@ -128,7 +139,8 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
     return refuse(above.error());
   const auto& context = (*above)->context;
   if (context.depth >= max_depth)
-    return refuse({errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
+    return refuse(
+        {errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
   wire::call_request request;
   request.call = call_id{mixed(parts_.instance, ++last_nested_)};
   request.target = std::move(message.target);
@@ -136,9 +148,10 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
   request.inputs = std::move(message.inputs);
   request.options.priority = context.priority;
   request.options.depth = context.depth + 1;
-  const auto left = (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
-  request.options.deadline =
-      message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left) : std::max(message.deadline, left);
+  const auto left =
+      (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
+  request.options.deadline = message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left)
+                                                                                  : std::max(message.deadline, left);
   for (auto& input : request.inputs)
     blocks_.adopt((*above)->context.call, input.value);
   blocks_.drop_unowned();
@@ -218,13 +231,13 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
       got.ok() ? answer(nullptr, *std::move(got)) : answer(&got.error(), {});
     });
   else if (message.operation == "put")
-    store_->put(message.key,
-                given == nullptr ? shared_bytes{} : shared_bytes::copy_of(given->data.data(), given->data.size()),
-                message.durable,
-                [answer](const result<>& put) { put.ok() ? answer(nullptr, {}) : answer(&put.error(), {}); });
+    store_->put(
+        message.key, given == nullptr ? shared_bytes{} : shared_bytes::copy_of(given->data.data(), given->data.size()),
+        message.durable, [answer](const result<>& put) { put.ok() ? answer(nullptr, {}) : answer(&put.error(), {}); });
   else if (message.operation == "delete")
-    store_->erase(message.key,
-                  [answer](const result<>& erased) { erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {}); });
+    store_->erase(message.key, [answer](const result<>& erased) {
+      erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {});
+    });
   else
     answer(&unknown, {});
   blocks_.drop_unowned();

@@ -1,3 +1,5 @@
+#include <grp.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -20,8 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr auto usage = "usage: squall-sandbox [--network] [--read PATH]... [--set NAME=VALUE]... -- PROGRAM [ARG]...\n"
-                       "Runs PROGRAM where it sees the system's libraries and the PATHs, read-only, and nothing else of the host.\n";
+constexpr auto usage =
+    "usage: squall-sandbox [--network] [--read PATH]... [--set NAME=VALUE]... -- PROGRAM [ARG]...\n"
+    "Runs PROGRAM where it sees the system's libraries and the PATHs, read-only, and nothing else of the host.\n";
 constexpr uid_t nobody = 65534;
 constexpr int launch_failed = 125;
 /// What is where in the sandbox before the uid changes: a root's paths may be closed to others.
@@ -94,9 +96,21 @@ void become_nobody() {
 }
 
 std::vector<std::string> bubblewrap(const request& r, const std::vector<std::string>& sources) {
-  std::vector<std::string> line{"bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
-                                "--unshare-cgroup-try", "--hostname", "worker", "--die-with-parent", "--new-session",
-                                "--uid", std::to_string(nobody), "--gid", std::to_string(nobody), "--clearenv"};
+  std::vector<std::string> line{"bwrap",
+                                "--unshare-user",
+                                "--unshare-ipc",
+                                "--unshare-pid",
+                                "--unshare-uts",
+                                "--unshare-cgroup-try",
+                                "--hostname",
+                                "worker",
+                                "--die-with-parent",
+                                "--new-session",
+                                "--uid",
+                                std::to_string(nobody),
+                                "--gid",
+                                std::to_string(nobody),
+                                "--clearenv"};
   const auto add = [&line](std::initializer_list<std::string> words) { line.insert(line.end(), words); };
   if (!r.network)
     add({"--unshare-net"});
