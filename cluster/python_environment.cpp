@@ -40,6 +40,7 @@ python_environment find_python(const std::string& program_folder) {
   if (!fs::exists(environment / "bin/python", ignored) || !fs::exists(found.worker, ignored))
     return {};
   found.interpreter = (environment / "bin/python").string();
+  found.installer = (fs::path{found.worker}.parent_path() / "_environment.py").string();
   found.paths = {environment.string(), fs::path{found.worker}.parent_path().parent_path().string()};
   if (const auto base = base_of(environment); !base.empty() && base != "/usr")
     found.paths.push_back(base);

@@ -9,7 +9,8 @@ namespace squall::cluster {
 struct python_environment {
   std::string interpreter;        ///< empty: there is none
   std::string worker;             ///< the program of the package `squall` that runs functions
-  std::vector<std::string> paths; ///< that both read, beside /usr
+  std::string installer;          ///< the one that makes folders of required packages
+  std::vector<std::string> paths; ///< that the first two read, beside /usr
 };
 
 /// The environment in SQUALL_VENV, or the one that Squall was built with. `program_folder` is that of the program

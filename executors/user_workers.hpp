@@ -20,8 +20,8 @@ struct worker_question {
   batch_id batch; ///< of a call
 };
 
-/// What workers of user code report. Called in the context of the role that owns them; none is called from inside a call
-/// of the owner but run(), load() and on_alarm().
+/// What workers of user code report. Called in the context of the role that owns them; none is called from inside a
+/// call of the owner but run(), load() and on_alarm().
 class user_worker_listener {
 public:
   virtual ~user_worker_listener() = default;
@@ -40,15 +40,17 @@ public:
 struct user_worker_options {
   std::string program_folder; ///< of squall-sandbox and squall-worker
   std::uint32_t lanes = 1;
-  std::uint32_t max_workers = 256; ///< on the node
-  bool unsandboxed = false;        ///< the operator allows user code outside a sandbox
-  functions::worker_spec defaults; ///< for what a variant leaves at zero
-  duration grace = std::chrono::seconds{1};            ///< from being told to stop to being killed
-  std::size_t segment_bytes = std::size_t{256} << 20;  ///< of each inbox and each outbox
-  std::string python;                                  ///< interpreter of the default environment; empty: no Python
-  std::string python_worker;                           ///< the zygote's program, a file
-  std::vector<std::string> python_paths;               ///< what else it reads: environment, package
+  std::uint32_t max_workers = 256;                    ///< on the node
+  bool unsandboxed = false;                           ///< the operator allows user code outside a sandbox
+  functions::worker_spec defaults;                    ///< for what a variant leaves at zero
+  duration grace = std::chrono::seconds{1};           ///< from being told to stop to being killed
+  std::size_t segment_bytes = std::size_t{256} << 20; ///< of each inbox and each outbox
+  std::string python;                                 ///< interpreter of the default environment; empty: no Python
+  std::string python_worker;                          ///< the zygote's program, a file
+  std::vector<std::string> python_paths;              ///< what else it reads: environment, package
   std::string python_preload = "numpy";
+  std::string python_installer; ///< the program that makes the folders of required packages
+  std::string python_packages;  ///< where they lie
 };
 
 /// The worker processes of user code on a node: zygotes, the pools of the variants, and what runs in them
@@ -57,8 +59,8 @@ class user_workers {
 public:
   /// `make` makes the memory of what workers send. All arguments outlive it.
   [[nodiscard]] static std::unique_ptr<user_workers> create(const user_worker_options& options, actors::post& post,
-                                                            user_worker_listener& listener,
-                                                            detail::outbox::maker make, logger& log);
+                                                            user_worker_listener& listener, detail::outbox::maker make,
+                                                            logger& log);
   virtual ~user_workers() = default; ///< ends all processes
 
   /// Starts the variant's first workers. `repeatable`: see function_spec. Answered by on_user_loaded().

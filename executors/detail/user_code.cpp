@@ -1,6 +1,5 @@
-#include "executors/detail/service.hpp"
-
 #include "base/hash.hpp"
+#include "executors/detail/service.hpp"
 
 /// User code on this node: what its workers report, and what they ask for (docs/workers.md).
 namespace squall::executors {
@@ -29,6 +28,25 @@ result<shared_bytes> node_role::make_user_memory(std::size_t size,
 void node_role::load_user_code(variant_id variant, const loading& l) {
   if (!user_)
     return load_failed(variant, {errc::unsupported, "this node runs no user code", {}});
+  const auto& parameters = l.request.spec.parameters;
+  const auto required = parameters.find("requirements");
+  if (l.request.spec.kind != functions::variant_kind::python || required == parameters.end())
+    return start_user_code(variant, l);
+  if (!packages_)
+    return load_failed(variant,
+                       {errc::unsupported, "this node has no Python to install its required packages with", {}});
+  packages_->want(required->second, [this, variant, attempt = l.attempt](const result<>& made) {
+    const round_guard r{*this};
+    const auto found = loading_.find(variant);
+    if (found == loading_.end() || found->second.attempt != attempt)
+      return; // given up meanwhile
+    if (!made.ok())
+      return load_failed(variant, made.error());
+    start_user_code(variant, found->second);
+  });
+}
+
+void node_role::start_user_code(variant_id variant, const loading& l) {
   const auto* const known = catalogue_.variant(variant);
   const bool repeatable = known && known->function->spec.repeatable;
   if (const auto started = user_->load(l.request, repeatable); !started.ok())
@@ -128,7 +146,8 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
     return refuse(above.error());
   const auto& context = (*above)->context;
   if (context.depth >= max_depth)
-    return refuse({errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
+    return refuse(
+        {errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
   wire::call_request request;
   request.call = call_id{mixed(parts_.instance, ++last_nested_)};
   request.target = std::move(message.target);
@@ -136,9 +155,10 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
   request.inputs = std::move(message.inputs);
   request.options.priority = context.priority;
   request.options.depth = context.depth + 1;
-  const auto left = (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
-  request.options.deadline =
-      message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left) : std::max(message.deadline, left);
+  const auto left =
+      (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
+  request.options.deadline = message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left)
+                                                                                  : std::max(message.deadline, left);
   for (auto& input : request.inputs)
     blocks_.adopt((*above)->context.call, input.value);
   blocks_.drop_unowned();
@@ -218,13 +238,13 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
       got.ok() ? answer(nullptr, *std::move(got)) : answer(&got.error(), {});
     });
   else if (message.operation == "put")
-    store_->put(message.key,
-                given == nullptr ? shared_bytes{} : shared_bytes::copy_of(given->data.data(), given->data.size()),
-                message.durable,
-                [answer](const result<>& put) { put.ok() ? answer(nullptr, {}) : answer(&put.error(), {}); });
+    store_->put(
+        message.key, given == nullptr ? shared_bytes{} : shared_bytes::copy_of(given->data.data(), given->data.size()),
+        message.durable, [answer](const result<>& put) { put.ok() ? answer(nullptr, {}) : answer(&put.error(), {}); });
   else if (message.operation == "delete")
-    store_->erase(message.key,
-                  [answer](const result<>& erased) { erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {}); });
+    store_->erase(message.key, [answer](const result<>& erased) {
+      erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {});
+    });
   else
     answer(&unknown, {});
   blocks_.drop_unowned();

@@ -1,3 +1,4 @@
+#include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
 #include <array>
@@ -81,6 +82,14 @@ std::string_view name_of(const user_worker& w) {
   return "ending";
 }
 
+/// The folder of the packages that a Python variant requires; empty: it requires none.
+std::string packages_of(const functions::variant_spec& spec, const user_worker_options& options) {
+  const auto required = spec.parameters.find("requirements");
+  if (spec.kind != functions::variant_kind::python || required == spec.parameters.end())
+    return {};
+  return python_packages::folder_of(options.python_packages, required->second);
+}
+
 } // namespace
 
 // -- zygotes
@@ -99,6 +108,10 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
     read.insert(read.end(), options_.python_paths.begin(), options_.python_paths.end());
     variables.push_back("SQUALL_SANDBOX_LIBRARY=" + library);
     variables.push_back("SQUALL_PRELOAD=" + options_.python_preload);
+    if (const auto packages = packages_of(p.request.spec, options_); !packages.empty()) {
+      read.push_back(packages);
+      variables.push_back("SQUALL_PACKAGES=" + packages);
+    }
   } else {
     program = {folder + "/squall-worker", "--zygote"};
   }
@@ -121,7 +134,9 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
 }
 
 result<zygote*> user_pools::zygote_for(const pool& p) {
-  const auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  if (const auto packages = packages_of(p.request.spec, options_); !packages.empty())
+    name += "+" + packages.substr(packages.rfind('/') + 1);
   auto& slot = zygotes_[name];
   if (slot.process)
     return slot.process.get();
@@ -265,9 +280,9 @@ void user_pools::on_events() {
 
 void user_pools::say(const user_worker& w, const std::string& line) {
   const auto found = pools_.find(w.variant);
-  log_.info("function", line,
-            {{"function", found == pools_.end() ? "" : found->second.request.function},
-             {"worker", std::to_string(w.id)}});
+  log_.info(
+      "function", line,
+      {{"function", found == pools_.end() ? "" : found->second.request.function}, {"worker", std::to_string(w.id)}});
 }
 
 void user_pools::on_socket(user_worker& w, std::uint32_t events) {
