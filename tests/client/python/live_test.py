@@ -323,12 +323,14 @@ class Restarts(unittest.TestCase):
             outer.register(nap)
             outer.register(echo)
             port = outer.endpoint.rpartition(":")[2]
-            running = outer.call("nap", {"x": [1]})
+            self.enterContext(impatient := squall.connect(outer.endpoint, patience=0))
+            running = impatient.call("nap", {"x": [1]})
             time.sleep(0.2)
             outer.shutdown()
             with self.assertRaises(squall.SquallError) as caught:
                 running.result(GENEROUS)
             self.assertIn(caught.exception.code, (Code.UNAVAILABLE, Code.CANCELLED))
+            waiting = outer.call("echo", {"x": [4]})  # nobody is there to take it yet
             words = [find_binary(), "up", "--name", f"again{port}", "--data", folder]
             words += ["--listen", f"tcp://127.0.0.1:{port}"]
             again = None
@@ -343,6 +345,7 @@ class Restarts(unittest.TestCase):
                     except squall.SquallError as e:
                         self.assertLess(time.monotonic(), end, e)
                         time.sleep(0.1)
+                self.assertEqual(waiting.result(GENEROUS)["x"].tolist(), [4])
             finally:
                 if again is not None:
                     again.terminate()
