@@ -321,6 +321,7 @@ private:
                                                       const std::function<result<>(std::span<std::byte>)>& fill);
   void load_user_code(variant_id variant, const loading& l);
   void start_user_code(variant_id variant, const loading& l);
+  void list_user_keys(const worker_question& from, const std::string& prefix);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);

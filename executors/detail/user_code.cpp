@@ -245,9 +245,32 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
     store_->erase(message.key, [answer](const result<>& erased) {
       erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {});
     });
+  else if (message.operation == "list")
+    list_user_keys(from, message.key);
   else
     answer(&unknown, {});
   blocks_.drop_unowned();
+}
+
+/// The keys with a prefix, but for the system's.
+void node_role::list_user_keys(const worker_question& from, const std::string& prefix) {
+  store_->list(prefix, [this, from, alive = alive_](const result<std::vector<std::string>>& keys) {
+    wire::worker::state_reply reply;
+    if (!keys.ok()) {
+      reply.code = keys.error().code;
+      reply.message = keys.error().message;
+    } else {
+      std::vector<std::string_view> shown;
+      for (const std::string& key : *keys)
+        if (!key.starts_with(own_keys))
+          shown.push_back(key);
+      reply.value = {functions::bytes_tensor(shown)};
+    }
+    post_->later([this, from, reply, alive] {
+      if (*alive && user_)
+        user_->state_reply(from, reply);
+    });
+  });
 }
 
 void node_role::on_user_gone(std::uint64_t worker) {
