@@ -1,5 +1,7 @@
-#include "base/hash.hpp"
 #include "executors/detail/service.hpp"
+
+#include <algorithm>
+#include <array>
 
 /// User code on this node: what its workers report, and what they ask for (docs/workers.md).
 namespace squall::executors {
@@ -8,8 +10,12 @@ namespace {
 
 /// Calls that functions make nest no deeper.
 constexpr std::uint32_t max_depth = 16;
-/// Keys of the system.
-constexpr std::string_view own_keys = "squall/";
+/// Keys of the system: code that others run, the catalogue, what was learned.
+constexpr std::array<std::string_view, 4> own_keys{"squall/", "catalogue/", "models/", "profiles/"};
+
+bool is_own_key(std::string_view key) {
+  return std::ranges::any_of(own_keys, [key](std::string_view prefix) { return key.starts_with(prefix); });
+}
 
 std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
   fnv1a hash;
@@ -231,7 +237,7 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
   const error unknown{errc::unsupported, "the store does not know the operation '" + message.operation + "'", {}};
   if (!store_)
     answer(&no_store, {});
-  else if (message.key.starts_with(own_keys))
+  else if (message.operation != "list" && is_own_key(message.key))
     answer(&not_allowed, {});
   else if (message.operation == "get")
     store_->get(message.key, [answer](result<shared_bytes> got) {
@@ -262,7 +268,7 @@ void node_role::list_user_keys(const worker_question& from, const std::string& p
     } else {
       std::vector<std::string_view> shown;
       for (const std::string& key : *keys)
-        if (!key.starts_with(own_keys))
+        if (!is_own_key(key))
           shown.push_back(key);
       reply.value = {functions::bytes_tensor(shown)};
     }

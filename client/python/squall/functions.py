@@ -155,7 +155,7 @@ class PythonFunction(Function):
 
     def prepare(self) -> tuple[FunctionSpec | None, dict[str, bytes]]:
         code = pickled(self.callable) if self.callable is not None else self._archive or b""
-        key = f"functions/{hashlib.sha256(code).hexdigest()}-{self.name}"
+        key = f"models/{hashlib.sha256(code).hexdigest()[:32]}-{self.name}.pkl"
         assert self.inputs is not None and self.outputs is not None
         spec = FunctionSpec(
             self.name,
@@ -511,7 +511,7 @@ def native(
     if not path.is_file():
         raise invalid(f"the library of '{name}', {path}, is not a file")
     data = path.read_bytes()
-    key = f"functions/{hashlib.sha256(data).hexdigest()}-{path.name}"
+    key = f"models/{hashlib.sha256(data).hexdigest()[:32]}-{path.name}"
     variant = Variant(
         VariantKind.NATIVE,
         key,

@@ -150,8 +150,17 @@ class Functions(Live):
         self.assertEqual(self.cluster.run(remember, {"key": "r", "value": b"1"}).value.tolist(), [b"(none)"])
         self.assertEqual(self.cluster.run(remember, {"key": "r", "value": b"2"}).value.tolist(), [b"1"])
         self.assertEqual(self.cluster.kv["r"], b"2")
-        error = self.failing(remember, {"key": "squall/catalogue", "value": b"2"})
-        self.assertIn("permission_denied", error.message)
+        for key in ("squall/x", "models/x", "catalogue/function/x"):
+            error = self.failing(remember, {"key": key, "value": b"2"})
+            self.assertIn("belongs to the system", error.message)
+
+        @squall.function
+        def listed(prefix: str) -> str:
+            return ",".join(squall.keys(prefix))
+
+        self.cluster.kv["list/b"] = self.cluster.kv["list/a"] = b""
+        self.assertEqual(self.cluster.run(listed, {"prefix": "list/"}).text(), "list/a,list/b")
+        self.assertEqual(self.cluster.run(listed, {"prefix": "models/"}).text(), "")
 
 
 class BadCode(Live):
