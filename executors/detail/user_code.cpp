@@ -1,3 +1,4 @@
+#include "base/hash.hpp"
 #include "executors/detail/service.hpp"
 
 #include <algorithm>
