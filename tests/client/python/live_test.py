@@ -367,6 +367,7 @@ class Restarts(unittest.TestCase):
             outer.register(echo)
             port = outer.endpoint.rpartition(":")[2]
             self.enterContext(impatient := squall.connect(outer.endpoint, patience=0))
+            outer.run("echo", {"x": [1]})  # what its inputs are is asked once
             running = impatient.call("nap", {"x": [1]})
             time.sleep(0.2)
             outer.shutdown()
