@@ -1,3 +1,4 @@
+#include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
 #include <algorithm>
@@ -82,6 +83,14 @@ std::string_view name_of(const user_worker& w) {
   return "ending";
 }
 
+/// The folder of the packages that a Python variant requires; empty: it requires none.
+std::string packages_of(const functions::variant_spec& spec, const user_worker_options& options) {
+  const auto required = spec.parameters.find("requirements");
+  if (spec.kind != functions::variant_kind::python || required == spec.parameters.end())
+    return {};
+  return python_packages::folder_of(options.python_packages, required->second);
+}
+
 } // namespace
 
 // -- zygotes
@@ -90,18 +99,26 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
   zygote::command line;
   const auto& folder = options_.program_folder;
   const auto library = folder + "/libsquall-sandbox.so";
+  // A worker's own /tmp hides what lies below the host's.
+  const auto inside = [this](const std::string& path) {
+    return options_.unsandboxed || !path.starts_with("/tmp/") ? path : "/squall" + path.substr(4);
+  };
   std::vector<std::string> program;
   std::vector<std::string> read{folder + "/squall-worker", library};
   std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
   if (p.request.spec.kind == functions::variant_kind::python) {
     if (options_.python.empty() || options_.python_worker.empty())
       return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};
-    program = {options_.python, "-I", "-B", options_.python_worker, "--zygote"};
+    program = {inside(options_.python), "-I", "-B", inside(options_.python_worker), "--zygote"};
     read.insert(read.end(), options_.python_paths.begin(), options_.python_paths.end());
-    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + library);
+    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + inside(library));
     variables.push_back("SQUALL_PRELOAD=" + options_.python_preload);
+    if (const auto packages = packages_of(p.request.spec, options_); !packages.empty()) {
+      read.push_back(packages);
+      variables.push_back("SQUALL_PACKAGES=" + inside(packages));
+    }
   } else {
-    program = {folder + "/squall-worker", "--zygote"};
+    program = {inside(folder + "/squall-worker"), "--zygote"};
   }
   if (options_.unsandboxed) {
     line.program = "/usr/bin/env";
@@ -112,7 +129,7 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
     if (p.bounds.network)
       line.arguments.emplace_back("--network");
     for (const auto& path : read)
-      line.arguments.insert(line.arguments.end(), {"--read", path});
+      line.arguments.insert(line.arguments.end(), {"--read-as", path, inside(path)});
     for (const auto& variable : variables)
       line.arguments.insert(line.arguments.end(), {"--set", variable});
     line.arguments.emplace_back("--");
@@ -122,7 +139,9 @@ result<zygote::command> user_pools::zygote_command(const pool& p) const {
 }
 
 result<zygote*> user_pools::zygote_for(const pool& p) {
-  const auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  if (const auto packages = packages_of(p.request.spec, options_); !packages.empty())
+    name += "+" + packages.substr(packages.rfind('/') + 1);
   auto& slot = zygotes_[name];
   if (slot.process)
     return slot.process.get();
