@@ -35,6 +35,14 @@ spec: {variants: [{builtin: noop}]}
 ---
 apiVersion: squall/v1
 kind: Function
+metadata: {name: index-echo}
+spec:
+  inputs: {x: {datatype: INT32, shape: [-1]}}
+  outputs: {x: {datatype: INT32, shape: [-1]}}
+  variants: [{builtin: noop}]
+---
+apiVersion: squall/v1
+kind: Function
 metadata: {name: bad-label}
 spec: {variants: [{builtin: label, parameters: {labels: "inline:only"}}]}
 ---
@@ -211,7 +219,7 @@ class OneNode(unittest.TestCase):
         self.assertIn("no-such", self.refused("echo", "-i", "x=[4]", "--then", "no-such"))
         message = self.refused("one-label", "-i", "index=[0]", "--then", "one-label")
         self.assertIn("'one-label' cannot continue 'one-label'", message)
-        failed = self.refused("echo", "-i", "x=[4]", "-i", "index=[8]", "--then", "one-label")
+        failed = self.refused("index-echo", "-i", "x=[8]", "--then", "one-label")
         self.assertIn("stage 'one-label--name'", failed)
 
 
