@@ -16,7 +16,7 @@ struct curve_keys {
   std::string server_secret;
   std::string client_public; ///< with which we connect to others
   std::string client_secret;
-  std::vector<std::string> allowed; ///< public keys of clients that may connect; needed with a server key
+  std::vector<std::string> allowed; ///< who may connect, and do what (wire::server_options); needed with a server key
 };
 
 struct bridge_options {
@@ -63,6 +63,13 @@ public:
 
   /// From any thread or a signal handler's thread; idempotent.
   virtual void stop() = 0;
+
+  /// Asks every role to finish what it has; stops when all have. From any thread. Whoever does not want to wait longer calls
+  /// stop().
+  virtual void drain() = 0;
+
+  /// Another list of those who may connect. From any thread. A list with a mistake is refused, and logged.
+  virtual void allow(std::vector<std::string> allowed) = 0;
 
   [[nodiscard]] virtual bridge_stats stats() const = 0;
 };

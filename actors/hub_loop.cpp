@@ -164,6 +164,15 @@ std::optional<timespec> hub::time_to_alarm() const {
   return timespec{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
 }
 
+void hub::begin_drain() {
+  if (std::exchange(draining_, true))
+    return;
+  if (roles_.empty())
+    return stop();
+  for (auto& slot : roles_)
+    later(slot, [this, &slot] { slot.service->drain([this] { outbox_.push(drained_item{}); }); });
+}
+
 void hub::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   outbox_.wake();

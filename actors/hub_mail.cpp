@@ -1,4 +1,5 @@
 #include "actors/detail/hub.hpp"
+#include "wire/access.hpp"
 
 #include <algorithm>
 
@@ -94,6 +95,14 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
                                                             head.request)));
     return;
   }
+  if (arrival.allowed < wire::needed_for(head.type))
+    return refuse(
+        from, head,
+        {errc::permission_denied,
+         "this takes the key of a" + std::string{wire::needed_for(head.type) == wire::access::admin ? "n " : " "} +
+             std::string{to_string(wire::needed_for(head.type))} + ", yours is a " +
+             std::string{to_string(arrival.allowed)} + "'s",
+         {}});
   if (mailbox_full(*to)) {
     counts_.overloaded.add();
     if (head.request && head.type != wire::message_type::reply)
@@ -108,7 +117,7 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
       last_from_ = from;
     }
   }
-  to->arrived.push_back({from, head, std::move(arrival.message)});
+  to->arrived.push_back({from, head, std::move(arrival.message), arrival.allowed});
 }
 
 /// Answers what could not be read, if it asked for an answer. A reply is never answered: two that do not understand
@@ -207,7 +216,7 @@ result<> hub::send_local(role_slot& from, role_slot& to, wire::frames message) {
   SQUALL_ASSIGN(head, wire::peek(message.header.span()));
   if (to.waiting.load(std::memory_order_relaxed) >= static_cast<std::uint32_t>(options_.high_water_mark))
     return {errc::overloaded, "too many messages wait to be served"};
-  incoming one{local(from.role), head, std::move(message)};
+  incoming one{local(from.role), head, std::move(message), wire::access::admin};
   // Inline roles are only ever reached from the loop: anything else would run them on the pool.
   if (to.how == placing::inline_in_bridge && !in_loop())
     outbox_.push(mail_item{&to, std::move(one)});
@@ -285,6 +294,17 @@ void hub::carry_out(item&& one) {
                      mail(i.to->actor, std::get<role_task>(std::move(i.what)), &unit_);
                  },
                  [this](stopped_item&&) { ++stopped_roles_; },
+                 [this](drain_item&&) { begin_drain(); },
+                 [this](drained_item&&) {
+                   if (++drained_roles_ == roles_.size())
+                     stop();
+                 },
+                 [this](allow_item&& i) {
+                   if (const auto set = server_->set_allowed(i.allowed); !set.ok())
+                     log_.error("bridge", "the list of keys stays as it was", {{"error", set.error().message}});
+                   else
+                     log_.info("bridge", "another list of keys", {{"keys", std::to_string(i.allowed.size())}});
+                 },
              },
              std::move(one));
 }

@@ -21,6 +21,7 @@ struct incoming {
   peer_id from;
   wire::envelope_head head;
   wire::frames message;
+  wire::access allowed = wire::access::admin; ///< what the sender may do; the bridge has checked it for the type
 };
 
 /// What a role may do to the world. The bridge implements it; tests have a fake (tests/support/fake_post.hpp).
@@ -73,6 +74,10 @@ public:
   virtual void on_peer_lost(peer_id peer) = 0;
 
   virtual void on_alarm() = 0;
+
+  /// The process is to end: take on nothing new, and call `done` (in the role's context) when nothing is left. stop() comes in any
+  /// case, if need be without waiting for that.
+  virtual void drain(std::function<void()> done) { done(); }
 
   /// Once, before the process ends; the sockets still work.
   virtual void stop() = 0;

@@ -321,9 +321,19 @@ struct ticket_redeemed {
   }
 };
 
+/// Nothing more is placed on the node; what it has goes on. node_lost follows when it has left.
+struct node_draining {
+  node_id id;
+  friend bool operator==(const node_draining&, const node_draining&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+  }
+};
+
 using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
                            call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
-                           batch_done, replica_loaded, ticket_redeemed>;
+                           batch_done, replica_loaded, ticket_redeemed, node_draining>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------

@@ -94,6 +94,8 @@ result<std::string> cluster::query(std::string_view kind, std::string_view name)
   return body_of(engine_->ask(wire::query{std::string{kind}, std::string{name}}));
 }
 
+result<> cluster::drain(std::string_view node) { return outcome_of(engine_->ask(wire::drain{std::string{node}})); }
+
 result<> cluster::set_policy(std::string_view name) {
   return outcome_of(engine_->ask(wire::set_policy{std::string{name}}));
 }

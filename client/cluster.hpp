@@ -28,6 +28,10 @@ struct options {
   std::string endpoint; ///< of the controller, for example "tcp://127.0.0.1:7400"
   client::keys keys;
   duration timeout = std::chrono::seconds{10}; ///< of connect() and of every request but calls
+  /// How long calls wait for a controller that is gone, or for nodes that are to come, before they end as unavailable.
+  /// Those that were sent are sent again when it is back, with their ids; it runs them again only if that is safe. Zero:
+  /// they end at once.
+  duration patience = std::chrono::seconds{10};
   std::size_t max_outstanding = 10'000;        ///< calls; the next one fails as overloaded
   std::size_t arena_bytes = 0;            ///< shared memory for large inputs; 0 = the default of docs/data-plane.md
   std::string software = "squall client"; ///< for the server's log
@@ -46,8 +50,8 @@ struct cluster_info {
 /// it.
 ///
 /// The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out
-/// to have restarted, everything outstanding ends as unavailable (whether a call ran is then unknown), and the client
-/// connects again by itself; until then new calls fail at once as unavailable.
+/// to have restarted, the client connects again by itself. Calls wait for that for up to `patience`; then, and requests
+/// of other kinds at once, they end as unavailable (whether a call ran is then unknown).
 class cluster {
 public:
   /// Waits until the server has answered. Errors: invalid_argument (no endpoint, a bad key), unavailable (no answer
@@ -86,6 +90,8 @@ public:
   /// JSON: a list, or one object when `name` is given. Kinds: functions, dags, nodes, calls, policy, status, metrics.
   [[nodiscard]] result<std::string> query(std::string_view kind, std::string_view name = {});
   [[nodiscard]] result<> set_policy(std::string_view name);
+  /// Nothing more is placed on the node, and it leaves when it has finished what it has. Returns at once.
+  [[nodiscard]] result<> drain(std::string_view node);
   /// Stops the whole cluster.
   [[nodiscard]] result<> shutdown();
 

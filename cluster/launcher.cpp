@@ -187,10 +187,10 @@ private:
       for (process_index i = 0; i < children_.size(); ++i)
         if (children_[i].pid == pid) {
           children_[i].pid = 0;
-          // A controller that ends in good order was asked to by a client: the whole cluster shall stop.
-          const bool wanted = WIFEXITED(status) && WEXITSTATUS(status) == 0 && children_[i].spec.roles == "controller";
+          const bool wanted = WIFEXITED(status) && WEXITSTATUS(status) == shutdown_status;
+          const bool retired = WIFEXITED(status) && WEXITSTATUS(status) == retired_status;
           log_.info("launcher", "ended", {{"process", children_[i].label}, {"status", std::to_string(status)}});
-          keeper.step(steady_now(), process_exited{i, wanted});
+          keeper.step(steady_now(), process_exited{i, wanted, retired});
         }
   }
 
@@ -203,7 +203,7 @@ private:
           ::close(*fd); // nobody waits: it is at its old address
           log_.warn("launcher", "started again", {{"process", c.label}, {"pid", std::to_string(c.pid)}});
         } else {
-          keeper.step(steady_now(), process_exited{start->process, false});
+          keeper.step(steady_now(), process_exited{start->process, false, false});
         }
       } else if (const auto* ask = std::get_if<ask_to_stop>(&command))
         ::kill(children_[ask->process].pid, SIGTERM);

@@ -9,6 +9,8 @@
 #include "kvs/store_service.hpp"
 #include "wire/arena.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <random>
@@ -27,28 +29,20 @@ std::uint64_t random_number() {
   return (static_cast<std::uint64_t>(source()) << 32 | source()) | 1;
 }
 
+/// What the launcher grants before it kills, less some.
+constexpr auto drain_limit = std::chrono::seconds{8};
+
 std::string program_folder() {
   std::error_code ignored;
   return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
 }
 
-/// Ends the bridge on SIGTERM or SIGINT; a second one ends the process at once. Signals are blocked in all threads but
-/// this one.
+/// Lets calls in flight end on SIGTERM or SIGINT, for a while, and ends the bridge then; a second signal ends the
+/// process at once. Looks at the list of keys now and then, too. Signals are blocked in all threads but this one.
 class signal_watcher {
 public:
-  explicit signal_watcher(actors::bridge& bridge, logger& log) {
-    thread_ = std::thread{[this, &bridge, &log] {
-      for (int count = 0;; ++count) {
-        int signal = 0;
-        sigwait(&set(), &signal);
-        if (signal == SIGUSR2) // from the destructor
-          return;
-        if (count > 0)
-          ::_exit(1);
-        log.info("process", "stopping", {{"signal", std::to_string(signal)}});
-        bridge.stop();
-      }
-    }};
+  explicit signal_watcher(actors::bridge& bridge, key_watch keys, logger& log) {
+    thread_ = std::thread{[&bridge, keys = std::move(keys), &log]() mutable { watch(bridge, keys, log); }};
   }
   ~signal_watcher() {
     pthread_kill(thread_.native_handle(), SIGUSR2);
@@ -61,6 +55,32 @@ public:
   }
 
 private:
+  static void watch(actors::bridge& bridge, key_watch& keys, logger& log) {
+    using clock = std::chrono::steady_clock;
+    bool draining = false;
+    auto patience = clock::time_point::max();
+    for (;;) {
+      const timespec second{1, 0};
+      const int signal = sigtimedwait(&set(), nullptr, &second);
+      if (signal == SIGUSR2) // from the destructor
+        return;
+      if (signal > 0 && draining)
+        ::_exit(1);
+      if (signal > 0) {
+        log.info("process", "stopping when what runs has ended", {{"signal", std::to_string(signal)}});
+        draining = true;
+        patience = clock::now() + drain_limit;
+        bridge.drain();
+      } else if (clock::now() >= patience) {
+        log.warn("process", "stopping before all has ended");
+        patience = clock::time_point::max();
+        bridge.stop();
+      }
+      if (auto changed = keys.changed())
+        bridge.allow(std::move(*changed));
+    }
+  }
+
   static const sigset_t& set() {
     static const sigset_t signals = [] {
       sigset_t s;
@@ -81,7 +101,8 @@ struct process_parts {
   actors::bridge& bridge;
   logger& log;
   std::shared_ptr<wire::arena_map> arenas;
-  kvs::store* store; ///< null unless this process hosts the store
+  kvs::store* store;        ///< null unless this process hosts the store
+  std::atomic<int>& status; ///< of the process, when it has ended in good order
 };
 
 void host_store(process_parts& parts) {
@@ -102,7 +123,11 @@ void host_controller(process_parts& parts) {
   options.scheduler.policy = parts.spec.policy;
   options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
   options.default_assurance_ppm = parts.spec.assurance_ppm;
-  options.on_shutdown = [&bridge = parts.bridge] { bridge.stop(); };
+  options.on_shutdown = [&bridge = parts.bridge, &status = parts.status, alone = parts.spec.roles == "controller"] {
+    if (alone)
+      status = shutdown_status;
+    bridge.stop();
+  };
   parts.bridge.host(wire::role::controller, controller::make_controller_service(options, parts.arenas, parts.log),
                     actors::placing::inline_in_bridge);
 }
@@ -121,13 +146,21 @@ result<> host_node(process_parts& parts) {
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
+  options.user.program_folder = program_folder();
+  options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
+    if (stay_away)
+      status = retired_status;
+    bridge.stop();
+  };
   SQUALL_ASSIGN(service,
                 executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
   parts.bridge.host(wire::role::node, std::move(service), actors::placing::inline_in_bridge);
   return {};
 }
 
-result<> serve(const process_spec& spec, int ready_fd, logger& log) {
+/// The exit status.
+result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
+  key_watch watch{spec.keys_folder};
   SQUALL_ASSIGN(keys, load_key_folder(spec.keys_folder));
   std::error_code code;
   std::filesystem::create_directories(spec.data_folder, code);
@@ -146,7 +179,8 @@ result<> serve(const process_spec& spec, int ready_fd, logger& log) {
   options.endpoint = spec.endpoint;
   options.keys = keys;
   SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
-  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get()};
+  std::atomic<int> status{0};
+  process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get(), status};
   if (store)
     host_store(parts);
   if (all || spec.roles == "controller")
@@ -168,11 +202,11 @@ result<> serve(const process_spec& spec, int ready_fd, logger& log) {
   }
   log.info("process", "serving", {{"roles", spec.roles}, {"endpoint", bridge->endpoint()}});
   {
-    const signal_watcher watcher{*bridge, log};
+    const signal_watcher watcher{*bridge, std::move(watch), log};
     bridge->run();
   }
   log.info("process", "stopped");
-  return {};
+  return status.load();
 }
 
 } // namespace
@@ -182,7 +216,7 @@ int run_process(const process_spec& spec, int ready_fd, logger& log) {
   const auto served = serve(spec, ready_fd, log);
   if (!served)
     log.error("process", served.error().message, {{"code", std::string{to_string(served.error().code)}}});
-  return served ? 0 : 1;
+  return served ? *served : 1;
 }
 
 } // namespace squall::cluster

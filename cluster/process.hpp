@@ -53,9 +53,15 @@ struct process_spec {
   }
 };
 
-/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. Once it listens it writes "endpoint HTTP-ADDRESS\n" to
-/// `ready_fd` (-1 = nowhere) and closes it. Returns the exit status: 0 in good order, 1 with an error that was logged.
-/// Call it from main before any thread is made.
+/// Exit statuses that tell the launcher more: a node that an operator drained; a controller that was asked to end the
+/// cluster.
+inline constexpr int retired_status = 3;
+inline constexpr int shutdown_status = 4;
+
+/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. The first signal lets calls in flight end, for up to 8
+/// s; the second ends the process at once. Once it listens it writes "endpoint HTTP-ADDRESS\n" to `ready_fd` (-1 =
+/// nowhere) and closes it. Returns the exit status: 0 in good order, one of those above, 1 with an error that was
+/// logged. Call it from main before any thread is made.
 [[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
 
 } // namespace squall::cluster

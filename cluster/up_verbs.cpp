@@ -236,6 +236,57 @@ int serve(const std::string& text, int ready_fd) {
   return run_process(*spec, ready_fd, *log);
 }
 
+struct keys_flags {
+  std::string folder;
+  std::string name;
+  std::string role = "user";
+};
+
+int new_keys(const keys_flags& flags) {
+  const auto made = flags.name.empty() ? make_key_folder(flags.folder) : add_key(flags.folder, flags.role, flags.name);
+  if (!made)
+    return print_error(made.error());
+  if (flags.name.empty())
+    std::printf(
+        "keys are in %s; the hosts of the cluster need this folder, clients get their own (squall keys new %s NAME)\n",
+        flags.folder.c_str(), flags.folder.c_str());
+  else
+    std::printf("the keys of %s are in %s/%s; hand that folder over, and keep it secret\n", flags.name.c_str(),
+                flags.folder.c_str(), flags.name.c_str());
+  return 0;
+}
+
+int print_keys(const keys_flags& flags) {
+  const auto entries = list_keys(flags.folder);
+  if (!entries)
+    return print_error(entries.error());
+  std::printf("%-20s %-6s %s\n", "NAME", "ROLE", "KEY");
+  for (const key_entry& e : *entries)
+    std::printf("%-20s %-6s %s\n", e.name.empty() ? "-" : e.name.c_str(), e.role.c_str(), e.key.c_str());
+  return 0;
+}
+
+void add_keys_verbs(CLI::App& app, int& status) {
+  auto* keys_verb = app.add_subcommand("keys", "keys of a cluster that listens beyond loopback");
+  keys_verb->require_subcommand(1);
+  auto flags = std::make_shared<keys_flags>();
+  auto* make = keys_verb->add_subcommand("new", "make the keys of a cluster, or of one more client of it");
+  make->add_option("folder", flags->folder, "the cluster's folder")->required();
+  make->add_option("name", flags->name, "of the client; its keys come into a folder of that name below");
+  make->add_option("--role", flags->role, "what it may do: user, node or admin")->envname("SQUALL_ROLE");
+  make->callback([&status, flags] { status = new_keys(*flags); });
+  auto* list = keys_verb->add_subcommand("list", "show who may connect");
+  list->add_option("folder", flags->folder)->required();
+  list->callback([&status, flags] { status = print_keys(*flags); });
+  auto* revoke = keys_verb->add_subcommand("revoke", "let a key in no more, also where it is connected");
+  revoke->add_option("folder", flags->folder)->required();
+  revoke->add_option("name", flags->name, "the name or the key")->required();
+  revoke->callback([&status, flags] {
+    const auto revoked = revoke_key(flags->folder, flags->name);
+    status = revoked ? 0 : print_error(revoked.error());
+  });
+}
+
 } // namespace
 
 void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int& status) {
@@ -280,21 +331,7 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
       ->envname("SQUALL_MEMORY");
   node_verb->callback([&status, node_options] { status = node(*node_options); });
 
-  auto* keys_verb = app.add_subcommand("keys", "keys of a cluster that listens beyond loopback");
-  keys_verb->require_subcommand(1);
-  auto folder = std::make_shared<std::string>();
-  auto* new_keys = keys_verb->add_subcommand("new", "make a folder with new keys");
-  new_keys->add_option("folder", *folder, "the folder")->required();
-  new_keys->callback([&status, folder] {
-    const auto made = make_key_folder(*folder);
-    if (!made) {
-      status = print_error(made.error());
-      return;
-    }
-    std::printf("keys are in %s; copy the folder to every host and client of the cluster, and keep it secret\n",
-                folder->c_str());
-  });
-
+  add_keys_verbs(app, status);
   auto spec = std::make_shared<std::string>();
   auto ready_fd = std::make_shared<int>(-1);
   auto* serve_verb = app.add_subcommand("serve", "host roles of a cluster (for the launcher)")->group("");

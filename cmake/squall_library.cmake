@@ -9,7 +9,8 @@ target_compile_options(squall_flags INTERFACE -Wall -Wextra $<$<BOOL:${SQUALL_WE
 target_include_directories(squall_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(SQUALL_SANITIZE)
   # g++ 12 takes members of std::variant for uninitialized once it has instrumented them.
-  target_compile_options(squall_flags INTERFACE -fsanitize=${SQUALL_SANITIZE} -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+  target_compile_options(squall_flags INTERFACE -fsanitize=${SQUALL_SANITIZE} -fno-sanitize-recover=all
+                                               $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(squall_flags INTERFACE -fsanitize=${SQUALL_SANITIZE})
 endif()
 

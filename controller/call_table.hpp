@@ -27,6 +27,8 @@ struct running_call {
   client_id answer_to; ///< whom the exit node may answer; zero: the controller does
   std::shared_ptr<const functions::dag> dag;
   std::uint32_t priority = 0;
+  std::uint32_t depth = 0; ///< of calls that functions made
+  bool stream = false;     ///< what stages give out before they end goes to the client
   calls::sequence sequence;
   time_point arrived;
   time_point deadline = never;
@@ -36,6 +38,24 @@ struct running_call {
   node_id home;                                               ///< of a dispatched call
   std::map<stage_index, std::vector<std::uint32_t>> elements; ///< of ready maps of a dispatched call: those that run
   calls::promise promise;                                     ///< as asked for; kept only if the policy promises
+
+  // For another attempt, should a node be lost.
+  struct slos {
+    calls::micro_cost max_cost = calls::no_cost_limit;
+    std::uint32_t assurance_ppm = 0;
+    calls::preference preference = calls::preference::cheapest;
+  };
+  slos wanted;
+  client_id owner;
+  std::uint64_t bytes = 0; ///< of its inputs
+  bool first = true;       ///< before those of clients that take more than their share
+  bool promised = false;   ///< by one of the attempts
+  bool repeatable = false; ///< then `inputs` are kept to the end
+  std::uint32_t attempts = 1;
+  call_id origin;      ///< of a later attempt: the id that the client gave the call
+  std::string setback; ///< why the last attempt came to nothing
+
+  [[nodiscard]] call_id known_as() const { return origin ? origin : id; }
 };
 
 /// What is remembered of a call that ended.
@@ -46,8 +66,8 @@ struct call_record {
   time_point ended;
 };
 
-/// Running calls by id, and the last ended ones. Bounded: the scheduler bounds the running ones, `records_kept` the
-/// ended.
+/// Running calls by id (and by the one that the client gave them, if they are later attempts), and the last ended ones.
+/// Bounded: the scheduler bounds the running ones, `records_kept` the ended.
 class call_table {
 public:
   explicit call_table(std::size_t records_kept) : records_kept_(records_kept) {}
@@ -55,12 +75,30 @@ public:
   /// False if a call of that id runs.
   bool add(running_call call) {
     const call_id id = call.id;
+    if (!call.origin && aliases_.contains(id))
+      return false;
     return running_.try_emplace(id, std::move(call)).second;
   }
+  /// By the id of its present attempt: as nodes and the scheduler know it.
   [[nodiscard]] running_call* find(call_id id) {
     const auto it = running_.find(id);
     return it == running_.end() ? nullptr : &it->second;
   }
+  /// By the id that its client gave it.
+  [[nodiscard]] running_call* find_known_as(call_id id) {
+    const auto alias = aliases_.find(id);
+    return find(alias == aliases_.end() ? id : alias->second);
+  }
+  /// Takes a call out, to be added again under another id.
+  [[nodiscard]] std::optional<running_call> take(call_id id) {
+    const auto it = running_.find(id);
+    if (it == running_.end())
+      return {};
+    std::optional<running_call> out{std::move(it->second)};
+    running_.erase(it);
+    return out;
+  }
+  void alias(call_id origin, call_id attempt) { aliases_[origin] = attempt; }
 
   /// Moves a call to the records.
   void end(call_id id, calls::outcome outcome, time_point now) {
@@ -69,7 +107,9 @@ public:
       return;
     if (records_.size() >= records_kept_ && !records_.empty())
       records_.pop_front();
-    records_.push_back({id, std::move(it->second.dag), std::move(outcome), now});
+    records_.push_back({it->second.known_as(), std::move(it->second.dag), std::move(outcome), now});
+    if (it->second.origin)
+      aliases_.erase(it->second.origin);
     running_.erase(it);
   }
 
@@ -84,6 +124,7 @@ public:
 private:
   std::size_t records_kept_;
   std::unordered_map<call_id, running_call> running_;
+  std::unordered_map<call_id, call_id> aliases_;
   std::deque<call_record> records_;
 };
 

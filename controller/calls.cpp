@@ -83,49 +83,55 @@ void controller_service::reply_refused(const actors::incoming& from, call_id cal
   out.outcome.code = code;
   out.outcome.message = std::move(message);
   out.outcome.retry_after = retry_after;
-  (void)post_->send(from.from, wire::encode(out, from.head.request));
+  (void)post_->send(from.from, wire::encode(out, from.head.request, {}, role_of(from.from)));
 }
 
-void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
-  if (!ready_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
-                         std::chrono::milliseconds{200});
+/// Nodes call, too: for the functions that they run.
+wire::role controller_service::role_of(actors::peer_id peer) const {
+  return node_of_peer_.contains(peer) ? wire::role::node : wire::role::client;
+}
+
+/// Whether a call can be taken at all, whatever it calls.
+result<> controller_service::check(const wire::call_request& message) const {
+  if (!ready_ || draining_)
+    return {errc::unavailable, ready_ ? "the controller is stopping" : "the controller is still reading its catalogue",
+            std::chrono::milliseconds{200}};
   if (!message.call)
-    return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
+    return {errc::invalid_argument, "a call needs an id that is not 0"};
+  if (message.options.max_cost < 0)
+    return {errc::invalid_argument, "the cost limit is negative"};
+  if (message.options.assurance_ppm > calls::firm_ppm)
+    return {errc::invalid_argument, "the assurance is above 1"};
+  if (message.options.deadline < duration{0})
+    return {errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms"};
+  return {};
+}
+
+/// What is called, with what continues it.
+result<std::shared_ptr<const functions::dag>> controller_service::dag_of(const wire::call_request& message) {
   const callable* target = catalogue_.find_callable(message.target, message.version);
   if (!target) {
     const std::string near = catalogue_.nearest(message.target);
-    return reply_refused(from, message.call, errc::not_found,
-                         "there is no DAG or function '" + message.target + "'" +
-                             (message.version ? " version " + std::to_string(message.version) : "") +
-                             (near.empty() ? "" : "; did you mean '" + near + "'?"),
-                         duration{0});
+    return {errc::not_found, "there is no DAG or function '" + message.target + "'" +
+                                 (message.version ? " version " + std::to_string(message.version) : "") +
+                                 (near.empty() ? "" : "; did you mean '" + near + "'?")};
   }
-  if (message.options.max_cost < 0 || message.options.assurance_ppm > calls::firm_ppm)
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1",
-                         duration{0});
-  if (message.options.deadline < duration{0})
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         "the deadline is negative; give a time from now, such as 80ms", duration{0});
-  auto dag = target->dag;
-  if (!message.options.then.empty()) {
-    catalogue_change change;
-    auto whole = catalogue_.find_sequel(*target, message.options.then, change);
-    if (!whole)
-      return reply_refused(from, message.call, whole.error().code, whole.error().message, duration{0});
-    publish(change);
-    dag = std::move(whole).value();
-  }
-  std::vector<functions::named_value> named;
-  named.reserve(message.inputs.size());
-  for (wire::wire_value& input : message.inputs)
-    named.push_back({std::move(input.name), std::move(input.value)});
-  auto inputs = functions::bind_inputs(message.target, dag->spec.inputs, std::move(named));
-  if (!inputs)
-    return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
+  if (message.options.then.empty())
+    return target->dag;
+  catalogue_change change;
+  SQUALL_ASSIGN(whole, catalogue_.find_sequel(*target, message.options.then, change));
+  publish(change);
+  return whole;
+}
 
+/// All of a call but its inputs and what it asks to be promised.
+running_call controller_service::call_of(const actors::incoming& from, const wire::call_request& message,
+                                         std::shared_ptr<const functions::dag> dag) {
   client_record& client = clients_[from.from];
+  if (const auto node = node_of_peer_.find(from.from); node != node_of_peer_.end()) {
+    client.host = nodes_[node->second].info.host;
+    client.heard = post_->now();
+  }
   running_call call;
   call.id = message.call;
   call.client = from.from;
@@ -134,44 +140,94 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.client_host = client.host == host_ ? host_ : 0;
   if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
     call.answer_to = client.id;
-  call.dag = dag;
+  call.owner = client.id;
+  call.dag = std::move(dag);
   call.priority = message.options.priority;
+  call.depth = message.options.depth;
+  call.stream = message.options.stream;
   call.sequence = message.options.sequence;
   call.arrived = post_->now();
   const duration allowed =
       message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
+  call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
+  return call;
+}
+
+/// Writes down what is asked to be promised, in the call and in what the scheduler hears of it.
+void controller_service::ask_for_promise(running_call& call, const calls::call_options& options,
+                                         calls::placing::call_arrived& fact) const {
+  // What a function calls by itself is outside the promise of the call above it, whose deadline it has.
+  const bool asks = (options.deadline > duration{0} && options.depth == 0) ||
+                    options.max_cost != calls::no_cost_limit || options.assurance_ppm > 0;
+  if (!asks)
+    return;
+  fact.max_cost = options.max_cost;
+  fact.assurance_ppm = options.assurance_ppm > 0 ? options.assurance_ppm : options_.default_assurance_ppm;
+  fact.preference = options.prefer;
+  const duration allowed = options.deadline > duration{0} ? options.deadline : options_.default_deadline;
+  call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
+  call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
+  call.answer_to = {}; // its finish is taken here
+}
+
+void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
+  const auto refuse = [&](const error& why) {
+    reply_refused(from, message.call, why.code, why.message, why.retry_after);
+  };
+  if (const auto taken = check(message); !taken.ok())
+    return refuse(taken.error());
+  auto dag = dag_of(message);
+  if (!dag)
+    return refuse(dag.error());
+  std::vector<functions::named_value> named;
+  named.reserve(message.inputs.size());
+  for (wire::wire_value& input : message.inputs)
+    named.push_back({std::move(input.name), std::move(input.value)});
+  auto inputs = functions::bind_inputs(message.target, (*dag)->spec.inputs, std::move(named));
+  if (!inputs)
+    return refuse(inputs.error());
+  if (message.again && adopt(from, message, **dag))
+    return;
+
+  running_call call = call_of(from, message, std::move(dag).value());
   call.inputs = std::move(inputs).value();
-  calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
-  fact.affinity = catalogue_.affinity(*dag, call.inputs);
-  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit ||
-                    message.options.assurance_ppm > 0;
-  if (asks) {
-    fact.max_cost = message.options.max_cost;
-    fact.assurance_ppm =
-        message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
-    fact.preference = message.options.prefer;
-    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
-    call.answer_to = {}; // its finish is taken here
-  }
+  for (const functions::value& input : call.inputs)
+    call.bytes += input.byte_size();
+  const client_id owner = call.owner;
+  calls::placing::call_arrived fact{call.id, owner, call.dag->id, call.deadline, call.priority, call.sequence};
+  fact.affinity = catalogue_.affinity(*call.dag, call.inputs);
+  ask_for_promise(call, message.options, fact);
+  if (const auto fits = flow_.check(owner, call.bytes); !fits.ok())
+    return refuse(fits.error());
+  call.first = !flow_.beyond_share(owner);
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
-      return reply_refused(from, message.call, taken.error().code, taken.error().message, duration{0});
+      return refuse(taken.error());
+  const std::uint64_t bytes = call.bytes;
+  const dag_id called = call.dag->id;
   if (!calls_.add(std::move(call)))
-    return reply_refused(from, message.call, errc::already_exists,
-                         "call " + to_string(message.call) + " is running; choose another id", duration{0});
-  ++running_of_dag_[dag->id];
+    return refuse({errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", {}});
+  flow_.begin(owner, bytes);
+  ++running_of_dag_[called];
   if (redeems)
-    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
+    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, owner});
   step(fact);
+}
+
+/// Priorities as nodes know them: of two calls with the same one, that of a client within its share goes first.
+std::uint32_t controller_service::place_in_queues(const running_call& call) {
+  constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max() / 2;
+  return 2 * std::min(call.priority, most) + (call.first ? 1 : 0);
 }
 
 void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
-  if (!command.promised)
+  call->promised = call->promised || command.promised;
+  if (!call->promised)
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
@@ -183,14 +239,16 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.call = call->id;
   message.context.dag = call->dag->id;
   message.context.plan = std::move(command.plan);
-  message.context.priority = call->priority;
+  message.context.priority = place_in_queues(*call);
   message.context.sequence = call->sequence;
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
+  message.context.stream = call->stream;
+  message.context.depth = call->depth;
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
-  auto inputs = std::exchange(call->inputs, {});
+  auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
     return send_to_node(call->nodes.front(), message);
@@ -211,7 +269,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     return release(message.call, message.holders);
   const time_point now = post_->now();
   wire::call_result out;
-  out.call = message.call;
+  out.call = call->known_as();
   out.outcome = std::move(message.outcome);
   out.outcome.elapsed = now - call->arrived;
   if (out.outcome.code == errc::ok)
@@ -223,9 +281,13 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
         send_to_node(node, wire::drop_call{message.call});
 
   const auto fact = ended(*call, out.outcome);
+  if (repeat(*call, out.outcome.code, out.outcome.message)) {
+    release(message.call, message.holders);
+    return step(fact);
+  }
   out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
   if (out.taken_wanted)
-    held_[message.call] = {call->client, message.holders};
+    held_[out.call] = {call->client, call->id, message.holders};
   else
     release(message.call, message.holders);
   send_result(*call, std::move(out));
@@ -270,16 +332,38 @@ void controller_service::send_result(running_call& call, wire::call_result messa
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
-    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client))); !sent)
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
   end_of(call, std::move(message.outcome));
 }
 
+void controller_service::on_partial(const actors::incoming& from, wire::stage_partial message) {
+  const running_call* call = calls_.find(message.call);
+  if (!call || !call->stream || !node_of_peer_.contains(from.from) || message.stage >= call->dag->stages.size())
+    return;
+  const functions::stage& stage = call->dag->stages[message.stage];
+  const functions::registered_function* function = catalogue_.find_function(stage.function);
+  if (!function || function->spec.outputs.size() != message.outputs.size())
+    return;
+  wire::call_partial out;
+  out.call = call->known_as();
+  out.stage = stage.name;
+  out.element = message.element;
+  out.index = message.index;
+  for (std::size_t i = 0; i < message.outputs.size(); ++i)
+    out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
+  const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
+  if (auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client))); !sent)
+    log_.debug("controller", "a partial result could not be delivered",
+               {{"call", to_string(call->id)}, {"error", sent.error().message}});
+}
+
 /// Moves the call to the records.
 void controller_service::end_of(running_call& call, calls::outcome outcome) {
   statistics_.ended(call.dag->spec.name, outcome.code, outcome.elapsed, skipped_stages(outcome));
+  flow_.end(call.owner, call.bytes, post_->now());
   const dag_id dag = call.dag->id;
   calls_.end(call.id, std::move(outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
@@ -294,7 +378,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   running_call* call = calls_.find(id);
   if (!call)
     return;
-  if (call->nodes.empty()) {
+  if (call->nodes.empty() && !call->promised) {
     statistics_.refused(code);
     if (call->promise.assurance_ppm > 0)
       keep_for_offers(*call, offers);
@@ -303,7 +387,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   // A call that is abandoned may hold blocks anywhere in its plan.
   release(id, call->nodes);
   wire::call_result out;
-  out.call = id;
+  out.call = call->known_as();
   out.outcome.code = code;
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;
@@ -313,10 +397,13 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
 }
 
 void controller_service::on_cancel(const actors::incoming& from, const wire::cancel_request& message) {
-  const running_call* call = calls_.find(message.call);
+  const running_call* call = calls_.find_known_as(message.call);
   if (!call || call->client != from.from)
     return answer(from, errc::not_found, "call " + to_string(message.call) + " is not running");
-  step(calls::placing::cancel_requested{message.call});
+  step(calls::placing::cancel_requested{call->id});
+  if (const running_call* waiting =
+          calls_.find_known_as(message.call)) // no scheduler knows of it while it waits for a node
+    end_without_result(waiting->id, errc::cancelled, "the client withdrew the call", duration{0});
   answer(from, errc::ok, "cancelled");
 }
 
@@ -325,7 +412,7 @@ void controller_service::on_taken(const actors::incoming& from, const wire::resu
     const auto it = held_.find(id);
     if (it == held_.end() || it->second.client != from.from)
       continue;
-    release(id, it->second.holders);
+    release(it->second.attempt, it->second.holders);
     held_.erase(it);
   }
 }
@@ -350,14 +437,16 @@ void controller_service::client_gone(actors::peer_id peer) {
     if (call.client == peer)
       left.push_back(id);
   std::sort(left.begin(), left.end());
-  for (const call_id call : left)
+  for (const call_id call : left) {
     step(calls::placing::cancel_requested{call});
+    end_without_result(call, errc::cancelled, "the client is gone", duration{0}); // one that waited for a node
+  }
   for (auto held = held_.begin(); held != held_.end();) {
     if (held->second.client != peer) {
       ++held;
       continue;
     }
-    release(held->first, held->second.holders);
+    release(held->second.attempt, held->second.holders);
     held = held_.erase(held);
   }
 }

@@ -11,6 +11,8 @@ namespace {
 
 constexpr duration sweep_interval = std::chrono::milliseconds{500};
 constexpr duration profile_save_interval = std::chrono::seconds{5};
+/// After the start, and after nodes came or went.
+constexpr duration settling = std::chrono::seconds{10};
 constexpr duration store_timeout = std::chrono::seconds{10};
 
 } // namespace
@@ -28,11 +30,13 @@ controller_service::controller_service(const controller_options& options, std::s
       host_(wire::host_key()),
       scheduler_(options.scheduler, options.seed),
       calls_(options.records_kept),
+      flow_(options.flow),
       ledger_(options.records_kept) {}
 
 void controller_service::start(actors::post& out) {
   post_ = &out;
   started_ = out.now();
+  unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
   if (options_.event_log) {
     actors::event_log_options log_options;
@@ -58,12 +62,16 @@ void controller_service::start(actors::post& out) {
 }
 
 void controller_service::stop() {
+  stopping_ = true;
   for (const auto& [id, call] : calls_.running()) {
+    // Where another controller may follow, clients find out by themselves that this one is gone, and ask the next.
+    if (!tell_clients_ && !options_.store_endpoint.empty())
+      break;
     wire::call_result message;
-    message.call = id;
+    message.call = call.known_as();
     message.outcome.code = errc::unavailable;
     message.outcome.message = "the controller is stopping";
-    (void)post_->send(call.client, wire::encode(message, call.request));
+    (void)post_->send(call.client, wire::encode(message, call.request, {}, role_of(call.client)));
   }
   event_log_.reset();
 }
@@ -77,7 +85,17 @@ void controller_service::on_messages(std::span<actors::incoming> messages) {
     handle(message);
   }
   refresh_profiles();
+  finish_round();
+}
+
+/// What was put off until the messages of a round were dealt with.
+void controller_service::finish_round() {
+  while (!to_repeat_.empty())
+    place_again();
+  release_drained();
   flush_releases();
+  if (drained_ && calls_.running().empty())
+    std::exchange(drained_, {})();
   arm();
 }
 
@@ -133,6 +151,7 @@ void controller_service::handle(actors::incoming& m) {
     case message_type::shutdown:
       log_.info("controller", "a client asked the cluster to stop");
       answer(m, errc::ok, "stopping");
+      tell_clients_ = true;
       send_to_nodes(wire::node_leave{});
       if (options_.on_shutdown)
         options_.on_shutdown();
@@ -143,6 +162,12 @@ void controller_service::handle(actors::incoming& m) {
       return decode_and<wire::node_beat>(m, [&](wire::node_beat x) { on_beat(m, std::move(x)); });
     case message_type::node_leave:
       return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
+    case message_type::node_drain:
+      if (node_record* node = from_node ? find_node(node_of_peer_[m.from]) : nullptr)
+        begin_drain(*node);
+      return;
+    case message_type::drain:
+      return decode_and<wire::drain>(m, [&](wire::drain x) { on_drain(m, x); });
     case message_type::residency:
       return decode_and<wire::residency>(m, [&](wire::residency x) { on_residency(x); });
     case message_type::stage_ready:
@@ -157,6 +182,8 @@ void controller_service::handle(actors::incoming& m) {
       return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
     case message_type::calls_answered:
       return decode_and<wire::calls_answered>(m, [&](wire::calls_answered x) { on_answered(m, std::move(x)); });
+    case message_type::stage_partial:
+      return decode_and<wire::stage_partial>(m, [&](wire::stage_partial x) { on_partial(m, std::move(x)); });
     case message_type::pong:
     case message_type::reply:
     case message_type::store_reply: // late
@@ -165,6 +192,12 @@ void controller_service::handle(actors::incoming& m) {
       answer(m, errc::unsupported,
              "the controller does not take messages of type " + std::to_string(static_cast<int>(m.head.type)));
   }
+}
+
+duration controller_service::retry_hint(errc code) const {
+  if (code != errc::unavailable || (post_->now() >= unsettled_until_ && !draining_))
+    return duration{0};
+  return std::chrono::milliseconds{100};
 }
 
 void controller_service::answer(const actors::incoming& to, errc code, std::string text, std::string body,
@@ -182,6 +215,11 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
                   "no common protocol version: this server speaks " + std::to_string(wire::oldest_protocol_version) +
                       " to " + std::to_string(wire::protocol_version) + ", the client " +
                       std::to_string(message.oldest) + " to " + std::to_string(message.newest));
+  if (clients_.size() >= options_.flow.clients && !clients_.contains(from.from))
+    return answer(from, errc::overloaded,
+                  std::to_string(clients_.size()) + " clients are connected; the limit is " +
+                      std::to_string(options_.flow.clients),
+                  {}, std::chrono::seconds{1});
   client_record& client = clients_[from.from];
   client.id = message.client;
   client.host = message.host;
@@ -214,14 +252,23 @@ void controller_service::carry_out(calls::placing::command& command) {
   namespace placing = calls::placing;
   if (auto* admitted = std::get_if<placing::admit>(&command))
     admit(*admitted);
-  else if (auto* refused = std::get_if<placing::refuse>(&command))
-    end_without_result(refused->id, refused->code, std::move(refused->message), refused->retry_after,
-                       std::move(refused->offers));
-  else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
-    const running_call* call = calls_.find(abandoned->id);
+  else if (auto* refused = std::get_if<placing::refuse>(&command)) {
+    running_call* call = calls_.find(refused->id);
+    if (!call || wait_for_node(*call, refused->code))
+      return;
+    std::string text = call->attempts == 1 ? std::move(refused->message)
+                                           : call->setback + "; it could not be placed again: " + refused->message;
+    end_without_result(refused->id, refused->code, std::move(text),
+                       std::max(refused->retry_after, retry_hint(refused->code)), std::move(refused->offers));
+  } else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
+    running_call* call = calls_.find(abandoned->id);
     const bool dispatched = call && call->dispatched; // then the scheduler does not know who holds parts of it
     for (const node_id node : dispatched ? call->nodes : abandoned->nodes)
       send_to_node(node, wire::drop_call{abandoned->id});
+    if (call && lost_node_ && repeat(*call, errc::unavailable, *lost_node_)) {
+      release(abandoned->id, call->nodes);
+      return;
+    }
     // The scheduler knows nodes by number only.
     end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code,
                        lost_node_.value_or(std::move(abandoned->message)), duration{0});
@@ -242,10 +289,8 @@ void controller_service::carry_out(calls::placing::command& command) {
 void controller_service::on_peer_lost(actors::peer_id peer) {
   if (const auto it = node_of_peer_.find(peer); it != node_of_peer_.end())
     lose_node(it->second, "its connection is gone");
-  else
-    client_gone(peer);
-  flush_releases();
-  arm();
+  client_gone(peer);
+  finish_round();
 }
 
 void controller_service::on_alarm() {
@@ -262,6 +307,7 @@ void controller_service::on_alarm() {
   }
   if (next_sweep_ <= now) {
     sweep();
+    retry_waiting();
     expire_refused();
     if (next_profile_save_ <= now) {
       next_profile_save_ = now + profile_save_interval;
@@ -269,8 +315,7 @@ void controller_service::on_alarm() {
     }
     next_sweep_ = now + sweep_interval;
   }
-  flush_releases();
-  arm();
+  finish_round();
 }
 
 void controller_service::arm() {

@@ -3,6 +3,7 @@
 #include "actors/role.hpp"
 #include "base/fields.hpp"
 #include "base/log.hpp"
+#include "controller/flow_control.hpp"
 #include "policy/scheduler.hpp"
 #include "wire/arena.hpp"
 
@@ -26,6 +27,7 @@ struct controller_options {
   std::size_t records_kept = 10'000;                     ///< ended calls that can be described
   policy::scheduler_config scheduler;
   calls::price_list prices;
+  flow_limits flow;
   std::uint32_t default_assurance_ppm =
       calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises
   std::function<void()> on_shutdown; ///< a client asked the cluster to stop

@@ -28,14 +28,16 @@ void controller_service::start_dispatched(running_call& call) {
   for (const functions::stage& stage : call.dag->stages)
     message.context.plan.stages.push_back({stage.variants.front(), call.home, {}});
   message.context.plan.exit = call.home;
-  message.context.priority = call.priority;
+  message.context.priority = place_in_queues(call);
   message.context.remaining = call.deadline == never ? duration::max() : call.deadline - now;
   message.context.age = now - call.arrived;
   message.context.client_host = call.client_host;
+  message.context.stream = call.stream;
+  message.context.depth = call.depth;
   message.context.answer_to = call.answer_to;
   message.context.expected = call.promise.expected;
   message.context.dispatched = true;
-  message.inputs = std::exchange(call.inputs, {});
+  message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
 }
 
@@ -138,7 +140,7 @@ void controller_service::settle_promise(const running_call& call, calls::outcome
   if (call.promise.assurance_ppm == 0 || outcome.code == errc::cancelled)
     return;
   promise_record record;
-  record.call = call.id;
+  record.call = call.known_as();
   record.dag = call.dag->spec.name;
   record.promise = call.promise;
   record.finish = outcome.elapsed;

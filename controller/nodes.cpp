@@ -5,6 +5,13 @@
 
 namespace squall::controller {
 
+namespace {
+
+/// For so long after a node came or went, calls that find none are told to come again soon.
+constexpr duration settling = std::chrono::seconds{10};
+
+} // namespace
+
 controller_service::node_record* controller_service::find_node(node_id id) {
   const auto it = nodes_.find(id);
   return it == nodes_.end() ? nullptr : &it->second;
@@ -64,7 +71,9 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
              {"id", to_string(id)},
              {"endpoint", message.endpoint},
              {"lanes", std::to_string(message.lanes.size())}});
+  unsettled_until_ = post_->now() + settling;
   step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
+  retry_waiting();
   if (nodes_.size() == 1)
     for (const functions::registered_function* f : catalogue_.functions())
       for (std::size_t i = 0; i < f->variants.size(); ++i)
@@ -120,6 +129,7 @@ void controller_service::lose_node(node_id id, const std::string& why) {
     return;
   log_.warn("controller", "node lost", {{"node", it->second.info.name}, {"id", to_string(id)}, {"why", why}});
   lost_node_ = "node '" + it->second.info.name + "', which had work of the call, was lost: " + why;
+  unsettled_until_ = post_->now() + settling;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
   std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });

@@ -116,6 +116,33 @@ struct node_view {
   }
 };
 
+/// A process that runs user code on a node.
+struct instance_view {
+  std::string function;
+  std::uint32_t version = 0;
+  std::string variant;
+  std::string node;
+  std::uint64_t pid = 0;
+  std::string state;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t batches = 0;
+  duration age{0};
+  std::string problem;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("function", s.function);
+    v("version", s.version);
+    v("variant", s.variant);
+    v("node", s.node);
+    v("pid", s.pid);
+    v("state", s.state);
+    v("memory_bytes", s.memory_bytes);
+    v("batches", s.batches);
+    v("age_ns", s.age);
+    v("problem", s.problem);
+  }
+};
+
 struct trace_view {
   std::string stage;
   std::string node;
@@ -319,7 +346,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       return view;
     };
     const auto view_running = [&](const running_call& c) {
-      return call_view{c.id,
+      return call_view{c.known_as(),
                        c.dag->spec.name,
                        c.dag->spec.version,
                        "running",
@@ -337,7 +364,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       const auto id = parse_call_id(name);
       if (!id)
         return error{errc::invalid_argument, "'" + name + "' is no call id: ids are decimal numbers", {}};
-      if (const running_call* running = calls_.find(*id))
+      if (const running_call* running = calls_.find_known_as(*id))
         return calls::to_json(view_running(*running));
       if (const call_record* record = calls_.record(*id))
         return calls::to_json(view_record(*record, true));
@@ -352,6 +379,30 @@ result<std::string> controller_service::describe(const std::string& kind, const 
         views.push_back(view_running(call));
     for (auto it = calls_.records().rbegin(); it != calls_.records().rend() && views.size() < calls_listed; ++it)
       views.push_back(view_record(*it, false));
+    return list_json(views);
+  }
+  if (kind == "instances") {
+    std::vector<instance_view> views;
+    for (const auto& [id, node] : nodes_)
+      for (const wire::instance_report& r : node.beat.instances) {
+        instance_view view;
+        for (const functions::registered_function* f : catalogue_.functions())
+          for (std::size_t i = 0; i < f->variants.size(); ++i)
+            if (f->variants[i] == r.variant) {
+              view.function = f->spec.name;
+              view.version = f->spec.version;
+              view.variant = f->spec.variants[i].name;
+            }
+        view.node = node.info.name;
+        view.pid = r.pid;
+        view.state = r.state;
+        view.memory_bytes = r.memory_bytes;
+        view.batches = r.batches;
+        view.age = r.age;
+        view.problem = r.problem;
+        if (name.empty() || view.function == name)
+          views.push_back(std::move(view));
+      }
     return list_json(views);
   }
   if (kind == "promises") {
@@ -371,10 +422,10 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                                             now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{
-      errc::invalid_argument,
-      "cannot list '" + kind + "': known are functions, dags, nodes, calls, promises, ledger, policy, status, metrics",
-      {}};
+  return error{errc::invalid_argument,
+               "cannot list '" + kind +
+                   "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
+               {}};
 }
 
 ledger_view controller_service::ledger_totals() const {
@@ -395,6 +446,21 @@ std::string controller_service::metrics_json() {
                      static_cast<double>(calls_.running().size())});
   samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
   samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
+  const std::pair<const char*, double> bounds[] = {
+      {"calls", static_cast<double>(options_.scheduler.max_calls)},
+      {"calls of a client", static_cast<double>(options_.scheduler.max_calls_per_client)},
+      {"bytes", static_cast<double>(options_.flow.bytes)},
+      {"bytes of a client", static_cast<double>(options_.flow.bytes_of_client)},
+      {"clients", static_cast<double>(options_.flow.clients)}};
+  for (const auto& [what, most] : bounds)
+    samples.push_back({"squall_limit", "The bounds at which calls are refused", kind::gauge, {{"of", what}}, most});
+  samples.push_back(
+      {"squall_bytes_in_flight", "Inputs of calls that run", kind::gauge, {}, static_cast<double>(flow_.bytes())});
+  samples.push_back({"squall_calls_repeated_total",
+                     "Attempts that were made again since a node was lost or failed them",
+                     kind::counter,
+                     {},
+                     static_cast<double>(repeated_)});
   statistics_.collect(samples);
   samples.push_back({"squall_promises_total",
                      "Promises that ended, by result",

@@ -130,7 +130,19 @@ private:
   // -- writing
   // ----------------------------------------------------------------------------------------------------------
 
+  /// Whoever could write there could run code, or put other weights in the place of a model's.
+  [[nodiscard]] static result<> may_write(const actors::incoming& m, std::string_view key) {
+    if (m.allowed < wire::access::node)
+      for (const std::string_view ours : {"catalogue/", "models/", "profiles/"})
+        if (key.starts_with(ours))
+          return {errc::permission_denied,
+                  "keys that begin with '" + std::string{ours} + "' are the cluster's own; your key is a user's"};
+    return {};
+  }
+
   void take_put(const actors::incoming& m, const wire::store_put& put) {
+    if (const auto may = may_write(m, put.key); !may.ok())
+      return answer(m, failure(may.error()));
     const auto written = put.upload == 0 ? put_whole(put) : put_piece({m.from, put.upload}, put);
     if (!written.ok())
       return answer(m, failure(written.error()));
@@ -200,6 +212,8 @@ private:
   }
 
   void take_delete(const actors::incoming& m, const wire::store_delete& erase) {
+    if (const auto may = may_write(m, erase.key); !may.ok())
+      return answer(m, failure(may.error()));
     const auto erased = engine_.erase(erase.key, false);
     if (!erased.ok())
       return answer(m, failure(erased.error()));

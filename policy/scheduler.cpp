@@ -166,6 +166,12 @@ void scheduler::state::on(const placing::node_lost& fact) {
             "node " + to_string(fact.id) + ", which had work of the call, was lost");
 }
 
+/// Without lanes it is no candidate for anything.
+void scheduler::state::on(const placing::node_draining& fact) {
+  if (node_state* node = find_node(fact.id))
+    node->cpu.lanes = node->gpu.lanes = 0;
+}
+
 void scheduler::state::on(const placing::residency_changed& fact) {
   node_state* node = find_node(fact.node);
   variant_state* variant = variants.find(fact.variant);

@@ -82,6 +82,14 @@ void scheduler::state::late_fact(const placing::node_lost& fact) {
   tell_policy(fact);
 }
 
+/// To a dispatch policy it is lost already: what it dispatched there is ready again, for others.
+void scheduler::state::late_fact(const placing::node_draining& fact) {
+  on(fact);
+  std::erase_if(late.nodes, [&](const placing::node_joined& n) { return n.id == fact.id; });
+  std::erase_if(late.replicas, [&](const late_replica& r) { return r.node == fact.id; });
+  tell_policy(placing::node_lost{fact.id});
+}
+
 void scheduler::state::late_fact(const placing::replica_loaded& fact) {
   if (const auto at = place_of(late.replicas, fact.replica);
       fact.code != errc::ok && at != late.replicas.end() && at->id == fact.replica)

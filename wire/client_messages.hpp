@@ -107,6 +107,7 @@ struct call_request {
   std::uint32_t version = 0; ///< 0 = latest
   calls::call_options options;
   std::vector<wire_value> inputs;
+  bool again = false; ///< it was sent before, on a connection that broke: it may have run
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -114,6 +115,7 @@ struct call_request {
     v("version", s.version);
     v("options", s.options);
     v("inputs", s.inputs);
+    v("again", s.again);
   }
 };
 
@@ -226,6 +228,17 @@ struct set_policy {
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
+  }
+};
+
+/// Place nothing more on the node of this name, and let it leave when it has finished what it has (`squall drain`). Answered at
+/// once; the node is gone from the list of nodes when it has left.
+struct drain {
+  SQUALL_MESSAGE(drain, controller);
+  std::string node;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
   }
 };
 

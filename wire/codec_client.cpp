@@ -15,4 +15,5 @@ SQUALL_CODEC_OF(squall::wire::apply_dag);
 SQUALL_CODEC_OF(squall::wire::remove);
 SQUALL_CODEC_OF(squall::wire::query);
 SQUALL_CODEC_OF(squall::wire::set_policy);
+SQUALL_CODEC_OF(squall::wire::drain);
 SQUALL_CODEC_OF(squall::wire::shutdown);

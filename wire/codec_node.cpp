@@ -28,3 +28,4 @@ SQUALL_CODEC_OF(squall::wire::unwanted_stage);
 SQUALL_CODEC_OF(squall::wire::order_report);
 SQUALL_CODEC_OF(squall::wire::want_replica);
 SQUALL_CODEC_OF(squall::wire::replica_report);
+SQUALL_CODEC_OF(squall::wire::node_drain);

@@ -34,6 +34,7 @@ enum class message_type : std::uint16_t {
   set_policy = 24,
   shutdown = 25,
   call_partial = 26,
+  drain = 27,
 
   node_hello = 32,
   node_welcome = 33,
@@ -61,6 +62,7 @@ enum class message_type : std::uint16_t {
   want_replica = 55,
   replica_report = 56,
   stage_partial = 57,
+  node_drain = 58,
   calls_answered = 60,
   unwanted_stage = 61,
 
@@ -70,6 +72,10 @@ enum class message_type : std::uint16_t {
   store_list = 67,
   store_reply = 68,
 };
+
+/// What a key lets its holder do (docs/keys.md); each may do what those before it may. Peers without keys, which are on this
+/// host, may do everything.
+enum class access : std::uint8_t { nobody = 0, user = 1, node = 2, admin = 3 };
 
 /// The first line of a message's struct: its number, and who it is for.
 #define SQUALL_MESSAGE(name, to_role)                                                                                  \

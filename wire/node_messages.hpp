@@ -146,6 +146,19 @@ struct node_leave {
   }
 };
 
+/// To the controller: the node is to end; place nothing more on it, and say when it has nothing left. To a node: that moment has
+/// come (no running call needs it), leave.
+struct node_drain {
+  SQUALL_MESSAGE(node_drain, controller);
+  node_id node;
+  bool stay_away = false; ///< to a node: an operator wants it gone; it is not to be started again
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("stay_away", s.stay_away);
+  }
+};
+
 /// To nodes, and to clients that want answers from them.
 struct peers {
   SQUALL_MESSAGE(peers, node);

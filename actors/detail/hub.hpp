@@ -27,6 +27,8 @@ public:
   [[nodiscard]] const std::string& endpoint() const override { return endpoint_; }
   void run() override;
   void stop() override;
+  void drain() override { outbox_.push(drain_item{}); }
+  void allow(std::vector<std::string> allowed) override { outbox_.push(allow_item{std::move(allowed)}); }
   [[nodiscard]] bridge_stats stats() const override;
 
   // What roles ask for (role_port); from any thread.
@@ -65,7 +67,13 @@ private:
     std::variant<incoming, role_task> what;
   };
   struct stopped_item {};
-  using item = std::variant<send_item, connect_item, close_item, alarm_item, mail_item, stopped_item>;
+  struct drain_item {};
+  struct drained_item {};
+  struct allow_item {
+    std::vector<std::string> allowed;
+  };
+  using item = std::variant<send_item, connect_item, close_item, alarm_item, mail_item, stopped_item, drain_item,
+                            drained_item, allow_item>;
   void carry_out(item&& one);
 
   // -- the loop (hub_loop.cpp)
@@ -78,6 +86,7 @@ private:
   void after_poll();
   void fire_alarms();
   [[nodiscard]] std::optional<timespec> time_to_alarm() const;
+  void begin_drain();
   void advance_stop();
   void close_everything();
 
@@ -157,6 +166,8 @@ private:
 
   std::size_t stopping_role_ = 0; ///< roles_ from here on have been told to stop
   std::size_t stopped_roles_ = 0;
+  bool draining_ = false;
+  std::size_t drained_roles_ = 0;
 };
 
 } // namespace squall::actors::detail

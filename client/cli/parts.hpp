@@ -14,6 +14,7 @@ void add_list_verbs(CLI::App& app, const shared_session& session); ///< get, des
 void add_call_verb(CLI::App& app, const shared_session& session);
 void add_kv_verbs(CLI::App& app, const shared_session& session);
 void add_policy_verbs(CLI::App& app, const shared_session& session);
+void add_drain_verb(CLI::App& app, const shared_session& session);
 void add_bench_verb(CLI::App& app, const shared_session& session);
 void add_promise_verbs(CLI::App& app, const shared_session& session); ///< promises, explain
 void add_version_verb(CLI::App& app, const shared_session& session);

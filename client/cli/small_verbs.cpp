@@ -6,6 +6,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
 #ifndef SQUALL_VERSION
 #error "the build sets SQUALL_VERSION"
 #endif
@@ -106,6 +109,39 @@ result<> print_policy(session& session, cluster& from) {
   return {};
 }
 
+struct drain_flags {
+  std::string node;
+  double seconds = 60;
+};
+
+result<bool> is_member(cluster& of, const std::string& node) {
+  const auto body = of.query("nodes", node);
+  if (!body.ok() && body.error().code != errc::not_found)
+    return body.error();
+  return body.ok();
+}
+
+result<> drain_node(session& session, cluster& of, const drain_flags& flags) {
+  using clock = std::chrono::steady_clock;
+  SQUALL_TRY(of.drain(flags.node));
+  const auto until = clock::now() + std::chrono::duration<double>{flags.seconds};
+  while (clock::now() < until) {
+    SQUALL_ASSIGN(there, is_member(of, flags.node));
+    if (!there) {
+      session.progress_done();
+      session.print(fmt::format("{} has left\n", flags.node));
+      return {};
+    }
+    session.progress(fmt::format("waiting for {} to finish what it has", flags.node));
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
+  if (flags.seconds > 0)
+    return {errc::deadline_exceeded,
+            fmt::format("{} is still finishing what it has; nothing more is placed on it", flags.node)};
+  session.print(fmt::format("{} takes nothing new and leaves when it has finished\n", flags.node));
+  return {};
+}
+
 /// Ours always; the cluster's when one answers.
 result<> print_version(session& session) {
   SQUALL_ASSIGN(format, session.format());
@@ -163,6 +199,14 @@ void add_policy_verbs(CLI::App& app, const shared_session& session) {
   auto* set = policy->add_subcommand("set", "switch it; calls that run go on");
   set->add_option("name", *name, "such as fifo, rr or balance")->required();
   set->callback(session->run_connected([name](cluster& c) { return c.set_policy(*name); }));
+}
+
+void add_drain_verb(CLI::App& app, const shared_session& session) {
+  const auto flags = std::make_shared<drain_flags>();
+  auto* drain = app.add_subcommand("drain", "let a node finish what it has and leave; it is not started again");
+  drain->add_option("node", flags->node, "its name")->required();
+  drain->add_option("--wait", flags->seconds, "seconds to wait for it to have left; 0: none")->envname("SQUALL_WAIT");
+  drain->callback(session->run_connected([session, flags](cluster& c) { return drain_node(*session, c, *flags); }));
 }
 
 void add_version_verb(CLI::App& app, const shared_session& session) {

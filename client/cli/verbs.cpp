@@ -63,6 +63,7 @@ void add_client_verbs(CLI::App& app, verb_context& context) {
   add_call_verb(app, shared);
   add_kv_verbs(app, shared);
   add_policy_verbs(app, shared);
+  add_drain_verb(app, shared);
   add_promise_verbs(app, shared);
   add_bench_verb(app, shared);
   add_version_verb(app, shared);

@@ -85,7 +85,7 @@ void engine::run() {
     else if (!busy)
       sleep(next);
   }
-  on_lost(nullptr, {errc::cancelled, "the client was closed", {}});
+  on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
   controller_->close();
   store_->close();
   nodes_.clear();
@@ -99,7 +99,7 @@ bool engine::serve(clock::time_point now) {
   const auto take_from = [&](link& from) {
     // A bound, so that a flood of answers does not keep requests from being sent.
     for (int i = 0; i < 256 && from.receive(got, now); ++i) {
-      on_answer(std::move(got));
+      on_answer(std::move(got), now);
       busy = true;
     }
   };
@@ -151,10 +151,13 @@ void engine::on_command(command&& what, clock::time_point now) {
 }
 
 void engine::begin_call(std::shared_ptr<pending_call> call, clock::time_point now) {
-  if (!controller_->ready())
+  const bool ready = controller_->ready();
+  if (!ready && !patient(now))
     return fail_call(*call, not_connected(*controller_));
-  if (const auto sent = controller_->send(call->message); !sent.ok())
-    return fail_call(*call, sent.error());
+  if (ready)
+    if (const auto sent = controller_->send(call->message); !sent.ok())
+      return fail_call(*call, sent.error());
+  call->sent = ready; // else it goes out with the next welcome
   call->message = {};
   if (call->deadline == 0ns)
     call->deadline = default_deadline_;
@@ -187,9 +190,9 @@ void engine::begin_cancel(call_id call, clock::time_point now) {
   (void)controller_->send(wire::encode(wire::cancel_request{call}, request_id{}));
 }
 
-void engine::on_answer(answer&& got) {
+void engine::on_answer(answer&& got, clock::time_point now) {
   if (got.head.type == wire::message_type::call_result)
-    return on_call_result(got.message);
+    return on_call_result(got.message, now);
   if (got.head.type == wire::message_type::peers)
     return on_peers(got.message);
   if (const auto found = requests_.find(got.head.request.value); found != requests_.end()) {
@@ -207,7 +210,7 @@ void engine::on_answer(answer&& got) {
   }
 }
 
-void engine::on_call_result(const wire::frames& message) {
+void engine::on_call_result(const wire::frames& message, clock::time_point now) {
   auto decoded = wire::decode<wire::call_result>(message, arenas_.get());
   if (!decoded.ok()) {
     // Its header was readable, so the call is known by its request id.
@@ -228,6 +231,8 @@ void engine::on_call_result(const wire::frames& message) {
   const auto found = calls_.find(id.value);
   if (found == calls_.end())
     return; // late: the lease gives its outputs back
+  if (wait_and_send_again(*found->second, decoded->outcome, now))
+    return;
   const auto call = std::move(found->second);
   calls_.erase(found);
   std::vector<functions::named_value> outputs;
@@ -281,6 +286,9 @@ void engine::on_welcome(const wire::welcome& welcome, clock::time_point now) {
     store_->close();
   else if (!store_->is_open() || store_->endpoint() != welcome.store_endpoint)
     store_->open(welcome.store_endpoint, now);
+  if (std::exchange(lost_at_, std::nullopt))
+    for (const auto& [id, call] : calls_)
+      send_again(*call, now);
   const std::lock_guard lock{mutex_};
   info_ = {welcome.cluster, welcome.software, welcome.version, welcome.epoch, same_host, welcome.default_deadline};
   ready_ = true;
@@ -313,7 +321,55 @@ void engine::connect_nodes(clock::time_point now) {
   }
 }
 
-void engine::on_lost(const link* lost, const error& why) {
+bool engine::patient(clock::time_point now) const { return lost_at_ && now - *lost_at_ < options_.patience; }
+
+/// A call that was not begun because the cluster is changing may find it settled soon.
+bool engine::wait_and_send_again(pending_call& call, const calls::outcome& refused, clock::time_point now) const {
+  if (refused.code != errc::unavailable || refused.retry_after == 0ns || !refused.trace.empty() || call.cancelled)
+    return false;
+  if (!call.first_refused)
+    call.first_refused = now;
+  const auto again_at = now + refused.retry_after;
+  if (again_at >= call.give_up || again_at - *call.first_refused > options_.patience)
+    return false;
+  call.again_at = again_at;
+  call.sent = false;
+  return true;
+}
+
+void engine::send_again(pending_call& call, clock::time_point now) {
+  call.again_at = clock::time_point::max();
+  wire::call_request request = call.request;
+  if (request.options.deadline > 0ns && call.give_up != clock::time_point::max()) {
+    request.options.deadline = call.give_up - delivery_allowance - now;
+    if (request.options.deadline <= 0ns)
+      return; // the sweep ends it
+  }
+  request.again = call.sent;
+  request.inputs = call.inputs;
+  const auto sent = controller_->send(
+      wire::encode(request, request_id{call.id.value}, {.local = same_host_.load() ? arenas_.get() : nullptr}));
+  if (sent.ok())
+    call.sent = true;
+  else
+    call.again_at = now + 100ms;
+}
+
+void engine::send_waiting(clock::time_point now) {
+  if (!controller_->ready())
+    return;
+  for (const auto& [id, call] : calls_)
+    if (call->again_at <= now)
+      send_again(*call, now);
+}
+
+void engine::fail_calls(const error& why) {
+  const auto calls = std::exchange(calls_, {});
+  for (const auto& [id, call] : calls)
+    fail_call(*call, why);
+}
+
+void engine::on_lost(const link* lost, const error& why, clock::time_point now) {
   auto requests = std::exchange(requests_, {});
   for (auto& [id, request] : requests) {
     if (lost && &link_to(request->to) != lost)
@@ -323,9 +379,10 @@ void engine::on_lost(const link* lost, const error& why) {
   }
   if (lost == store_.get())
     return;
-  const auto calls = std::exchange(calls_, {});
-  for (const auto& [id, call] : calls)
-    fail_call(*call, why);
+  if (!lost || options_.patience == 0ns)
+    return fail_calls(why);
+  lost_at_ = now;
+  lost_why_ = why;
 }
 
 void engine::tick(clock::time_point now) {
@@ -333,13 +390,18 @@ void engine::tick(clock::time_point now) {
     if (one == store_.get() && !separate_store_)
       continue;
     if (const auto lost = one->tick(now))
-      on_lost(one, {errc::unavailable,
-                    fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(),
-                                lost->message),
-                    {}});
+      on_lost(one,
+              {errc::unavailable,
+               fmt::format("lost {}: {}; whether what was outstanding has run is not known", one->endpoint(),
+                           lost->message),
+               {}},
+              now);
   }
   for (const auto& node : nodes_)
     (void)node->tick(now); // it connects again by itself; the controller knows what becomes of the calls
+  if (lost_at_ && !patient(now))
+    fail_calls(lost_why_);
+  send_waiting(now);
   note_readiness();
   sweep(now);
 }

@@ -100,13 +100,20 @@ private:
   void begin_call(std::shared_ptr<pending_call> call, clock::time_point now);
   void begin_request(std::shared_ptr<pending_request> request);
   void begin_cancel(call_id call, clock::time_point now);
-  void on_answer(answer&& got);
-  void on_call_result(const wire::frames& message);
+  void on_answer(answer&& got, clock::time_point now);
+  void on_call_result(const wire::frames& message, clock::time_point now);
+  /// Calls may wait for a controller that is to come back.
+  [[nodiscard]] bool patient(clock::time_point now) const;
+  [[nodiscard]] bool wait_and_send_again(pending_call& call, const calls::outcome& refused,
+                                         clock::time_point now) const;
+  void send_again(pending_call& call, clock::time_point now);
+  void send_waiting(clock::time_point now);
   void on_welcome(const wire::welcome& welcome, clock::time_point now);
   void on_peers(const wire::frames& message);
   void connect_nodes(clock::time_point now);
   /// Ends what was outstanding on a link; null: on all.
-  void on_lost(const link* lost, const error& why);
+  void on_lost(const link* lost, const error& why, clock::time_point now);
+  void fail_calls(const error& why);
   void note_readiness();
   void tick(clock::time_point now);
   void sweep(clock::time_point now);
@@ -145,6 +152,8 @@ private:
   duration default_deadline_{0};
   std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls_;
   std::unordered_map<std::uint64_t, std::shared_ptr<pending_request>> requests_;
+  std::optional<clock::time_point> lost_at_; ///< when the controller went; none: it is there
+  error lost_why_;
   std::vector<call_id> taken_; ///< outputs that were dropped since the last round
   std::vector<pollfd> polled_;
   bool stopping_ = false;

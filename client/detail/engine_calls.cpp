@@ -74,6 +74,7 @@ void engine::call(const std::shared_ptr<pending_call>& call, std::string_view na
   call->message =
       wire::encode(request, request_id{call->id.value}, {.local = same_host_.load() ? arenas_.get() : nullptr});
   call->inputs = std::move(request.inputs);
+  call->request = std::move(request);
   if (stopped_.load())
     return fail_call(*call, {errc::cancelled, "the client was closed", {}});
   queue_->push(start_call{call});

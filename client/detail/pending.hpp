@@ -32,6 +32,12 @@ public:
   std::vector<wire::arena_ref> blocks;  ///< of our arena, given back at the end
   clock::time_point give_up = clock::time_point::max();
   bool cancelled = false;
+
+  // For sending it again.
+  wire::call_request request; ///< without the inputs
+  bool sent = false;          ///< on whatever connection
+  clock::time_point again_at = clock::time_point::max();
+  std::optional<clock::time_point> first_refused; ///< for now
 };
 
 /// A call whose end is waited for through a call_handle.

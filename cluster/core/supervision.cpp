@@ -32,6 +32,8 @@ void supervisor::exited(time_point now, const process_exited& fact) {
     return;
   if (fact.wanted)
     return stop(now);
+  if (fact.retired)
+    return;
   p.deaths = now - p.started >= config_.stable_after ? 0 : p.deaths + 1;
   duration pause = config_.first_pause;
   for (std::uint32_t i = 1; i < p.deaths && pause < config_.longest_pause; ++i)

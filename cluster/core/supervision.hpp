@@ -26,7 +26,8 @@ using process_index = std::size_t;
 // Facts.
 struct process_exited {
   process_index process = 0;
-  bool wanted = false; ///< it ended by itself in good order, which means that the cluster shall stop
+  bool wanted = false;  ///< it ended by itself in good order, which means that the cluster shall stop
+  bool retired = false; ///< it was drained: it is not started again
 };
 struct stop_wanted {};
 struct supervision_tick {};

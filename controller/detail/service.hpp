@@ -27,6 +27,7 @@ public:
   void on_messages(std::span<actors::incoming> messages) override;
   void on_peer_lost(actors::peer_id peer) override;
   void on_alarm() override;
+  void drain(std::function<void()> done) override;
   void stop() override;
 
 private:
@@ -48,11 +49,15 @@ private:
     time_point joined;
     std::map<variant_id, std::uint64_t> resident; ///< and their memory
     wire::node_beat beat;
-    duration way{0}; ///< from an order to its start, when nothing is in the way; zero = not known
+    duration way{0};        ///< from an order to its start, when nothing is in the way; zero = not known
+    bool draining = false;  ///< nothing more is placed on it
+    bool released = false;  ///< it was told to go
+    bool stay_away = false; ///< an operator drained it
   };
   /// Outputs of an ended call in shared memory that its client still reads.
   struct held_result {
     actors::peer_id client;
+    call_id attempt; ///< as nodes know the call
     std::vector<node_id> holders;
   };
 
@@ -63,6 +68,7 @@ private:
   void answer(const actors::incoming& to, errc code, std::string text, std::string body = {},
               duration retry_after = duration{0});
   void on_hello(const actors::incoming& from, const wire::hello& message);
+  void finish_round();
   void arm();
 
   // -- the scheduler (service.cpp) --
@@ -71,11 +77,20 @@ private:
 
   // -- calls (calls.cpp) --
   void on_call(const actors::incoming& from, wire::call_request message);
+  [[nodiscard]] result<> check(const wire::call_request& message) const;
+  [[nodiscard]] result<std::shared_ptr<const functions::dag>> dag_of(const wire::call_request& message);
+  [[nodiscard]] running_call call_of(const actors::incoming& from, const wire::call_request& message,
+                                     std::shared_ptr<const functions::dag> dag);
+  void ask_for_promise(running_call& call, const calls::call_options& options,
+                       calls::placing::call_arrived& fact) const;
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
   void on_finished(const actors::incoming& from, wire::call_finished message);
+  void on_partial(const actors::incoming& from, wire::stage_partial message);
+  [[nodiscard]] wire::role role_of(actors::peer_id peer) const;
   void on_answered(const actors::incoming& from, wire::calls_answered message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
+  [[nodiscard]] static std::uint32_t place_in_queues(const running_call& call);
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
@@ -124,6 +139,25 @@ private:
   void recall_profiles(const functions::registered_function& function);
   void save_profiles();
 
+  // -- calls that are placed again (repeating.cpp) --
+  static constexpr std::uint32_t attempts_most = 3;
+  [[nodiscard]] bool may_run_twice(const functions::dag& dag) const;
+  [[nodiscard]] bool repeat(running_call& call, errc code, const std::string& why);
+  void place_again();
+  void offer_again(call_id call);
+  [[nodiscard]] bool wait_for_node(running_call& call, errc code);
+  void retry_waiting();
+  [[nodiscard]] call_id fresh_call_id();
+  [[nodiscard]] bool adopt(const actors::incoming& from, const wire::call_request& message, const functions::dag& dag);
+  /// How soon a client may try again what was refused because the cluster is coming up or nodes are changing; zero: it
+  /// would be no better.
+  [[nodiscard]] duration retry_hint(errc code) const;
+
+  // -- leaving (draining.cpp) --
+  void on_drain(const actors::incoming& from, const wire::drain& message);
+  void begin_drain(node_record& node);
+  void release_drained();
+
   // -- nodes (nodes.cpp) --
   void on_node_hello(const actors::incoming& from, wire::node_hello message);
   void on_beat(const actors::incoming& from, wire::node_beat message);
@@ -169,6 +203,7 @@ private:
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;
   call_table calls_;
+  flow_control flow_;
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;
   std::map<node_id, node_record> nodes_;
@@ -186,6 +221,15 @@ private:
   std::set<function_id> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
+  std::vector<call_id> to_repeat_;          ///< at the end of this round
+  std::vector<call_id> waiting_for_node_;   ///< ran before, and were refused since no node is there
+  std::uint64_t fresh_ids_ = 0;
+  std::uint64_t repeated_ = 0;
+  bool draining_ = false;         ///< no new calls
+  std::function<void()> drained_; ///< called when none is left
+  bool stopping_ = false;
+  bool tell_clients_ = false;    ///< the cluster ends for good: clients need not look for another controller
+  time_point unsettled_until_{}; ///< nodes come and go: refused calls may find one if they come again
   time_point next_sweep_;
   time_point next_profile_save_;
   time_point started_;

@@ -23,6 +23,8 @@ bool node_role::answer_client(const call_record& call, const wire::call_finished
   auto frames = wire::encode(result, request_id{finished.call.value});
   if (!wire::within_limits(frames).ok() || !post_->send(client, std::move(frames)).ok())
     return false;
+  if (answered_.empty())
+    answered_due_ = now() + answered_patience;
   answered_.push_back({finished.call, std::move(result.outcome), finished.holders});
   if (answered_.size() >= max_answered)
     report_answered();
@@ -30,6 +32,7 @@ bool node_role::answer_client(const call_record& call, const wire::call_finished
 }
 
 void node_role::report_answered() {
+  answered_due_ = never;
   if (answered_.empty())
     return;
   wire::calls_answered message{membership_.self(), std::exchange(answered_, {})};

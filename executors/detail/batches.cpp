@@ -41,6 +41,11 @@ result<node_role::item_inputs> node_role::inputs_of(const work_item& item) {
   return out;
 }
 
+bool node_role::wants_stream(const work_item& item) {
+  const auto* const call = item.share ? nullptr : find_call(item.call);
+  return call && call->context.stream;
+}
+
 void node_role::carry_out(const calls::queueing::run& command) {
   run_batch(command.id, {command.lane, command.variant, {}, now(), {}}, command.items);
 }
@@ -48,7 +53,7 @@ void node_role::carry_out(const calls::queueing::run& command) {
 void node_role::run_batch(batch_id id, running_batch batch, const std::vector<item_id>& items) {
   wire::worker::run request;
   request.batch = id;
-  request.lane = static_cast<std::uint32_t>(batch.lane.value - 1);
+  request.lane = slot_of(batch.lane);
   request.variant = batch.variant;
   time_point latest{};
   for (const auto item : items) {
@@ -63,6 +68,8 @@ void node_role::run_batch(batch_id id, running_batch batch, const std::vector<it
     found->second.running = true;
     latest = std::max(latest, inputs->deadline);
     request.items.push_back(std::move(inputs->values));
+    request.calls.push_back(found->second.call);
+    request.stream = request.stream || wants_stream(found->second);
     batch.entries.push_back({item, found->second.call});
   }
   if (batch.entries.empty())
@@ -74,6 +81,11 @@ void node_role::run_batch(batch_id id, running_batch batch, const std::vector<it
   ++counters_.batches;
   counters_.batch_items += batch.entries.size();
   running_.emplace(id, std::move(batch));
+  if (in_user_worker(request.variant)) {
+    if (const auto sent = user_->run(request); !sent.ok())
+      fail_batch(id, sent.error());
+    return;
+  }
   if (!worker_ || !worker_ready_)
     return fail_batch(id, {errc::unavailable, "the model host is not running", {}});
   if (const auto sent = worker_->run(request); !sent.ok())
@@ -222,7 +234,7 @@ void node_role::cancel_unwanted_batches(call_id call) {
     const auto gone = [&](const auto& e) { return !items_.contains(e.item); };
     if (std::any_of(batch.entries.begin(), batch.entries.end(), of_call) &&
         std::all_of(batch.entries.begin(), batch.entries.end(), gone))
-      worker_->cancel(id);
+      in_user_worker(batch.variant) ? user_->cancel(id) : worker_->cancel(id);
   }
 }
 

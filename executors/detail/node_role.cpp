@@ -17,6 +17,7 @@ node_options completed(node_options o) {
     o.memory_bytes = default_memory();
   o.queue.memory_bytes = o.memory_bytes;
   o.worker.lanes = o.lanes;
+  o.user.lanes = o.lanes;
   return o;
 }
 
@@ -39,6 +40,10 @@ void node_role::start(actors::post& out) {
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
+  if (!options_.user.program_folder.empty())
+    user_ = user_workers::create(
+        options_.user, out, *this, [this](std::size_t size, const auto& fill) { return make_user_memory(size, fill); },
+        log_);
   auto started = parts_.start_worker(options_.worker, out, *parts_.arenas, *this, log_);
   if (started.ok())
     worker_ = std::move(*started);
@@ -48,10 +53,12 @@ void node_role::start(actors::post& out) {
 }
 
 void node_role::stop() {
+  report_answered();
   membership_.stop();
   drop_everything();
   event_log_.reset();
   worker_.reset();
+  user_.reset();
   *alive_ = false;
   disk_.reset();
   models_.reset();
@@ -76,6 +83,8 @@ void node_role::on_alarm() {
   membership_.on_alarm();
   if (worker_ && worker_->next_alarm() <= now())
     worker_->on_alarm();
+  if (user_ && user_->next_alarm() <= now())
+    user_->on_alarm();
   if (store_ && store_->next_alarm() <= now())
     store_->on_alarm();
   run_timers();
@@ -84,17 +93,37 @@ void node_role::on_alarm() {
     feed(calls::queueing::tick{});
 }
 
+/// Whether a call still needs the node is for the controller to say: it knows the plans of all.
+void node_role::drain(std::function<void()> done) {
+  const round_guard r{*this};
+  drained_ = std::move(done);
+  if (membership_.joined())
+    (void)membership_.send_to_controller(wire::encode(wire::node_drain{membership_.self(), false}, request_id{}));
+}
+
+void node_role::leave(const wire::node_drain& message) {
+  if (message.node != membership_.self())
+    return;
+  log_.info("node", "leaving: no call needs this node any more");
+  membership_.stop();
+  if (!drained_ && options_.on_leave)
+    options_.on_leave(message.stay_away);
+}
+
 /// What one thing decided may decide another: until nothing is left.
 void node_role::finish_round() {
   while (!commands_.empty() || !touched_.empty()) {
     carry_out_commands();
     drive_touched();
   }
-  report_answered();
+  if (answered_due_ <= now())
+    report_answered();
   if (auto released = blocks_.take_released(); worker_ && !released.empty())
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
     event_log_->flush(now());
+  if (drained_ && !membership_.joined())
+    std::exchange(drained_, {})();
   set_alarm();
 }
 
@@ -103,10 +132,13 @@ void node_role::set_alarm() {
   at = std::min(at, queue_->next_deadline().value_or(never));
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
+  at = std::min(at, answered_due_);
   if (!put_off_.empty())
     at = now();
   if (worker_)
     at = std::min(at, worker_->next_alarm());
+  if (user_)
+    at = std::min(at, user_->next_alarm());
   if (store_)
     at = std::min(at, store_->next_alarm());
   if (event_log_)
@@ -155,6 +187,8 @@ void node_role::handle(actors::incoming& m) {
       return;
     case message_type::node_leave:
       return membership_.stop();
+    case message_type::node_drain:
+      return decode_and<wire::node_drain>(m, [&](auto&& d) { leave(d); });
     default:
       break;
   }
@@ -181,6 +215,8 @@ void node_role::handle_call_message(actors::incoming& m) {
         for (const auto id : r.calls)
           release_blocks(id);
       });
+    case message_type::call_result:
+      return decode_and<wire::call_result>(m, [&](auto&& r) { on_call_result(r); });
     case message_type::end_sequence:
       return decode_and<wire::end_sequence>(m, [&](auto&& e) { sequences_.drop(e.sequence); });
     default:

@@ -12,6 +12,7 @@
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
+#include "executors/user_workers.hpp"
 
 #include <map>
 #include <optional>
@@ -51,7 +52,7 @@ struct node_parts {
 
 /// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue
 /// decided, gives blocks back to the worker and sets the alarm. All state belongs to the role's context.
-class node_role final : public actors::role_service, public worker_listener {
+class node_role final : public actors::role_service, public worker_listener, public user_worker_listener {
 public:
   /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the
   /// others.
@@ -64,8 +65,9 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
-  /// Answered calls that the controller is told of in one message.
+  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others.
   static constexpr std::size_t max_answered = 256;
+  static constexpr duration answered_patience = std::chrono::milliseconds{2};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -74,12 +76,21 @@ public:
   void on_messages(std::span<actors::incoming> messages) override;
   void on_peer_lost(actors::peer_id peer) override;
   void on_alarm() override;
+  void drain(std::function<void()> done) override;
   void stop() override;
 
   void on_ready(const wire::worker::ready& message) override;
   void on_loaded(const wire::worker::loaded& message) override;
   void on_done(wire::worker::done message) override;
   void on_lost(const std::string& why) override;
+
+  void on_user_loaded(const wire::worker::loaded& message) override;
+  void on_user_done(wire::worker::done message) override;
+  void on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) override;
+  void on_user_waiting(batch_id batch, bool waits) override;
+  void on_user_call(const worker_question& from, wire::worker::call message) override;
+  void on_user_state(const worker_question& from, wire::worker::state_request message) override;
+  void on_user_gone(std::uint64_t worker) override;
 
   [[nodiscard]] const node_counters& counters() const { return counters_; }
   [[nodiscard]] std::size_t calls_here() const { return calls_.size(); }
@@ -94,6 +105,11 @@ private:
     time_point began;
     std::size_t files_missing = 0;
     wire::worker::load request;
+  };
+  /// A call that a function made, until it is answered.
+  struct nested_call {
+    worker_question from;
+    batch_id batch;
   };
   struct load_times {
     time_point began;
@@ -148,6 +164,7 @@ private:
   void decode_and(actors::incoming& message, const Handler& handler);
   void handle_call_message(actors::incoming& message);
   void handle_catalogue_message(actors::incoming& message);
+  void leave(const wire::node_drain& message);
   void bad_message(const actors::incoming& from, const error& why);
   [[nodiscard]] time_point now() const { return post_->now(); }
 
@@ -273,6 +290,7 @@ private:
     time_point deadline;
   };
   [[nodiscard]] result<item_inputs> inputs_of(const work_item& item);
+  [[nodiscard]] bool wants_stream(const work_item& item);
   void fail_batch(batch_id id, const error& why);
   void withdraw(call_id call, const std::vector<item_id>& items);
   void withdraw_stage(call_record& call, stage_index stage);
@@ -295,6 +313,17 @@ private:
   void make_light(variant_id variant, std::map<std::string, std::string> files);
   void report_residency(wire::residency message);
   void report_gone(variant_id variant);
+
+  // -- user code (user_code.cpp)
+  [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
+  [[nodiscard]] result<shared_bytes> make_user_memory(
+      std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
+  void load_user_code(variant_id variant, const loading& l);
+  [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void on_call_result(const wire::call_result& message);
+  void answer_nested(call_id call, wire::worker::returned message);
+  void drop_nested(batch_id batch);
+  [[nodiscard]] result<call_record*> call_of(batch_id batch, std::uint32_t item);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -320,7 +349,8 @@ private:
   catalogue catalogue_;
   known_clients clients_;
   calls::price_list prices_;
-  std::vector<wire::answered_call> answered_; ///< in this round
+  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
+  time_point answered_due_ = never;           ///< when it is told
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
@@ -350,6 +380,12 @@ private:
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
+  std::unique_ptr<user_workers> user_; ///< null: this node runs no user code
+  std::map<batch_id, lane_id> extra_lanes_;         ///< opened for what waits in a batch, by that batch
+  std::map<lane_id, std::uint32_t> extra_lane_slot_; ///< of the worker, whose lane it stands in for
+  std::uint64_t last_extra_lane_ = 0;
+  std::map<call_id, nested_call> nested_; ///< that functions made here
+  std::uint64_t last_nested_ = 0;
   std::map<variant_id, loading> loading_;
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
@@ -359,6 +395,8 @@ private:
   object_cache objects_;
   std::map<std::uint64_t, lookup> lookups_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
+
+  std::function<void()> drained_; ///< the process waits for the node to have left
 
   time_point next_sweep_; ///< of shared memory whose owner died
   int depth_ = 0;         ///< of rounds: a callback may come inside a handler

@@ -270,6 +270,7 @@ struct scheduler::state {
   void on(const calls::placing::dag_removed& fact);
   void on(const calls::placing::node_joined& fact);
   void on(const calls::placing::node_lost& fact);
+  void on(const calls::placing::node_draining& fact);
   void on(const calls::placing::residency_changed& fact);
   void on(const calls::placing::call_arrived& fact);
   void on(const calls::placing::call_ended& fact);
@@ -300,6 +301,7 @@ struct scheduler::state {
   void late_fact(const calls::placing::dag_registered& fact);
   void late_fact(const calls::placing::node_joined& fact);
   void late_fact(const calls::placing::node_lost& fact);
+  void late_fact(const calls::placing::node_draining& fact);
   void late_fact(const calls::placing::call_arrived& fact);
   void late_fact(const calls::placing::call_ended& fact);
   void late_fact(const calls::placing::cancel_requested& fact);

@@ -544,5 +544,68 @@ TEST(BridgeKeys, OnlyListedClientsComeIn) {
   EXPECT_EQ(b->stats().received, 1U);
 }
 
+TEST(BridgeKeys, AKeyDoesWhatItsRoleMayAndNoMore) {
+  const auto server_keys = *wire::make_keys();
+  const std::array<std::string, 3> roles{"user", "node", "admin"};
+  std::array<wire::key_pair, 3> keys;
+  bridge_options options;
+  options.keys.server_public = server_keys.public_key;
+  options.keys.server_secret = server_keys.secret_key;
+  for (std::size_t i = 0; i < roles.size(); ++i) {
+    keys[i] = *wire::make_keys();
+    options.keys.allowed.push_back(keys[i].public_key + " " + roles[i] + " name");
+  }
+  running_bridge b{options};
+  b.host(wire::role::controller, placing::inline_in_bridge);
+  b.run();
+  const auto code_of = [&](std::size_t i, const auto& message) {
+    wire::connect_options with;
+    with.server_key = server_keys.public_key;
+    with.keys = keys[i];
+    peer p{b->endpoint(), with};
+    p.send(message, 1);
+    const auto answer = p.receive();
+    if (!answer || answer->head.type != wire::message_type::reply)
+      return errc::ok; // the role has it
+    return wire::decode<wire::reply>(answer->message, nullptr)->code;
+  };
+  for (std::size_t i = 0; i < roles.size(); ++i) {
+    EXPECT_NE(code_of(i, wire::ping{}), errc::permission_denied) << roles[i];
+    EXPECT_EQ(code_of(i, wire::shutdown{}) == errc::permission_denied, i < 2) << roles[i];
+    EXPECT_EQ(code_of(i, wire::set_policy{"rr"}) == errc::permission_denied, i < 2) << roles[i];
+    EXPECT_EQ(code_of(i, wire::node_hello{}) == errc::permission_denied, i < 1) << roles[i];
+  }
+}
+
+TEST(BridgeKeys, ARevokedKeyIsHeardNoMoreAndANewOneComesIn) {
+  const auto server_keys = *wire::make_keys();
+  const auto old_keys = *wire::make_keys();
+  const auto new_keys = *wire::make_keys();
+  bridge_options options;
+  options.keys.server_public = server_keys.public_key;
+  options.keys.server_secret = server_keys.secret_key;
+  options.keys.allowed = {old_keys.public_key + " user old"};
+  running_bridge b{options};
+  b.host(wire::role::controller, placing::inline_in_bridge);
+  b.run();
+  wire::connect_options with;
+  with.server_key = server_keys.public_key;
+  with.keys = old_keys;
+  peer old{b->endpoint(), with};
+  old.send(wire::ping{}, 1);
+  ASSERT_TRUE(old.receive().has_value());
+  b->allow({new_keys.public_key + " user new"});
+  with.keys = new_keys;
+  peer fresh{b->endpoint(), with};
+  fresh.send(wire::ping{}, 1);
+  ASSERT_TRUE(fresh.receive().has_value());
+  const auto before = b->stats().received;
+  old.send(wire::ping{}, 2);
+  fresh.send(wire::ping{}, 2);
+  ASSERT_TRUE(fresh.receive().has_value());
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(b->stats().received, before + 1);
+}
+
 } // namespace
 } // namespace squall::actors

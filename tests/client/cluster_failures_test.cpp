@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
 #include <thread>
 
 namespace squall::client {
@@ -11,8 +13,9 @@ namespace {
 using namespace std::chrono_literals;
 using testing::fake_server;
 
-std::unique_ptr<cluster> connect(const fake_server& server) {
+std::unique_ptr<cluster> connect(const fake_server& server, duration patience = 0s) {
   options o;
+  o.patience = patience;
   o.endpoint = server.endpoint();
   o.timeout = 3s;
   auto made = cluster::connect(o);
@@ -157,6 +160,74 @@ TEST(ClusterFailures, AReplyInPlaceOfAResultIsItsError) {
   const auto cluster = connect(server);
   const auto result = cluster->call("x", {}).get();
   EXPECT_EQ(result.status().error(), (error{errc::overloaded, "the queue is full", 5ms}));
+}
+
+TEST(ClusterFailures, ACallWaitsForARestartedServerAndIsSentAgainUnderItsId) {
+  auto server = std::make_unique<fake_server>();
+  server->on_call = ignore_calls;
+  const std::string endpoint = server->endpoint();
+  const auto cluster = connect(*server, 20s);
+  calls::call_options promise;
+  promise.deadline = 30s;
+  const auto sent = cluster->call("slow", {{"n", functions::scalar_value(1)}}, promise);
+  EXPECT_FALSE(sent.wait_for(100ms));
+  server.reset();
+  // The client notices in its own time; either way the call waits.
+  const auto unsent = cluster->call("late", {{"n", functions::scalar_value(2)}});
+  EXPECT_FALSE(unsent.wait_for(500ms));
+  EXPECT_FALSE(sent.wait_for(0ms));
+  std::mutex mutex;
+  std::map<std::uint64_t, wire::call_request> came;
+  server =
+      std::make_unique<fake_server>(endpoint, 2, [&](fake_server& s, wire::route from, const wire::call_request& call) {
+        {
+          const std::lock_guard lock{mutex};
+          came[call.call.value] = call;
+        }
+        s.answer(from, call, call.inputs);
+      });
+  EXPECT_TRUE(sent.get().ok()) << sent.get().outcome.message;
+  EXPECT_TRUE(unsent.get().ok()) << unsent.get().outcome.message;
+  const std::lock_guard lock{mutex};
+  const auto& again = came.at(sent.id().value);
+  EXPECT_TRUE(again.again);
+  EXPECT_LT(again.options.deadline, 30s);
+  EXPECT_GT(again.options.deadline, 0s);
+  ASSERT_EQ(again.inputs.size(), 1U);
+  EXPECT_EQ(again.inputs[0].value, functions::scalar_value(1));
+}
+
+TEST(ClusterFailures, PatienceHasAnEnd) {
+  auto server = std::make_unique<fake_server>();
+  server->on_call = ignore_calls;
+  const auto cluster = connect(*server, 500ms);
+  const auto handle = cluster->call("slow", {});
+  EXPECT_FALSE(handle.wait_for(50ms));
+  server.reset();
+  EXPECT_EQ(handle.get().outcome.code, errc::unavailable);
+  EXPECT_EQ(cluster->call("echo", {}).get().outcome.code, errc::unavailable);
+}
+
+TEST(ClusterFailures, WhatIsRefusedForNowIsSentAgain) {
+  fake_server server;
+  std::atomic<int> refusals{0};
+  server.on_call = [&](fake_server& s, wire::route from, const wire::call_request& call) {
+    if (refusals.fetch_add(1) >= 2)
+      return s.answer(from, call, call.inputs);
+    wire::call_result result;
+    result.call = call.call;
+    result.outcome.code = errc::unavailable;
+    result.outcome.retry_after = 50ms;
+    s.send(from, result, request_id{call.call.value});
+  };
+  const auto patient = connect(server, 20s);
+  EXPECT_TRUE(patient->call("x", {}).get().ok());
+  EXPECT_EQ(refusals, 3);
+  refusals = 0;
+  const auto hasty = connect(server);
+  const auto result = hasty->call("x", {}).get();
+  EXPECT_EQ(result.outcome.code, errc::unavailable);
+  EXPECT_EQ(result.outcome.retry_after, 50ms);
 }
 
 TEST(ClusterFailures, ARequestThatIsNotAnsweredTimesOut) {

@@ -19,7 +19,8 @@ wire::peers peers_of(const std::vector<std::string>& endpoints) {
 
 } // namespace
 
-fake_server::fake_server(std::string endpoint, std::uint64_t epoch) : pong_epoch(epoch) {
+fake_server::fake_server(std::string endpoint, std::uint64_t epoch, call_hook calls)
+    : on_call(std::move(calls)), pong_epoch(epoch) {
   welcome.cluster = "fake";
   welcome.software = "squall 9.9 fake";
   welcome.epoch = epoch;

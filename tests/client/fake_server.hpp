@@ -24,7 +24,7 @@ public:
   using call_hook = std::function<void(fake_server&, wire::route, wire::call_request)>;
 
   /// "tcp://127.0.0.1:*" takes any port.
-  explicit fake_server(std::string endpoint = "tcp://127.0.0.1:*", std::uint64_t epoch = 1);
+  explicit fake_server(std::string endpoint = "tcp://127.0.0.1:*", std::uint64_t epoch = 1, call_hook calls = {});
   ~fake_server();
 
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }

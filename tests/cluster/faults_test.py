@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 import unittest
 
 import harness
@@ -29,10 +30,10 @@ class Faults(unittest.TestCase):
     def nap(self):
         return self.cluster.start("call", "nap", "--deadline", "20s", "-o", "json")
 
-    def ends(self, call, expect):
-        _, err = call.communicate(timeout=40)
-        self.assertEqual(call.returncode, 1, err)
-        self.assertIn(expect, err.decode())
+    def ends_well(self, call):
+        out, err = call.communicate(timeout=60)
+        self.assertEqual(call.returncode, 0, err)
+        return json.loads(out)
 
     def node_of_running_work(self):
         def busy():
@@ -46,14 +47,14 @@ class Faults(unittest.TestCase):
         below = harness.children_of(self.cluster.process(f'"node_name":"{node}"'))
         host = next(pid for pid, command in below.items() if "model-host" in command)
         os.kill(host, signal.SIGKILL)
-        self.ends(call, "model host")
+        self.ends_well(call)
         wait_until(lambda: answers(self.cluster, "blink"), "the model host to be back")
 
     def test_a_killed_node(self):
         call = self.nap()
         node = self.node_of_running_work()
         self.cluster.kill(f'"node_name":"{node}"')
-        self.ends(call, node)
+        self.assertNotEqual(self.ends_well(call)["trace"][0]["node"], "")
         self.assertTrue(answers(self.cluster), "the other node serves")
         wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back")
 
@@ -61,7 +62,7 @@ class Faults(unittest.TestCase):
         call = self.nap()
         self.node_of_running_work()
         self.cluster.kill('"roles":"controller"')
-        self.ends(call, "the server is gone")
+        self.ends_well(call)
         wait_until(lambda: answers(self.cluster), "the new controller to have the catalogue and the nodes", 30)
 
     def test_a_killed_store(self):
@@ -105,6 +106,78 @@ class Faults(unittest.TestCase):
             "the arenas to be swept",
             5,
         )
+
+
+class Leaving(unittest.TestCase):
+    """Processes that are asked to go, under load: no call is lost."""
+
+    def load(self, cluster, seconds, rate=100):
+        return cluster.start(
+            "bench", "chain3", "--input", "x=[1]", "--rate", str(rate), "--duration", str(seconds), "-o", "json"
+        )
+
+    def no_call_was_lost(self, load):
+        out, err = load.communicate(timeout=120)
+        self.assertEqual(load.returncode, 0, err)
+        self.assertEqual(json.loads(out)["errors"], {})
+
+    def test_a_drained_node_leaves_and_stays_away(self):
+        with Cluster(nodes=2) as cluster:
+            cluster.apply(SLEEP)
+            load = self.load(cluster, 4)
+            time.sleep(1)
+            self.assertIn("has left", cluster.run("drain", "n1"))
+            self.assertEqual([n["name"] for n in cluster.json("get", "nodes")], ["n2"])
+            self.no_call_was_lost(load)
+            self.assertEqual([n["name"] for n in cluster.json("get", "nodes")], ["n2"])
+            self.assertIn("no node 'n9'", self.refused(cluster, "drain", "n9"))
+
+    def refused(self, cluster, *arguments):
+        cluster.run(*arguments, status=1)
+        return cluster.stderr
+
+    def test_a_node_finishes_what_it_has(self):
+        with Cluster(nodes=1) as cluster:
+            cluster.apply(SLEEP)
+            call = cluster.start("call", "nap", "--deadline", "30s", "-o", "json")
+            wait_until(lambda: any(n["running"] for n in cluster.json("get", "nodes")), "work to run")
+            pid = cluster.kill('"node_name":"n1"', signal.SIGTERM)
+            _, err = call.communicate(timeout=60)
+            self.assertEqual(call.returncode, 0, err)
+            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the node to be gone")
+
+    def test_a_second_signal_ends_a_process_at_once(self):
+        with Cluster(nodes=2) as cluster:
+            cluster.apply(SLEEP)
+            call = cluster.start("call", "nap", "--deadline", "30s")
+            self.addCleanup(lambda: (call.kill(), call.communicate()))
+            busy = wait_until(lambda: [n["name"] for n in cluster.json("get", "nodes") if n["running"]], "work to run")[
+                0
+            ]
+            pid = cluster.process(f'"node_name":"{busy}"')
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.3)
+            self.assertTrue(os.path.exists(f"/proc/{pid}"), "it finishes what it has")
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the node to be gone", 4)
+
+    def test_a_rolling_restart_loses_no_call(self):
+        with Cluster(nodes=2) as cluster:
+            cluster.apply(SLEEP)
+            load = self.load(cluster, 12)
+            time.sleep(1)
+            for process in ('"node_name":"n1"', '"node_name":"n2"', '"roles":"controller"', '"roles":"store"'):
+                old = cluster.kill(process, signal.SIGTERM)
+                wait_until(lambda old=old: not os.path.exists(f"/proc/{old}"), "it to be gone")
+                wait_until(lambda: self.complete(cluster), "it to be back")
+            self.no_call_was_lost(load)
+
+    def complete(self, cluster):
+        try:
+            status = cluster.json("get", "status", "--timeout", "2s")
+            return status["ready"] and status["nodes"] == 2 and cluster.process('"roles":"store"')
+        except harness.Failed:
+            return False
 
 
 class Replacing(unittest.TestCase):

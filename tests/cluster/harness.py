@@ -69,7 +69,7 @@ def children_of(pid):
 class Cluster:
     """`with Cluster(nodes=2) as c: c.run("get", "nodes")`. nodes=0 runs everything in one process."""
 
-    def __init__(self, nodes=0, slots=1, http=False, policy="fifo", extra_spec=""):
+    def __init__(self, nodes=0, slots=1, http=False, policy="fifo", extra_spec="", keys=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="squall-test-"))
         self.name = self.folder.name
         self.env = dict(
@@ -90,6 +90,11 @@ class Cluster:
         ]
         if http:
             lines.append(f"  http: 127.0.0.1:{self.http_port}")
+        self.keys = None
+        if keys:
+            self.keys = self.folder / "keys"
+            subprocess.run([BINARY, "keys", "new", self.keys], env=self.env, check=True, capture_output=True)
+            lines.append(f"  keys: {self.keys}")
         if nodes:
             lines.append("  nodes:")
             lines += [f"  - {{name: n{i + 1}, slots: {slots}}}" for i in range(nodes)]
@@ -120,7 +125,10 @@ class Cluster:
 
     def command(self, *arguments, cluster=True):
         words = [BINARY, *map(str, arguments)]
-        return [*words, "--cluster", self.info["endpoint"]] if cluster else words
+        if not cluster:
+            return words
+        with_keys = ["--keys", str(self.keys)] if self.keys and "--keys" not in words else []
+        return [*words, "--cluster", self.info["endpoint"], *with_keys]
 
     def run(self, *arguments, status=0, cluster=True, timeout=90, stdin=None):
         """Runs a verb; returns its standard output. Raises when it ends with another status."""

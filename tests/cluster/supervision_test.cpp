@@ -37,6 +37,14 @@ TEST(Supervision, DoublesThePauseWithEachDeathInARowUpToTheLongest) {
   EXPECT_EQ(pauses[9], seconds{10});
 }
 
+TEST(Supervision, LeavesADrainedProcessAlone) {
+  supervisor s{{}, 2, at(seconds{0})};
+  s.step(at(seconds{1}), process_exited{1, false, true});
+  EXPECT_FALSE(s.next_deadline().has_value());
+  s.step(at(seconds{2}), stop_wanted{});
+  EXPECT_EQ(s.take_commands(), commands{ask_to_stop{0}});
+}
+
 TEST(Supervision, ForgivesDeathsAfterAStableTime) {
   supervisor s{{}, 1, at(seconds{0})};
   s.step(at(seconds{1}), process_exited{0, false});

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace squall::controller {
 namespace {
 
@@ -16,6 +18,7 @@ using testing::give;
 constexpr actors::peer_id client_peer{100};
 constexpr actors::peer_id other_client{101};
 constexpr actors::peer_id node_peer{200};
+constexpr actors::peer_id second_node{201};
 constexpr actors::peer_id store_peer{static_cast<std::uint64_t>(wire::role::store)};
 
 functions::function_spec echo_function() {
@@ -27,6 +30,14 @@ functions::function_spec echo_function() {
   variant.name = "default";
   variant.target = "noop";
   spec.variants = {variant};
+  return spec;
+}
+
+/// Code of a user that has not said that it may run twice.
+functions::function_spec once_function() {
+  auto spec = echo_function();
+  spec.variants[0].kind = functions::variant_kind::python;
+  spec.variants[0].target = "functions/once";
   return spec;
 }
 
@@ -97,8 +108,9 @@ protected:
     return reply ? reply->body : wire::reply{errc::internal, "no reply", {}, {}};
   }
 
-  void call(std::uint64_t id, duration deadline = duration{0}, actors::peer_id from = client_peer) {
+  void call(std::uint64_t id, duration deadline = duration{0}, actors::peer_id from = client_peer, bool again = false) {
     wire::call_request message;
+    message.again = again;
     message.call = call_id{id};
     message.target = "echo";
     message.options.deadline = deadline;
@@ -106,14 +118,15 @@ protected:
     give(*service_, message, from, request_id{id});
   }
 
-  void finish(std::uint64_t id, node_id node, errc code = errc::ok) {
+  void finish(std::uint64_t id, node_id node, errc code = errc::ok) { finish(call_id{id}, node, code, node_peer); }
+  void finish(call_id id, node_id node, errc code, actors::peer_id peer) {
     wire::call_finished message;
-    message.call = call_id{id};
+    message.call = id;
     message.node = node;
     message.outcome.code = code;
     if (code == errc::ok)
       message.outputs = {bytes_value()};
-    give(*service_, message, node_peer);
+    give(*service_, message, peer);
   }
 
   void pass(duration time) {
@@ -254,19 +267,179 @@ TEST_F(ControllerService, RefusesAnIdThatRuns) {
   EXPECT_EQ(ended_with(), errc::already_exists);
 }
 
-TEST_F(ControllerService, EndsACallWhenItsNodeIsLost) {
+TEST_F(ControllerService, EndsACallThatMayNotRunTwiceWhenItsNodeIsLost) {
   join();
-  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  ASSERT_EQ(apply(once_function()).code, errc::ok);
   call(1);
   service_->on_peer_lost(node_peer);
   const auto result = post_.take<wire::call_result>();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(result->body.outcome.code, errc::unavailable);
+  EXPECT_NE(result->body.outcome.message.find("'n1'"), std::string::npos) << result->body.outcome.message;
+}
+
+TEST_F(ControllerService, PlacesACallAgainWhenItsNodeIsLost) {
+  const std::array peers{node_peer, second_node};
+  const std::array nodes{join(), join(second_node, "n2")};
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  const auto first = post_.take<wire::start_call>();
+  ASSERT_TRUE(first.has_value());
+  const std::size_t lost = first->to == node_peer ? 0 : 1;
+  service_->on_peer_lost(peers[lost]);
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  const auto second = post_.take<wire::start_call>();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->to, peers[1 - lost]);
+  EXPECT_NE(second->body.context.call, call_id{1})
+      << "what is left of the first attempt must not be taken for the second";
+  ASSERT_EQ(second->body.inputs.size(), 1U);
+  EXPECT_EQ(second->body.inputs[0], bytes_value());
+  finish(call_id{1}, nodes[1 - lost], errc::failed, peers[1 - lost]); // of the first attempt: nobody hears it
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  finish(second->body.context.call, nodes[1 - lost], errc::ok, peers[1 - lost]);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.call, call_id{1});
+  EXPECT_EQ(result->head.request, request_id{1});
+  EXPECT_EQ(result->body.outcome.code, errc::ok);
+}
+
+TEST_F(ControllerService, ACallWhoseNodeWasLostWaitsForAnother) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  service_->on_peer_lost(node_peer);
+  pass(seconds{1});
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  const node_id node = join(second_node, "n2");
+  const auto again = post_.take<wire::start_call>();
+  ASSERT_TRUE(again.has_value());
+  finish(again->body.context.call, node, errc::ok, second_node);
+  EXPECT_EQ(ended_with(), errc::ok);
+}
+
+TEST_F(ControllerService, NobodyWaitsForANodeBeyondTheDeadline) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1, seconds{2});
+  service_->on_peer_lost(node_peer);
+  pass(seconds{1});
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  pass(seconds{2});
+  EXPECT_EQ(ended_with(), errc::deadline_exceeded);
+}
+
+TEST_F(ControllerService, ACallThatWaitsForANodeCanBeWithdrawn) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  service_->on_peer_lost(node_peer);
+  give(*service_, wire::cancel_request{call_id{1}}, client_peer, request_id{8});
+  EXPECT_EQ(ended_with(), errc::cancelled);
+  join(second_node, "n2");
+  EXPECT_FALSE(post_.take<wire::start_call>().has_value());
+}
+
+TEST_F(ControllerService, ACallThatBreaksEveryNodeIsTriedThreeTimes) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    const auto start = post_.take<wire::start_call>();
+    ASSERT_TRUE(start.has_value()) << attempt;
+    finish(start->body.context.call, node, errc::unavailable, node_peer);
+  }
+  EXPECT_FALSE(post_.take<wire::start_call>().has_value());
+  EXPECT_EQ(ended_with(), errc::unavailable);
+}
+
+TEST_F(ControllerService, AFailureOfTheFunctionIsNotTriedAgain) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  finish(1, node, errc::failed);
+  EXPECT_EQ(ended_with(), errc::failed);
+}
+
+TEST_F(ControllerService, ACallThatIsSentAgainGoesOnForTheNewConnection) {
+  const node_id node = join();
+  ASSERT_EQ(apply(once_function()).code, errc::ok);
+  call(1);
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  hello(other_client, 1); // the same client on another connection
+  call(1, duration{0}, other_client, true);
+  EXPECT_FALSE(post_.take<wire::start_call>().has_value());
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+  service_->on_peer_lost(client_peer);
+  finish(1, node);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->to, other_client);
+  EXPECT_EQ(result->body.outcome.code, errc::ok);
+}
+
+TEST_F(ControllerService, ACallThatMayHaveRunIsRunAgainOnlyIfThatIsSafe) {
+  join();
+  ASSERT_EQ(apply(once_function()).code, errc::ok);
+  call(1, duration{0}, client_peer, true);
+  EXPECT_EQ(ended_with(), errc::unavailable);
+  auto safe = once_function();
+  safe.version = 2;
+  safe.repeatable = true;
+  ASSERT_EQ(apply(safe).code, errc::ok);
+  call(2, duration{0}, client_peer, true);
+  EXPECT_TRUE(post_.take<wire::start_call>().has_value());
+}
+
+TEST_F(ControllerService, ADrainedNodeGetsNothingNewAndLeavesWhenItHasFinished) {
+  const std::array peers{node_peer, second_node};
+  const std::array nodes{join(), join(second_node, "n2")};
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  const auto first = post_.take<wire::start_call>();
+  ASSERT_TRUE(first.has_value());
+  const std::size_t busy = first->to == node_peer ? 0 : 1;
+  give(*service_, wire::drain{busy == 0 ? "n1" : "n2"}, client_peer, request_id{7});
+  EXPECT_EQ(post_.take<wire::reply>()->body.code, errc::ok);
+  EXPECT_FALSE(post_.take<wire::node_drain>().has_value()) << "it still runs a call";
+  for (std::uint64_t id = 2; id < 6; ++id) {
+    call(id);
+    const auto start = post_.take<wire::start_call>();
+    ASSERT_TRUE(start.has_value());
+    EXPECT_EQ(start->to, peers[1 - busy]);
+  }
+  finish(call_id{1}, nodes[busy], errc::ok, peers[busy]);
+  EXPECT_EQ(ended_with(), errc::ok);
+  const auto go = post_.take<wire::node_drain>();
+  ASSERT_TRUE(go.has_value());
+  EXPECT_EQ(go->to, peers[busy]);
+  EXPECT_TRUE(go->body.stay_away);
+}
+
+TEST_F(ControllerService, AControllerThatEndsWaitsForItsCallsAndTakesNoMore) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  bool done = false;
+  service_->drain([&] { done = true; });
+  EXPECT_FALSE(done);
+  call(2);
+  const auto refused = post_.take<wire::call_result>();
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->body.outcome.code, errc::unavailable);
+  EXPECT_GT(refused->body.outcome.retry_after, duration{0});
+  finish(1, node);
+  EXPECT_EQ(ended_with(), errc::ok);
+  EXPECT_TRUE(done);
 }
 
 TEST_F(ControllerService, LosesANodeThatIsSilent) {
   join();
-  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  ASSERT_EQ(apply(once_function()).code, errc::ok);
   call(1, seconds{50});
   pass(seconds{2});
   give(*service_, wire::ping{}, client_peer, request_id{3}); // the client is not silent

@@ -195,6 +195,20 @@ public:
       done(shared_bytes::copy_of(found->second.bytes));
     });
   }
+  void put(const std::string& key, shared_bytes value, bool, std::function<void(result<>)> done) override {
+    reply([this, key, value, done] {
+      auto& object = objects[key];
+      object.bytes = value.text();
+      ++object.version;
+      done({});
+    });
+  }
+  void erase(const std::string& key, std::function<void(result<>)> done) override {
+    reply([this, key, done] {
+      objects.erase(key);
+      done({});
+    });
+  }
   bool on_message(const actors::incoming&) override { return false; }
   void on_alarm() override {}
   [[nodiscard]] time_point next_alarm() const override { return never; }

@@ -108,6 +108,7 @@ void for_each_message(F f) {
   EACH(query);
   EACH(set_policy);
   EACH(shutdown);
+  EACH(drain);
   EACH(node_hello);
   EACH(node_welcome);
   EACH(node_beat);
@@ -135,6 +136,8 @@ void for_each_message(F f) {
   EACH(order_report);
   EACH(want_replica);
   EACH(replica_report);
+  EACH(node_drain);
+  EACH(calls_answered);
   EACH(store_put);
   EACH(store_get);
   EACH(store_delete);

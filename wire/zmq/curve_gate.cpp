@@ -1,12 +1,39 @@
 #include "wire/zmq/detail/curve_gate.hpp"
 
 #include <array>
+#include <sstream>
 
 namespace squall::wire::detail {
 
-result<> curve_gate::open(zmq_context& context, const std::vector<std::string>& allowed) {
+result<access_list> read_access_list(const std::vector<std::string>& lines) {
+  access_list out;
+  for (const auto& line : lines) {
+    std::istringstream words{line};
+    std::string key;
+    std::string role;
+    words >> key >> role;
+    if (!is_key(key))
+      return {errc::invalid_argument, "'" + key + "' in the list of allowed keys is not 40 characters of Z85"};
+    const auto may = role == "user"                    ? access::user
+                     : role == "node"                  ? access::node
+                     : role.empty() || role == "admin" ? access::admin
+                                                       : access::nobody;
+    if (may == access::nobody)
+      return {errc::invalid_argument,
+              "'" + role + "' in the list of allowed keys is no role; roles are user, node and admin"};
+    out[key] = may;
+  }
+  return out;
+}
+
+access curve_gate::access_of(const std::string& key) const {
+  const auto known = allowed_.find(key);
+  return known == allowed_.end() ? access::nobody : known->second;
+}
+
+result<> curve_gate::open(zmq_context& context, access_list allowed) {
   const std::string address = "inproc://zeromq.zap.01";
-  allowed_.insert(allowed.begin(), allowed.end());
+  allowed_ = std::move(allowed);
   socket_ = raw_socket{context, ZMQ_REP};
   if (!socket_ || !socket_.set(ZMQ_LINGER, 0) || zmq_bind(socket_.get(), address.c_str()) != 0)
     return zmq_failure("cannot check keys at", address);

@@ -38,9 +38,6 @@ result<> check_exposure(const server_options& options) {
     return {errc::invalid_argument, "the server's secret key is not 40 characters of Z85; `squall keys new` makes one"};
   if (options.allowed.empty())
     return {errc::invalid_argument, "the server has a key but no client's key is allowed: nobody could connect"};
-  for (const auto& key : options.allowed)
-    if (!detail::is_key(key))
-      return {errc::invalid_argument, "'" + key + "' in the list of allowed keys is not 40 characters of Z85"};
   return {};
 }
 
@@ -73,9 +70,11 @@ public:
         return false;
       }
       out.from = route_of(identity_.bytes());
+      out.allowed = allowed_;
       if (!detail::receive_frames(socket_, out))
         return false;
-      if (out.from) // a peer that names itself is none of ours: it could take the name of another
+      // A peer that names itself is none of ours: it could take the name of another. One whose key was revoked is gone.
+      if (out.from && out.allowed != access::nobody)
         break;
     }
     return true;
@@ -84,8 +83,11 @@ public:
   result<> send(route to, const frames& message) override {
     SQUALL_TRY(within_limits(message));
     // The socket learns of a closed connection later than the monitor tells of it, and until then takes messages.
-    if (to != last_ && !routes_.contains(to))
-      return {errc::unavailable, "the peer is gone"};
+    if (to != last_) {
+      const auto known = routes_.find(to);
+      if (known == routes_.end() || known->second.allowed == access::nobody)
+        return {errc::unavailable, "the peer is gone"};
+    }
     touched_ = true;
     std::array<std::byte, identity_bytes> identity{};
     for (std::size_t i = 0; i < 4; ++i)
@@ -134,9 +136,32 @@ public:
       out.push_back(gate_.socket().fd());
   }
 
+  result<> set_allowed(const std::vector<std::string>& allowed) override {
+    if (!gate_.socket())
+      return {};
+    if (allowed.empty())
+      return {errc::invalid_argument, "the list of allowed keys is empty: nobody could connect"};
+    SQUALL_ASSIGN(list, detail::read_access_list(allowed));
+    gate_.set_allowed(std::move(list));
+    for (auto& [route, known] : routes_) {
+      const auto before = std::exchange(known.allowed, gate_.access_of(known.key));
+      if (known.allowed == access::nobody && before != access::nobody)
+        departed_.push_back(route);
+    }
+    last_ = {};
+    return {};
+  }
+
 private:
+  struct peer {
+    int fd = -1;
+    std::string key; ///< empty without keys
+    access allowed = access::admin;
+  };
+
   result<> guard(zmq_context& context, const server_options& options) {
-    SQUALL_TRY(gate_.open(context, options.allowed));
+    SQUALL_ASSIGN(list, detail::read_access_list(options.allowed));
+    SQUALL_TRY(gate_.open(context, std::move(list)));
     if (!socket_.set(ZMQ_CURVE_SERVER, 1) || !socket_.set(ZMQ_CURVE_SECRETKEY, options.keys.secret_key) ||
         !socket_.set(ZMQ_ZAP_DOMAIN, std::string{"squall"}))
       return detail::zmq_failure("cannot use the keys for", options.endpoint);
@@ -153,15 +178,23 @@ private:
     const route from{route_mark | number};
     if (from == last_)
       return from;
-    if (!routes_.contains(from)) {
+    auto known = routes_.find(from);
+    if (known == routes_.end()) {
       // The descriptor may be that of a peer that has just left. Then the monitor said so before this message came.
       const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
       pump();
       if (std::find(closed_.begin(), closed_.end(), fd) != closed_.end())
         let_go();
-      routes_.emplace(from, fd);
+      peer fresh{fd, {}, access::admin};
+      if (gate_.socket()) {
+        const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
+        fresh.key = key == nullptr ? "" : key;
+        fresh.allowed = gate_.access_of(fresh.key);
+      }
+      known = routes_.emplace(from, std::move(fresh)).first;
     }
     last_ = from;
+    allowed_ = known->second.allowed;
     return from;
   }
 
@@ -169,10 +202,11 @@ private:
   void let_go() {
     for (const int fd : closed_) {
       const auto known =
-          std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second == fd; });
+          std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second.fd == fd; });
       if (known == routes_.end())
-        continue; // it never sent anything
-      departed_.push_back(known->first);
+        continue;                                  // it never sent anything
+      if (known->second.allowed != access::nobody) // else it has departed
+        departed_.push_back(known->first);
       routes_.erase(known);
       last_ = {};
     }
@@ -184,8 +218,9 @@ private:
   detail::curve_gate gate_;
   std::string endpoint_;
   raw_message identity_;
-  route last_; ///< of the latest message, whose peer is known
-  std::unordered_map<route, int> routes_;
+  route last_;                     ///< of the latest message, whose peer is known,
+  access allowed_ = access::admin; ///< and may do this
+  std::unordered_map<route, peer> routes_;
   std::vector<int> closed_; ///< descriptors of connections that are gone
   std::vector<route> departed_;
   bool touched_ = true;

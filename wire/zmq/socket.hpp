@@ -51,6 +51,7 @@ struct arrival {
   /// too_large: a limit of docs/wire.md is passed; payloads are dropped, the header is there to be peeked at. corrupt:
   /// no header.
   errc problem = errc::ok;
+  access allowed = access::admin; ///< what its sender may do; on a connection that we made: everything
 };
 
 struct server_options {
@@ -58,7 +59,9 @@ struct server_options {
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
   key_pair keys;                    ///< empty: no encryption, loopback only
-  std::vector<std::string> allowed; ///< public keys of clients; with keys at least one
+  /// With keys at least one: "KEY", "KEY ROLE" or "KEY ROLE NAME" with the client's public key; the role is user, node or admin
+  /// (which it is where none is given).
+  std::vector<std::string> allowed;
 };
 
 /// A ROUTER: one socket, many peers.
@@ -87,6 +90,10 @@ public:
 
   [[nodiscard]] virtual bool idle() = 0;
   virtual void fds(std::vector<int>& out) const = 0;
+
+  /// Another list from now on. Peers whose key is no longer in it depart, and what they send is dropped. Fails as
+  /// bind() does, then the old list stays. Of a server without keys: no effect.
+  virtual result<> set_allowed(const std::vector<std::string>& allowed) = 0;
 };
 
 struct connect_options {

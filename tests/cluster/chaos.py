@@ -1,0 +1,263 @@
+"""Breaks a cluster on purpose, at random, under load, and checks every call (chaos_load.cpp says how).
+
+    python chaos.py --seed 7 --seconds 600
+
+The same seed breaks the same things in the same order. Runs in namespaces of its own (mounts and network), so that a
+full disk, used-up shared memory and lost packets concern nobody else; without the rights for that, it does without
+those faults and says so.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import harness
+from basics_test import SLEEP
+from harness import wait_until
+
+SPREAD = """
+---
+apiVersion: squall/v1
+kind: Dag
+metadata: {name: spread}
+spec:
+  inputs: {x: {datatype: UINT8, shape: [-1]}}
+  stages:
+  - {name: a, function: echo, inputs: {x: $x}}
+  - {name: b, function: echo, inputs: {x: $x}}
+  - {name: c, function: echo, inputs: {x: a.x}}
+  - {name: d, function: echo, inputs: {x: b.x}}
+  outputs: {x: c.x, y: d.x}
+"""
+# The load expects every target to give its input back.
+BLINK = SLEEP.replace(
+    'metadata: {name: blink}\nspec: {variants: [{kind: builtin, builtin: sleep, parameters: {milliseconds: "1"}}]}',
+    "metadata: {name: blink}\nspec: {variants: [{kind: builtin, builtin: noop}]}",
+)
+
+
+def sh(*words):
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, check=True).stdout
+
+
+class Chaos:
+    def __init__(self, seed, nodes, isolated, quiet=False):
+        self.random = random.Random(seed)
+        self.seed, self.isolated, self.quiet = seed, isolated, quiet
+        self.cluster = harness.Cluster(nodes=nodes)
+        self.nodes = [f"n{i + 1}" for i in range(nodes)]
+        self.done = {}
+        self.started = time.monotonic()
+
+    def say(self, text):
+        if not self.quiet:
+            print(f"[{time.monotonic() - self.started:6.1f}] {text}", flush=True)
+
+    # -- the cluster
+
+    def pids(self):
+        """{name: pid} of every process that runs now."""
+        found = {}
+        for pid, command in harness.children_of(self.cluster.pid).items():
+            if '"roles":"controller"' in command:
+                found["controller"] = pid
+            elif '"roles":"store"' in command:
+                found["store"] = pid
+            elif match := re.search(r'"node_name":"(\w+)"', command):
+                found[match[1]] = pid
+                for child, below in harness.children_of(pid).items():
+                    if "model-host" in below:
+                        found[f"host of {match[1]}"] = child
+        return found
+
+    def complete(self):
+        try:
+            status = self.cluster.json("get", "status", "--timeout", "2s")
+            return status["ready"] and status["nodes"] == len(self.nodes) and "store" in self.pids()
+        except (harness.Failed, subprocess.TimeoutExpired):
+            return False
+
+    def port_of(self, name):
+        pid = self.pids().get(name)
+        if not pid:
+            return None
+        match = re.search(r'"endpoint":"tcp://127\.0\.0\.1:(\d+)"', harness.children_of(self.cluster.pid).get(pid, ""))
+        if match:
+            return int(match[1])
+        # A process that was never started again was told to take any port: ask the kernel.
+        listing = sh("ss", "-Hltnp")
+        for line in listing.splitlines():
+            if f"pid={pid}," in line:
+                return int(line.split()[3].rpartition(":")[2])
+        return None
+
+    # -- faults
+
+    def pick(self, kinds):
+        names = sorted(n for n in self.pids() if any(n.startswith(k) for k in kinds))
+        return self.random.choice(names) if names else None
+
+    def signal(self, name, number):
+        pid = self.pids().get(name) if name else None
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pid
+
+    def kill(self):
+        name = self.pick(["controller", "store", "n", "host"])
+        self.signal(name, signal.SIGKILL)
+        return f"killed {name}"
+
+    def stop(self):
+        name = self.pick(["controller", "store", "n", "host"])
+        pid = self.signal(name, signal.SIGSTOP)
+        pause = self.random.choice([0.2, 1, 4.5, 6])
+        time.sleep(pause)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return f"stopped {name} for {pause} s"
+
+    def ask_to_go(self):
+        name = self.pick(["controller", "store", "n"])
+        self.signal(name, signal.SIGTERM)
+        return f"asked {name} to go"
+
+    def use_up_descriptors(self):
+        name = self.pick(["controller", "store", "n"])
+        pid = self.pids().get(name)
+        with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError, TypeError):
+            used = len(os.listdir(f"/proc/{pid}/fd"))
+            before = sh("prlimit", "--pid", pid, "--nofile", "--noheadings", "--output", "SOFT").strip()
+            sh("prlimit", "--pid", pid, f"--nofile={used}:")
+            time.sleep(1.5)
+            sh("prlimit", "--pid", pid, f"--nofile={before}:")
+        return f"gave {name} no more descriptors for 1.5 s"
+
+    def fill(self, folder):
+        """Uses up a file system for a while."""
+        path = pathlib.Path(folder) / "chaos.filling"
+        try:
+            with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(b"\0" * (1 << 16))
+            time.sleep(2)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def fill_disk(self):
+        self.fill(self.cluster.folder / "data")
+        return "filled the disk for 2 s"
+
+    def fill_memory(self):
+        self.fill("/dev/shm")
+        return "filled the shared memory for 2 s"
+
+    def cut_off(self):
+        name = self.pick(["controller", "store", "n"])
+        port, share, pause = self.port_of(name), self.random.choice([20, 100]), self.random.choice([1, 3, 7])
+        if not port:
+            return f"could not find the port of {name}"
+        chance = "" if share == 100 else f"numgen random mod 100 < {share}"
+        try:
+            sh("nft", "add table inet chaos")
+            sh("nft", "add chain inet chaos in { type filter hook input priority 0 ; }")
+            sh("nft", f"add rule inet chaos in tcp dport {port} {chance} drop")
+            sh("nft", f"add rule inet chaos in tcp sport {port} {chance} drop")
+            time.sleep(pause)
+        finally:
+            sh("nft", "delete table inet chaos")
+        return f"dropped {share} % of the packets from and to {name} for {pause} s"
+
+    def faults(self):
+        out = [self.kill, self.kill, self.stop, self.ask_to_go, self.use_up_descriptors]
+        return [*out, self.fill_disk, self.fill_memory, self.cut_off] if self.isolated else out
+
+    # -- the run
+
+    def run(self, seconds):
+        with self.cluster as cluster:
+            cluster.apply(BLINK + SPREAD)
+            load = subprocess.Popen(
+                [
+                    os.environ.get("SQUALL_CHAOS_LOAD", pathlib.Path(harness.BINARY).with_name("chaos_load")),
+                    cluster.info["endpoint"],
+                    str(self.seed),
+                ],
+                env=cluster.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert load.stdout.readline() == b"calling\n"
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                time.sleep(self.random.uniform(0.2, 2.0))
+                fault = self.random.choice(self.faults())
+                self.say(fault())
+                self.done[fault.__name__] = self.done.get(fault.__name__, 0) + 1
+                if self.random.random() < 0.4:  # else the next one comes into the recovery
+                    wait_until(self.complete, "the cluster to be whole again", 60)
+            wait_until(self.complete, "the cluster to be whole again", 60)
+            time.sleep(1)
+            out, _ = load.communicate(timeout=120)
+            report = json.loads(out)
+            report["faults"] = self.done
+            if load.returncode == 0:
+                self.check_serving(cluster)
+            return load.returncode, report
+
+    def check_serving(self, cluster):
+        for target in ("echo", "chain3", "spread"):
+            data = cluster.json("call", target, "--input", "x=[4,2]", "--deadline", "10s")["outputs"]["x"]["data"]
+            assert data == [4, 2], data
+
+
+def isolate():
+    """Goes on in namespaces of this process's own; False without the rights."""
+    if os.environ.get("SQUALL_CHAOS_ISOLATED"):
+        return True
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-mn", "true"], capture_output=True).returncode != 0:
+        return False
+    os.environ["SQUALL_CHAOS_ISOLATED"] = "1"
+    os.execvp("unshare", ["unshare", "-mn", "--", sys.executable, *sys.argv])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--nodes", type=int, default=2)
+    flags = parser.parse_args()
+    isolated = isolate()
+    if isolated:
+        sh("ip", "link", "set", "lo", "up")
+        sh("mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", "/dev/shm")
+    else:
+        print("no rights for namespaces: without full disks, used-up shared memory and lost packets")
+    chaos = Chaos(flags.seed, flags.nodes, isolated)
+    if isolated:
+        data = chaos.cluster.folder / "data"
+        data.mkdir()
+        sh("mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", data)
+    code, report = 1, {}
+    try:
+        code, report = chaos.run(flags.seconds)
+    finally:
+        if isolated:
+            subprocess.run(["umount", "-l", chaos.cluster.folder / "data"], capture_output=True)
+            subprocess.run(["rm", "-rf", chaos.cluster.folder])
+    print(json.dumps({"seed": flags.seed, **report}))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
