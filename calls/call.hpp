@@ -40,6 +40,9 @@ struct call_options {
   call_id redeems;
   bool stream = false;     ///< what stages give out before they end is wanted, as it comes
   std::uint32_t depth = 0; ///< of a call that a function made: how many calls are above it
+  /// DAGs or functions that continue, one after the other, with the outputs of what was called: "name" or "name@2"
+  /// (functions/rewrite.hpp says how values find their inputs).
+  std::vector<std::string> then;
 
   friend bool operator==(const call_options&, const call_options&) = default;
   template <class S, class V>
@@ -54,6 +57,7 @@ struct call_options {
     v("redeems", s.redeems);
     v("stream", s.stream);
     v("depth", s.depth);
+    v("then", s.then);
   }
 };
 
@@ -106,6 +110,7 @@ struct stage_trace {
   std::uint64_t bytes_moved = 0; ///< of `bytes_in`, those that came from another host
   bool late =
       false; ///< a join of some went on without it; its own figures are here only if it ended before the call did
+  bool cancelled = false; ///< nobody waited for it any more, so its work was withdrawn or told to stop
 
   friend bool operator==(const stage_trace&, const stage_trace&) = default;
   template <class S, class V>
@@ -125,6 +130,7 @@ struct stage_trace {
     v("bytes_out", s.bytes_out);
     v("bytes_moved", s.bytes_moved);
     v("late", s.late);
+    v("cancelled", s.cancelled);
   }
 };
 
@@ -152,5 +158,24 @@ struct outcome {
     v("offers", s.offers);
   }
 };
+
+/// Whether the call did what it was promised.
+[[nodiscard]] inline bool kept(const outcome& o) {
+  return o.code == errc::ok && o.elapsed <= o.promise.finish && o.receipt.cost <= o.promise.cost;
+}
+
+/// What a call used, by its trace; `on_device(t)` says whether the lane of a stage was one of a device.
+template <class OnDevice>
+[[nodiscard]] receipt receipt_of(const std::vector<stage_trace>& trace, const price_list& prices,
+                                 const OnDevice& on_device) {
+  receipt out;
+  for (const stage_trace& t : trace) {
+    (on_device(t) ? out.device : out.cpu) += t.executed;
+    out.loading += t.loading;
+    out.bytes_moved += t.bytes_moved;
+  }
+  out.cost = (out.cpu.count() * prices.cpu + out.device.count() * prices.gpu) / 1'000'000;
+  return out;
+}
 
 } // namespace squall::calls

@@ -76,6 +76,18 @@ struct batch_time {
   }
 };
 
+/// What a lane costs, in micro-cost for each millisecond of its time.
+struct price_list {
+  micro_cost cpu = 1'000'000;
+  micro_cost gpu = 15'000'000;
+  friend bool operator==(const price_list&, const price_list&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("cpu", s.cpu);
+    v("gpu", s.gpu);
+  }
+};
+
 /// What a call used.
 struct receipt {
   duration cpu{0};               ///< of CPU lanes: its share of each batch

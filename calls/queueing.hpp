@@ -135,10 +135,12 @@ struct residents_lost {
 /// Queued items of the call are forgotten (no drop command); a running batch goes on.
 struct call_withdrawn {
   call_id id;
+  std::vector<item_id> items{}; ///< only these of it, ascending; none: all
   friend bool operator==(const call_withdrawn&, const call_withdrawn&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
+    v("items", s.items);
   }
 };
 

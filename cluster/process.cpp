@@ -146,6 +146,7 @@ result<> host_node(process_parts& parts) {
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
+  options.user.program_folder = program_folder();
   options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
     if (stay_away)
       status = retired_status;

@@ -57,6 +57,7 @@ squall_dep_files(concurrentqueue PACKAGE libconcurrentqueue-dev HEADER concurren
 find_package(zstd CONFIG REQUIRED)
 squall_dep(zstd LINK zstd::libzstd_shared)
 squall_dep_files(sodium PACKAGE libsodium-dev HEADER sodium.h LIBRARIES sodium)
+squall_dep_files(seccomp PACKAGE libseccomp-dev HEADER seccomp.h LIBRARIES seccomp)
 
 # ---- command line, specs, logs, metrics, HTTP
 find_package(yaml-cpp CONFIG REQUIRED)

@@ -24,8 +24,11 @@ struct running_call {
   actors::peer_id client;
   request_id request;
   std::uint64_t client_host = 0;
+  client_id answer_to; ///< whom the exit node may answer; zero: the controller does
   std::shared_ptr<const functions::dag> dag;
   std::uint32_t priority = 0;
+  std::uint32_t depth = 0; ///< of calls that functions made
+  bool stream = false;     ///< what stages give out before they end goes to the client
   calls::sequence sequence;
   time_point arrived;
   time_point deadline = never;

@@ -83,94 +83,143 @@ void controller_service::reply_refused(const actors::incoming& from, call_id cal
   out.outcome.code = code;
   out.outcome.message = std::move(message);
   out.outcome.retry_after = retry_after;
-  (void)post_->send(from.from, wire::encode(out, from.head.request));
+  (void)post_->send(from.from, wire::encode(out, from.head.request, {}, role_of(from.from)));
 }
 
-void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
-  if (!ready_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is still reading its catalogue",
-                         std::chrono::milliseconds{200});
-  if (draining_)
-    return reply_refused(from, message.call, errc::unavailable, "the controller is stopping",
-                         std::chrono::milliseconds{200});
+/// Nodes call, too: for the functions that they run.
+wire::role controller_service::role_of(actors::peer_id peer) const {
+  return node_of_peer_.contains(peer) ? wire::role::node : wire::role::client;
+}
+
+/// Whether a call can be taken at all, whatever it calls.
+result<> controller_service::check(const wire::call_request& message) const {
+  if (!ready_ || draining_)
+    return {errc::unavailable, ready_ ? "the controller is stopping" : "the controller is still reading its catalogue",
+            std::chrono::milliseconds{200}};
   if (!message.call)
-    return reply_refused(from, message.call, errc::invalid_argument, "a call needs an id that is not 0", duration{0});
+    return {errc::invalid_argument, "a call needs an id that is not 0"};
+  if (message.options.max_cost < 0)
+    return {errc::invalid_argument, "the cost limit is negative"};
+  if (message.options.assurance_ppm > calls::firm_ppm)
+    return {errc::invalid_argument, "the assurance is above 1"};
+  if (message.options.deadline < duration{0})
+    return {errc::invalid_argument, "the deadline is negative; give a time from now, such as 80ms"};
+  return {};
+}
+
+/// What is called, with what continues it.
+result<std::shared_ptr<const functions::dag>> controller_service::dag_of(const wire::call_request& message) {
   const callable* target = catalogue_.find_callable(message.target, message.version);
   if (!target) {
     const std::string near = catalogue_.nearest(message.target);
-    return reply_refused(from, message.call, errc::not_found,
-                         "there is no DAG or function '" + message.target + "'" +
-                             (message.version ? " version " + std::to_string(message.version) : "") +
-                             (near.empty() ? "" : "; did you mean '" + near + "'?"),
-                         duration{0});
+    return {errc::not_found, "there is no DAG or function '" + message.target + "'" +
+                                 (message.version ? " version " + std::to_string(message.version) : "") +
+                                 (near.empty() ? "" : "; did you mean '" + near + "'?")};
   }
-  if (message.options.max_cost < 0 || message.options.assurance_ppm > calls::firm_ppm)
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         message.options.max_cost < 0 ? "the cost limit is negative" : "the assurance is above 1",
-                         duration{0});
-  if (message.options.deadline < duration{0})
-    return reply_refused(from, message.call, errc::invalid_argument,
-                         "the deadline is negative; give a time from now, such as 80ms", duration{0});
-  std::vector<functions::named_value> named;
-  named.reserve(message.inputs.size());
-  for (wire::wire_value& input : message.inputs)
-    named.push_back({std::move(input.name), std::move(input.value)});
-  auto inputs = functions::bind_inputs(message.target, target->dag->spec.inputs, std::move(named));
-  if (!inputs)
-    return reply_refused(from, message.call, inputs.error().code, inputs.error().message, duration{0});
+  if (message.options.then.empty())
+    return target->dag;
+  catalogue_change change;
+  SQUALL_ASSIGN(whole, catalogue_.find_sequel(*target, message.options.then, change));
+  publish(change);
+  return whole;
+}
 
-  if (message.again && adopt(from, message, *target->dag))
-    return;
+/// All of a call but its inputs and what it asks to be promised.
+running_call controller_service::call_of(const actors::incoming& from, const wire::call_request& message,
+                                         std::shared_ptr<const functions::dag> dag) {
   client_record& client = clients_[from.from];
+  if (const auto node = node_of_peer_.find(from.from); node != node_of_peer_.end()) {
+    client.host = nodes_[node->second].info.host;
+    client.heard = post_->now();
+  }
   running_call call;
   call.id = message.call;
   call.client = from.from;
   call.request = from.head.request;
   // References only make sense to a client that shares memory with this host, for the controller passes them on.
   call.client_host = client.host == host_ ? host_ : 0;
-  call.dag = target->dag;
+  if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
+    call.answer_to = client.id;
+  call.owner = client.id;
+  call.dag = std::move(dag);
   call.priority = message.options.priority;
+  call.depth = message.options.depth;
+  call.stream = message.options.stream;
   call.sequence = message.options.sequence;
   call.arrived = post_->now();
   const duration allowed =
       message.options.deadline > duration{0} ? message.options.deadline : options_.default_deadline;
   call.deadline = allowed < never - call.arrived ? call.arrived + allowed : never;
-  call.inputs = std::move(inputs).value();
-  calls::placing::call_arrived fact{call.id, client.id, call.dag->id, call.deadline, call.priority, call.sequence};
-  const bool asks = message.options.deadline > duration{0} || message.options.max_cost != calls::no_cost_limit ||
-                    message.options.assurance_ppm > 0;
-  if (asks) {
-    fact.max_cost = message.options.max_cost;
-    fact.assurance_ppm =
-        message.options.assurance_ppm > 0 ? message.options.assurance_ppm : options_.default_assurance_ppm;
-    fact.preference = message.options.prefer;
-    call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
-    call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
-  }
   call.repeatable = !call.sequence.id && may_run_twice(*call.dag);
-  call.owner = client.id;
+  return call;
+}
+
+/// Writes down what is asked to be promised, in the call and in what the scheduler hears of it.
+void controller_service::ask_for_promise(running_call& call, const calls::call_options& options,
+                                         calls::placing::call_arrived& fact) const {
+  // What a function calls by itself is outside the promise of the call above it, whose deadline it has.
+  const bool asks = (options.deadline > duration{0} && options.depth == 0) ||
+                    options.max_cost != calls::no_cost_limit || options.assurance_ppm > 0;
+  if (!asks)
+    return;
+  fact.max_cost = options.max_cost;
+  fact.assurance_ppm = options.assurance_ppm > 0 ? options.assurance_ppm : options_.default_assurance_ppm;
+  fact.preference = options.prefer;
+  const duration allowed = options.deadline > duration{0} ? options.deadline : options_.default_deadline;
+  call.promise = {allowed, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
+  call.wanted = {fact.max_cost, fact.assurance_ppm, fact.preference};
+  call.answer_to = {}; // its finish is taken here
+}
+
+void controller_service::on_call(const actors::incoming& from, wire::call_request message) {
+  const auto refuse = [&](const error& why) {
+    reply_refused(from, message.call, why.code, why.message, why.retry_after);
+  };
+  if (const auto taken = check(message); !taken.ok())
+    return refuse(taken.error());
+  auto dag = dag_of(message);
+  if (!dag)
+    return refuse(dag.error());
+  std::vector<functions::named_value> named;
+  named.reserve(message.inputs.size());
+  for (wire::wire_value& input : message.inputs)
+    named.push_back({std::move(input.name), std::move(input.value)});
+  auto inputs = functions::bind_inputs(message.target, (*dag)->spec.inputs, std::move(named));
+  if (!inputs)
+    return refuse(inputs.error());
+  if (message.again && adopt(from, message, **dag))
+    return;
+
+  running_call call = call_of(from, message, std::move(dag).value());
+  call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();
   call.batch = widest_batch(*call.dag);
-  if (const auto fits = flow_.check(client.id, call.bytes); !fits.ok())
-    return reply_refused(from, message.call, fits.error().code, fits.error().message, fits.error().retry_after);
-  const std::uint64_t bytes = call.bytes;
-  const dag_id dag = call.dag->id;
+  const client_id owner = call.owner;
+  calls::placing::call_arrived fact{call.id, owner, call.dag->id, call.deadline, call.priority, call.sequence};
+  fact.affinity = catalogue_.affinity(*call.dag, call.inputs);
+  ask_for_promise(call, message.options, fact);
+  if (const auto fits = flow_.check(owner, call.bytes); !fits.ok())
+    return refuse(fits.error());
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
-      return reply_refused(from, message.call, taken.error().code, taken.error().message, duration{0});
+      return refuse(taken.error());
+  const std::uint64_t bytes = call.bytes;
+  const dag_id called = call.dag->id;
   if (!calls_.add(std::move(call)))
-    return reply_refused(from, message.call, errc::already_exists,
-                         "call " + to_string(message.call) + " is running; choose another id", duration{0});
-  flow_.begin(client.id, bytes);
-  ++running_of_dag_[dag];
+    return refuse({errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", {}});
+  flow_.begin(owner, bytes);
+  ++running_of_dag_[called];
   if (redeems)
-    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, client.id});
+    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, owner});
+  // A call that a function makes must not wait for the one above it.
   running_call* added = calls_.find(message.call);
-  added->inside = turnstile_.enter(client.id, dag, added->batch, added->id);
-  added->in_line = !added->inside;
-  if (added->inside)
+  if (message.options.depth == 0) {
+    added->inside = turnstile_.enter(owner, called, added->batch, added->id);
+    added->in_line = !added->inside;
+  }
+  if (!added->in_line)
     step(fact);
 }
 
@@ -239,6 +288,10 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
   message.context.client_host = call->client_host;
+  message.context.stream = call->stream;
+  message.context.depth = call->depth;
+  message.context.answer_to = call->answer_to;
+  message.context.expected = call->promise.expected;
   auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
@@ -271,11 +324,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
       if (node != message.node)
         send_to_node(node, wire::drop_call{message.call});
 
-  calls::placing::call_ended fact{message.call, out.outcome.code, {}};
-  for (const calls::stage_trace& t : out.outcome.trace) {
-    fact.stages.push_back({t.stage, t.skipped ? 0 : t.width, t.executed});
-    learn_from(*call, t);
-  }
+  const auto fact = ended(*call, out.outcome);
   if (repeat(*call, out.outcome.code, out.outcome.message)) {
     release(message.call, message.holders);
     return step(fact);
@@ -289,9 +338,34 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
   step(fact);
 }
 
+/// Their clients have their results.
+void controller_service::on_answered(const actors::incoming& from, wire::calls_answered message) {
+  const bool known = node_of_peer_.contains(from.from);
+  for (wire::answered_call& answered : message.calls) {
+    release(answered.call, answered.holders);
+    running_call* call = known ? calls_.find(answered.call) : nullptr;
+    if (!call)
+      continue;
+    const auto fact = ended(*call, answered.outcome);
+    end_of(*call, std::move(answered.outcome));
+    step(fact);
+  }
+}
+
+/// What the scheduler is told of the end of a call; the profiles learn from it.
+calls::placing::call_ended controller_service::ended(const running_call& call, const calls::outcome& outcome) {
+  calls::placing::call_ended fact{call.id, outcome.code, {}};
+  fact.stages.reserve(outcome.trace.size());
+  for (const calls::stage_trace& t : outcome.trace) {
+    fact.stages.push_back({t.stage, t.skipped || t.cancelled ? 0 : t.width, t.executed});
+    learn_from(call, t);
+  }
+  return fact;
+}
+
 /// Dispatched batches are reported as such; of other calls, those that ran alone say what one item takes.
 void controller_service::learn_from(const running_call& call, const calls::stage_trace& t) {
-  if (call.dispatched || t.skipped || t.failed || t.late || t.width == 0 || t.batch != 1 || !t.lane ||
+  if (call.dispatched || t.skipped || t.failed || t.late || t.cancelled || t.width == 0 || t.batch != 1 || !t.lane ||
       t.stage >= call.dag->stages.size())
     return;
   if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)
@@ -300,21 +374,46 @@ void controller_service::learn_from(const running_call& call, const calls::stage
 
 void controller_service::send_result(running_call& call, wire::call_result message) {
   settle_promise(call, message.outcome);
-  statistics_.ended(call.dag->spec.name, message.outcome.code, message.outcome.elapsed,
-                    skipped_stages(message.outcome));
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
-    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options)); !sent)
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client))); !sent)
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
   }
+  end_of(call, std::move(message.outcome));
+}
+
+void controller_service::on_partial(const actors::incoming& from, wire::stage_partial message) {
+  const running_call* call = calls_.find(message.call);
+  if (!call || !call->stream || !node_of_peer_.contains(from.from) || message.stage >= call->dag->stages.size())
+    return;
+  const functions::stage& stage = call->dag->stages[message.stage];
+  const functions::registered_function* function = catalogue_.find_function(stage.function);
+  if (!function || function->spec.outputs.size() != message.outputs.size())
+    return;
+  wire::call_partial out;
+  out.call = call->known_as();
+  out.stage = stage.name;
+  out.element = message.element;
+  out.index = message.index;
+  for (std::size_t i = 0; i < message.outputs.size(); ++i)
+    out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
+  const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
+  if (auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client))); !sent)
+    log_.debug("controller", "a partial result could not be delivered",
+               {{"call", to_string(call->id)}, {"error", sent.error().message}});
+}
+
+/// Moves the call to the records.
+void controller_service::end_of(running_call& call, calls::outcome outcome) {
+  statistics_.ended(call.dag->spec.name, outcome.code, outcome.elapsed, skipped_stages(outcome));
   flow_.end(call.owner, call.bytes, post_->now());
   if (call.in_line)
     turnstile_.withdraw(call.owner, call.dag->id, call.id);
   if (call.inside)
     turnstile_.leave(call.owner, call.dag->id, post_->now());
   const dag_id dag = call.dag->id;
-  calls_.end(call.id, std::move(message.outcome), post_->now());
+  calls_.end(call.id, std::move(outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {
     running_of_dag_.erase(running);
     if (!removed_dags_.empty())

@@ -29,9 +29,26 @@ std::string label(std::string_view name, std::uint32_t version) {
   return "'" + std::string{name} + "' version " + std::to_string(version);
 }
 
-bool uses(const functions::dag& dag, function_id function) {
-  return std::any_of(dag.stages.begin(), dag.stages.end(),
-                     [&](const functions::stage& s) { return s.function == function; });
+/// A DAG names its functions with their versions.
+bool uses(const callable& dag, const functions::function_spec& function) {
+  return std::any_of(dag.spec.stages.begin(), dag.spec.stages.end(), [&](const functions::stage_spec& s) {
+    return s.function == function.name && s.version == function.version;
+  });
+}
+
+/// What the rules ask about builtins. Those that only rules use, and those that read the store, stay by themselves.
+std::optional<functions::builtin_facts> facts_of(const functions::variant_spec& variant) {
+  const auto* const b =
+      variant.kind == functions::variant_kind::builtin ? functions::builtins::find(variant.target) : nullptr;
+  if (!b)
+    return std::nullopt;
+  functions::builtin_facts facts;
+  facts.light = b->light && !b->foreign_bytes;
+  facts.fusible = !b->keys && !b->hands_on && !b->name.starts_with("fused");
+  if (const auto resources = functions::builtins::resources_of(*b, variant.parameters); resources.ok())
+    for (const auto& r : *resources)
+      facts.resources.push_back(r.parameter);
+  return facts;
 }
 
 } // namespace
@@ -82,9 +99,19 @@ std::string catalogue::nearest(std::string_view name) const {
   return std::string{squall::nearest(name, names)};
 }
 
+result<> catalogue::check_not_generated(const key& function) const {
+  for (const auto& [dag, functions] : generated_)
+    if (std::find(functions.begin(), functions.end(), function) != functions.end())
+      return {errc::invalid_argument, "function " + label(function.first, function.second) + " belongs to DAG " +
+                                          label(dag.first, dag.second) +
+                                          ", whose rules made it; choose another name, or change the DAG"};
+  return {};
+}
+
 result<functions::function_spec> catalogue::check(functions::function_spec given, bool replace) const {
   SQUALL_ASSIGN(spec, functions::builtins::complete(std::move(given)));
   SQUALL_TRY(functions::validate(spec));
+  SQUALL_TRY(check_not_generated({spec.name, spec.version}));
   const auto it = functions_.find({spec.name, spec.version});
   if (it == functions_.end() || it->second.spec == spec)
     return spec;
@@ -101,11 +128,11 @@ result<functions::function_spec> catalogue::check(functions::function_spec given
     return found == &it->second ? &replaced : found;
   };
   for (const auto& [key, entry] : dags_) {
-    if (!uses(*entry.dag, it->second.id))
+    if (!uses(entry, it->second.spec))
       continue;
-    if (auto compiled = functions::compile(entry.dag->spec, entry.dag->id, with_replacement); !compiled)
+    if (auto fits = rewritten(entry.spec, with_replacement); !fits)
       return error{errc::invalid_argument,
-                   "function " + label(spec.name, spec.version) + " cannot be replaced so: " + compiled.error().message,
+                   "function " + label(spec.name, spec.version) + " cannot be replaced so: " + fits.error().message,
                    {}};
   }
   return spec;
@@ -121,11 +148,40 @@ result<functions::dag_spec> catalogue::pin_versions(functions::dag_spec spec) co
   return spec;
 }
 
+result<functions::rewritten_dag> catalogue::rewritten(const functions::dag_spec& spec,
+                                                      const functions::function_lookup& lookup) {
+  SQUALL_ASSIGN(out, functions::rewrite(spec, lookup, facts_of));
+  std::map<std::string, functions::registered_function, std::less<>> made;
+  for (const auto& f : out.functions) {
+    SQUALL_TRY(functions::validate(f));
+    auto& entry = made[f.name];
+    entry = {function_id{}, f, std::vector<variant_id>(f.variants.size())};
+  }
+  const auto with_made = [&](std::string_view name, std::uint32_t version) {
+    const auto found = made.find(name);
+    return found != made.end() && found->second.spec.version == version ? &found->second : lookup(name, version);
+  };
+  SQUALL_TRY(functions::compile(out.spec, dag_id{1}, with_made));
+  return out;
+}
+
 result<functions::dag_spec> catalogue::check(functions::dag_spec spec, bool replace) const {
   SQUALL_ASSIGN(pinned, pin_versions(std::move(spec)));
-  SQUALL_TRY(functions::compile(pinned, dag_id{1}, lookup()));
-  const auto it = dags_.find({pinned.name, pinned.version});
-  if (it != dags_.end() && !(it->second.dag->spec == pinned) && !replace)
+  SQUALL_ASSIGN(after, rewritten(pinned, lookup()));
+  const key at{pinned.name, pinned.version};
+  const auto own = generated_.find(at);
+  for (const auto& f : after.functions) {
+    const key made{f.name, f.version};
+    const bool known =
+        own != generated_.end() && std::find(own->second.begin(), own->second.end(), made) != own->second.end();
+    if (!known && functions_.contains(made))
+      return error{errc::already_exists,
+                   "the rules of DAG " + label(pinned.name, pinned.version) + " make a function " +
+                       label(f.name, f.version) + ", but there is one; rename that, or a stage",
+                   {}};
+  }
+  const auto it = dags_.find(at);
+  if (it != dags_.end() && !(it->second.spec == pinned) && !replace)
     return error{errc::already_exists,
                  "DAG " + label(pinned.name, pinned.version) +
                      " exists with another spec; give it another version, or replace it",
@@ -141,30 +197,59 @@ result<catalogue_change> catalogue::apply(functions::function_spec spec, bool re
   if (old != functions_.end() && old->second.spec == checked)
     return change;
   const function_id old_id = old == functions_.end() ? function_id{} : old->second.id;
-  functions::registered_function fresh{function_id{++last_function_}, std::move(checked), {}};
-  for (std::size_t i = 0; i < fresh.spec.variants.size(); ++i)
-    fresh.variants.push_back(variant_id{++last_variant_});
-  functions_[at] = std::move(fresh);
-  const functions::registered_function& function = functions_[at];
+  const functions::registered_function& function = add(std::move(checked));
   change.functions_added.push_back(&function);
   if (old_id) {
     change.functions_removed.push_back(old_id);
-    for (auto& [name, entry] : dags_) {
-      if (!uses(*entry.dag, old_id))
-        continue;
-      change.dags_removed.push_back(entry.dag->id);
-      SQUALL_ASSIGN(again, functions::compile(entry.dag->spec, dag_id{++last_dag_}, lookup()));
-      entry.dag = std::move(again);
-      change.dags_added.push_back(entry.dag);
-    }
+    for (auto& [name, entry] : dags_)
+      if (uses(entry, function.spec))
+        SQUALL_TRY(bind(entry, change));
   }
   callable& single = function_dags_[at];
   if (single.dag)
     change.dags_removed.push_back(single.dag->id);
   SQUALL_ASSIGN(compiled, functions::compile(functions::dag_of_function(function.spec), dag_id{++last_dag_}, lookup()));
-  single = {std::move(compiled), true};
+  single = {std::move(compiled), true, {}};
+  single.spec = single.dag->spec;
   change.dags_added.push_back(single.dag);
+  drop_sequels(change);
   return change;
+}
+
+/// Under new ids, in the place of what has this name and version.
+functions::registered_function& catalogue::add(functions::function_spec spec) {
+  auto& entry = functions_[{spec.name, spec.version}];
+  entry = {function_id{++last_function_}, std::move(spec), {}};
+  for (std::size_t i = 0; i < entry.spec.variants.size(); ++i)
+    entry.variants.push_back(variant_id{++last_variant_});
+  return entry;
+}
+
+/// Makes the DAG of an entry anew, with the functions of its rules.
+result<> catalogue::bind(callable& entry, catalogue_change& change) {
+  const key at{entry.spec.name, entry.spec.version};
+  SQUALL_ASSIGN(after, rewritten(entry.spec, lookup()));
+  drop_generated(at, change);
+  for (auto& f : after.functions) {
+    generated_[at].emplace_back(f.name, f.version);
+    change.functions_added.push_back(&add(std::move(f)));
+  }
+  SQUALL_ASSIGN(compiled, functions::compile(after.spec, dag_id{++last_dag_}, lookup()));
+  if (entry.dag)
+    change.dags_removed.push_back(entry.dag->id);
+  entry.dag = std::move(compiled);
+  change.dags_added.push_back(entry.dag);
+  return {};
+}
+
+void catalogue::drop_generated(const key& dag, catalogue_change& change) {
+  const auto generated = generated_.extract(dag);
+  if (generated.empty())
+    return;
+  for (const key& at : generated.mapped()) {
+    change.functions_removed.push_back(functions_.at(at).id);
+    functions_.erase(at);
+  }
 }
 
 result<catalogue_change> catalogue::apply(functions::dag_spec spec, bool replace) {
@@ -172,13 +257,12 @@ result<catalogue_change> catalogue::apply(functions::dag_spec spec, bool replace
   catalogue_change change;
   const key at{checked.name, checked.version};
   const auto old = dags_.find(at);
-  if (old != dags_.end() && old->second.dag->spec == checked)
+  if (old != dags_.end() && old->second.spec == checked)
     return change;
-  SQUALL_ASSIGN(compiled, functions::compile(checked, dag_id{++last_dag_}, lookup()));
-  if (old != dags_.end())
-    change.dags_removed.push_back(old->second.dag->id);
-  dags_[at] = {std::move(compiled), false};
-  change.dags_added.push_back(dags_[at].dag);
+  callable& entry = dags_[at];
+  entry.spec = std::move(checked);
+  SQUALL_TRY(bind(entry, change));
+  drop_sequels(change);
   return change;
 }
 
@@ -196,8 +280,9 @@ result<catalogue_change> catalogue::remove_function(std::string_view name, std::
   for (const auto& [at, function] : functions_) {
     if (at.first != name || (version != any_version && at.second != version))
       continue;
+    SQUALL_TRY(check_not_generated(at));
     for (const auto& [dag_name, entry] : dags_)
-      if (uses(*entry.dag, function.id))
+      if (uses(entry, function.spec))
         return error{errc::invalid_argument,
                      "function " + label(name, at.second) + " is used by DAG " +
                          label(dag_name.first, dag_name.second) + "; delete that first",
@@ -212,6 +297,7 @@ result<catalogue_change> catalogue::remove_function(std::string_view name, std::
   catalogue_change change;
   for (const key& at : doomed)
     erase_function(functions_.find(at), change);
+  drop_sequels(change);
   return change;
 }
 
@@ -220,6 +306,7 @@ result<catalogue_change> catalogue::remove_dag(std::string_view name, std::uint3
   for (auto it = dags_.begin(); it != dags_.end();) {
     if (it->first.first == name && (version == any_version || it->first.second == version)) {
       change.dags_removed.push_back(it->second.dag->id);
+      drop_generated(it->first, change);
       it = dags_.erase(it);
     } else {
       ++it;
@@ -229,6 +316,7 @@ result<catalogue_change> catalogue::remove_dag(std::string_view name, std::uint3
     return error{errc::not_found,
                  "there is no DAG '" + std::string{name} + "'" + (version ? " version " + std::to_string(version) : ""),
                  {}};
+  drop_sequels(change);
   return change;
 }
 

@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 #include "calls/placing.hpp"
 #include "functions/dag.hpp"
+#include "functions/rewrite.hpp"
 
 #include <map>
 #include <memory>
@@ -18,6 +19,8 @@ namespace squall::controller {
 struct callable {
   std::shared_ptr<const functions::dag> dag;
   bool of_function = false; ///< made for a function
+  /// As it was applied, with versions; `dag` is what the rules of its `optimize` made of it (functions/rewrite.hpp).
+  functions::dag_spec spec;
 };
 
 /// What a change of the catalogue means for the others: facts for the scheduler and definitions for nodes follow from
@@ -34,6 +37,8 @@ struct catalogue_change {
 };
 
 /// Functions and DAGs by name and version. Pure bookkeeping: no I/O. Ids are never reused.
+///
+/// The functions that rules make for a DAG come and go with it, and are nobody else's.
 ///
 /// A DAG is bound to versions of its functions when it is applied. Replacing a function binds the DAGs that use it anew
 /// (with new ids); calls in flight keep the old ones. A function that a DAG uses cannot be removed.
@@ -58,9 +63,22 @@ public:
   [[nodiscard]] const functions::registered_function* find_function(std::string_view name, std::uint32_t version) const;
   [[nodiscard]] const functions::registered_function* find_function(function_id id) const;
 
+  /// The DAG that runs `target` and then each of `then` ("name" or "name@2") on the outputs of the one before
+  /// (functions::sequel); made when it is first asked for, kept until one of its parts changes or `max_sequels` newer
+  /// ones are known, and told to nodes like any other: `change` says what is new. Errors: not_found, invalid_argument.
+  static constexpr std::size_t max_sequels = 256;
+  [[nodiscard]] result<std::shared_ptr<const functions::dag>> find_sequel(const callable& target,
+                                                                          const std::vector<std::string>& then,
+                                                                          catalogue_change& change);
+
+  /// A hash of the stored keys that a call reads, as far as its inputs (in the order of the DAG's) say them: calls that
+  /// read the same ones agree. 0: none, or the DAG does not ask for the rule `locality`.
+  [[nodiscard]] std::uint64_t affinity(const functions::dag& dag, const std::vector<functions::value>& inputs) const;
+
   /// In order of name and version.
   [[nodiscard]] std::vector<const functions::registered_function*> functions() const;
   [[nodiscard]] std::vector<const callable*> callables() const; ///< those of functions too
+  [[nodiscard]] std::vector<std::shared_ptr<const functions::dag>> sequels() const;
 
   /// The name most like `name` among callables, for messages; empty when none is near.
   [[nodiscard]] std::string nearest(std::string_view name) const;
@@ -70,11 +88,21 @@ private:
 
   [[nodiscard]] functions::function_lookup lookup() const;
   [[nodiscard]] result<functions::dag_spec> pin_versions(functions::dag_spec spec) const;
+  /// The DAG after its rules, checked; with functions of `lookup`.
+  [[nodiscard]] static result<functions::rewritten_dag> rewritten(const functions::dag_spec& spec,
+                                                                  const functions::function_lookup& lookup);
+  result<> bind(callable& entry, catalogue_change& change);
+  void drop_generated(const key& dag, catalogue_change& change);
+  void drop_sequels(catalogue_change& change);
+  [[nodiscard]] result<> check_not_generated(const key& function) const;
+  functions::registered_function& add(functions::function_spec spec);
   void erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
 
   std::map<key, functions::registered_function> functions_;
   std::map<key, callable> dags_;
   std::map<key, callable> function_dags_;
+  std::map<key, std::vector<key>> generated_; ///< by DAG: the functions that rules made for it
+  std::map<std::vector<dag_id>, std::shared_ptr<const functions::dag>> sequels_; ///< by their parts
   std::uint64_t last_function_ = 0;
   std::uint64_t last_variant_ = 0;
   std::uint64_t last_dag_ = 0;

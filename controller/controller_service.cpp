@@ -71,7 +71,7 @@ void controller_service::stop() {
     message.call = call.known_as();
     message.outcome.code = errc::unavailable;
     message.outcome.message = "the controller is stopping";
-    (void)post_->send(call.client, wire::encode(message, call.request));
+    (void)post_->send(call.client, wire::encode(message, call.request, {}, role_of(call.client)));
   }
   event_log_.reset();
 }
@@ -181,6 +181,10 @@ void controller_service::handle(actors::incoming& m) {
           m, [&](wire::replica_report x) { from_node ? on_replica_report(x) : void(); });
     case message_type::call_finished:
       return decode_and<wire::call_finished>(m, [&](wire::call_finished x) { on_finished(m, std::move(x)); });
+    case message_type::calls_answered:
+      return decode_and<wire::calls_answered>(m, [&](wire::calls_answered x) { on_answered(m, std::move(x)); });
+    case message_type::stage_partial:
+      return decode_and<wire::stage_partial>(m, [&](wire::stage_partial x) { on_partial(m, std::move(x)); });
     case message_type::pong:
     case message_type::reply:
     case message_type::store_reply: // late
@@ -222,6 +226,7 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   client.host = message.host;
   client.software = message.software;
   client.heard = post_->now();
+  client.answers_from_nodes = message.answers_from_nodes;
   wire::welcome welcome;
   welcome.software = "squall";
   welcome.cluster = options_.cluster;
@@ -230,6 +235,8 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   welcome.store_endpoint = options_.store_endpoint;
   welcome.default_deadline = options_.default_deadline;
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
+  if (client.answers_from_nodes)
+    (void)post_->send(from.from, wire::encode(peers(), request_id{}, {}, wire::role::client));
 }
 
 void controller_service::step(const calls::placing::event& fact) {
@@ -283,8 +290,7 @@ void controller_service::carry_out(calls::placing::command& command) {
 void controller_service::on_peer_lost(actors::peer_id peer) {
   if (const auto it = node_of_peer_.find(peer); it != node_of_peer_.end())
     lose_node(it->second, "its connection is gone");
-  else
-    client_gone(peer);
+  client_gone(peer);
   finish_round();
 }
 

@@ -13,17 +13,6 @@
 
 namespace squall::controller {
 
-/// Of a lane, in micro-cost for each millisecond of its time.
-struct price_list {
-  calls::micro_cost cpu = 1'000'000;
-  calls::micro_cost gpu = 15'000'000;
-  template <class S, class V>
-  static void fields(S& s, V& v) {
-    v("cpu", s.cpu);
-    v("gpu", s.gpu);
-  }
-};
-
 struct controller_options {
   std::string cluster = "squall"; ///< its name
   std::uint64_t epoch = 0;        ///< random, one a process: clients and nodes notice a restart by it
@@ -37,7 +26,7 @@ struct controller_options {
   duration client_lease = std::chrono::seconds{10};      ///< a client likewise: its calls are cancelled
   std::size_t records_kept = 10'000;                     ///< ended calls that can be described
   policy::scheduler_config scheduler;
-  price_list prices;
+  calls::price_list prices;
   flow_limits flow;
   std::uint32_t default_assurance_ppm =
       calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises

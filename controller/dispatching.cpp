@@ -32,6 +32,10 @@ void controller_service::start_dispatched(running_call& call) {
   message.context.remaining = call.deadline == never ? duration::max() : call.deadline - now;
   message.context.age = now - call.arrived;
   message.context.client_host = call.client_host;
+  message.context.stream = call.stream;
+  message.context.depth = call.depth;
+  message.context.answer_to = call.answer_to;
+  message.context.expected = call.promise.expected;
   message.context.dispatched = true;
   message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
@@ -122,19 +126,12 @@ void controller_service::on_replica_report(const wire::replica_report& message) 
 // -- promises
 
 calls::receipt controller_service::receipt_of(const calls::outcome& outcome) const {
-  calls::receipt out;
-  for (const calls::stage_trace& t : outcome.trace) {
+  return calls::receipt_of(outcome.trace, options_.prices, [this](const calls::stage_trace& t) {
     const auto node = nodes_.find(t.node);
-    bool device = false;
-    if (node != nodes_.end())
-      for (const placing::lane_info& lane : node->second.lanes)
-        device |= lane.id == t.lane && lane.resource == functions::resource_type::gpu;
-    (device ? out.device : out.cpu) += t.executed;
-    out.loading += t.loading;
-    out.bytes_moved += t.bytes_moved;
-  }
-  out.cost = (out.cpu.count() * options_.prices.cpu + out.device.count() * options_.prices.gpu) / 1'000'000;
-  return out;
+    return node != nodes_.end() && std::ranges::any_of(node->second.lanes, [&](const placing::lane_info& lane) {
+             return lane.id == t.lane && lane.resource == functions::resource_type::gpu;
+           });
+  });
 }
 
 void controller_service::settle_promise(const running_call& call, calls::outcome& outcome) {
@@ -149,7 +146,7 @@ void controller_service::settle_promise(const running_call& call, calls::outcome
   record.finish = outcome.elapsed;
   record.cost = outcome.receipt.cost;
   record.code = outcome.code;
-  record.kept = outcome.code == errc::ok && record.finish <= call.promise.finish && record.cost <= call.promise.cost;
+  record.kept = kept(outcome);
   if (!record.kept) {
     duration expected{0};
     for (const calls::stage_trace& t : outcome.trace)

@@ -50,12 +50,15 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   welcome.epoch = options_.epoch;
   welcome.store_endpoint = options_.store_endpoint;
   welcome.host = host_;
+  welcome.prices = options_.prices;
   for (const functions::registered_function* f : catalogue_.functions())
     welcome.functions.push_back(*f);
   std::sort(welcome.functions.begin(), welcome.functions.end(),
             [](const auto& a, const auto& b) { return a.id < b.id; });
   for (const callable* c : catalogue_.callables())
     welcome.dags.push_back({c->dag->id, c->dag->spec});
+  for (const auto& dag : catalogue_.sequels())
+    welcome.dags.push_back({dag->id, dag->spec});
   const node_id id = node.id;
   node_of_peer_[from.from] = id;
   nodes_[id] = std::move(node);
@@ -79,11 +82,19 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
         measure(*f, i);
 }
 
-void controller_service::announce_peers() {
+wire::peers controller_service::peers() const {
   wire::peers message;
   for (const auto& [id, node] : nodes_)
     message.nodes.push_back(node.info);
+  return message;
+}
+
+void controller_service::announce_peers() {
+  const wire::peers message = peers();
   send_to_nodes(message);
+  for (const auto& [peer, client] : clients_)
+    if (client.answers_from_nodes)
+      (void)post_->send(peer, wire::encode(message, request_id{}, {}, wire::role::client));
 }
 
 void controller_service::on_beat(const actors::incoming& from, wire::node_beat message) {

@@ -116,6 +116,33 @@ struct node_view {
   }
 };
 
+/// A process that runs user code on a node.
+struct instance_view {
+  std::string function;
+  std::uint32_t version = 0;
+  std::string variant;
+  std::string node;
+  std::uint64_t pid = 0;
+  std::string state;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t batches = 0;
+  duration age{0};
+  std::string problem;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("function", s.function);
+    v("version", s.version);
+    v("variant", s.variant);
+    v("node", s.node);
+    v("pid", s.pid);
+    v("state", s.state);
+    v("memory_bytes", s.memory_bytes);
+    v("batches", s.batches);
+    v("age_ns", s.age);
+    v("problem", s.problem);
+  }
+};
+
 struct trace_view {
   std::string stage;
   std::string node;
@@ -128,6 +155,7 @@ struct trace_view {
     v("skipped", s.trace.skipped);
     v("failed", s.trace.failed);
     v("late", s.trace.late);
+    v("cancelled", s.trace.cancelled);
     v("width", s.trace.width);
     v("batch", s.trace.batch);
     v("begin_ns", s.trace.begin);
@@ -353,6 +381,30 @@ result<std::string> controller_service::describe(const std::string& kind, const 
       views.push_back(view_record(*it, false));
     return list_json(views);
   }
+  if (kind == "instances") {
+    std::vector<instance_view> views;
+    for (const auto& [id, node] : nodes_)
+      for (const wire::instance_report& r : node.beat.instances) {
+        instance_view view;
+        for (const functions::registered_function* f : catalogue_.functions())
+          for (std::size_t i = 0; i < f->variants.size(); ++i)
+            if (f->variants[i] == r.variant) {
+              view.function = f->spec.name;
+              view.version = f->spec.version;
+              view.variant = f->spec.variants[i].name;
+            }
+        view.node = node.info.name;
+        view.pid = r.pid;
+        view.state = r.state;
+        view.memory_bytes = r.memory_bytes;
+        view.batches = r.batches;
+        view.age = r.age;
+        view.problem = r.problem;
+        if (name.empty() || view.function == name)
+          views.push_back(std::move(view));
+      }
+    return list_json(views);
+  }
   if (kind == "promises") {
     std::vector<promise_record> records{ledger_.records().rbegin(), ledger_.records().rend()};
     if (records.size() > calls_listed)
@@ -370,10 +422,10 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                                             now - started_});
   if (kind == "metrics")
     return metrics_json();
-  return error{
-      errc::invalid_argument,
-      "cannot list '" + kind + "': known are functions, dags, nodes, calls, promises, ledger, policy, status, metrics",
-      {}};
+  return error{errc::invalid_argument,
+               "cannot list '" + kind +
+                   "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
+               {}};
 }
 
 ledger_view controller_service::ledger_totals() const {

@@ -57,6 +57,7 @@ void controller_service::place_again() {
     call->nodes.clear();
     call->elements.clear();
     call->dispatched = false;
+    call->answer_to = {}; // the client knows another id than its nodes
     call->home = {};
     ++call->attempts;
     ++repeated_;
@@ -78,6 +79,7 @@ void controller_service::offer_again(call_id id) {
   fact.max_cost = call->wanted.max_cost;
   fact.assurance_ppm = call->wanted.assurance_ppm;
   fact.preference = call->wanted.preference;
+  fact.affinity = catalogue_.affinity(*call->dag, call->inputs);
   if (!call->promised && fact.assurance_ppm > 0)
     call->promise = {call->deadline - call->arrived, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
   step(fact);

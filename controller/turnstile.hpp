@@ -40,8 +40,8 @@ public:
 private:
   static constexpr std::uint64_t fewest = 4;
   /// What ends in this time may be on its way at once.
-  static constexpr duration horizon = std::chrono::milliseconds{3};
-  static constexpr duration stretch = std::chrono::milliseconds{50};
+  static constexpr duration horizon = std::chrono::milliseconds{5};
+  static constexpr duration stretch = std::chrono::milliseconds{20};
 
   struct line {
     std::uint32_t batch = 1;

@@ -18,6 +18,7 @@ flow::flow(std::shared_ptr<const flow_graph> graph, const calls::plan& plan, nod
   for (stage_index s = 0; s < states_.size(); ++s) {
     states_[s].here = plan.stages[s].home == self_;
     states_[s].missing = static_cast<std::uint32_t>(dag.stages[s].producers.size());
+    states_[s].wanted = static_cast<std::uint32_t>(dag.stages[s].consumers.size());
     unsettled_ += states_[s].here ? 1 : 0;
   }
   exit_here_ = plan.exit == self_;
@@ -87,6 +88,8 @@ void flow::fail(stage_index stage, std::uint32_t element, const error& why) {
   if (!running)
     return;
   running->trace.failed = true;
+  if (spec(stage).may_fail)
+    failed_.emplace_back(stage, why);
   if (!spec(stage).may_fail) {
     give_up(stage, why.code,
             (spec(stage).map ? "element " + std::to_string(element) + ": " : std::string{}) + why.message);
@@ -149,17 +152,40 @@ void flow::judge(stage_index stage) {
   std::erase(waits_, stage);
   if (decision == verdict::wait_for_time)
     return waits_.push_back(stage);
-  const calls::stage_trace nothing_ran{
-      .stage = stage, .node = self_, .lane = {}, .skipped = true, .width = 0, .begin = age_};
   if (decision == verdict::skip)
-    return settle_here(stage, true, nothing_ran);
+    return skip_or_fail(stage);
   mark_late_producers(stage);
   const bool tested_whole = spec(stage).when && !graph_->stages[stage].when_by_element;
   if (lacks_input(stage) || (tested_whole && !condition(stage, std::nullopt)))
-    return settle_here(stage, true, nothing_ran);
+    return settle_here(stage, true, nothing_ran(stage));
   if (const auto fit = check_inputs(stage); !fit.ok())
     return give_up(stage, fit.error().code, fit.error().message);
   spec(stage).map ? launch_map(stage) : open(stage, {0}, 1);
+}
+
+calls::stage_trace flow::nothing_ran(stage_index stage) const {
+  return {.stage = stage, .node = self_, .lane = {}, .skipped = true, .width = 0, .begin = age_};
+}
+
+/// Too few producers are present. Where that is because some failed, a join that must have them fails the call.
+void flow::skip_or_fail(stage_index stage) {
+  const auto& rule = spec(stage).join;
+  const auto& producers = graph_->stages[stage].join_producers;
+  const auto has_failed = [&](stage_index p) { return states_[p].traced > 0 && trace_[states_[p].traced - 1].failed; };
+  const auto failed = std::count_if(producers.begin(), producers.end(), has_failed);
+  if (!rule.must || failed == 0)
+    return settle_here(stage, true, nothing_ran(stage));
+  const auto* const why = failure_among(producers);
+  give_up(stage, why ? why->code : errc::failed,
+          std::to_string(failed) + " of the " + std::to_string(producers.size()) + " stages that it joins failed" +
+              (why ? "; the last one: " + why->message : std::string{}));
+}
+
+const error* flow::failure_among(const std::vector<stage_index>& producers) const {
+  const auto found = std::find_if(failed_.rbegin(), failed_.rend(), [&](const auto& f) {
+    return std::binary_search(producers.begin(), producers.end(), f.first);
+  });
+  return found == failed_.rend() ? nullptr : &found->second;
 }
 
 flow::verdict flow::join(stage_index stage) const {
@@ -251,8 +277,7 @@ void flow::launch_map(stage_index stage) {
   if (!width.ok())
     return give_up(stage, width.error().code, width.error().message);
   if (!*width)
-    return settle_here(stage, true,
-                       {.stage = stage, .node = self_, .lane = {}, .skipped = true, .width = 0, .begin = age_});
+    return settle_here(stage, true, nothing_ran(stage));
   const std::size_t count = **width;
   const auto outputs = outputs_.begin() + graph_->stages[stage].first_output;
   std::for_each(outputs, outputs + spec(stage).output_count, [&](value& slot) { slot.data = value_list(count); });
@@ -319,8 +344,67 @@ void flow::mark_late_producers(stage_index stage) {
     if (states_[p].phase == phase::settled)
       continue;
     late_.emplace_back(stage, p);
-    log({.stage = p, .node = home(p), .lane = {}, .width = 0, .late = true}, false);
+    const bool last = spec(stage).join.must && spec(p).consumers.size() == 1;
+    log({.stage = p, .node = home(p), .lane = {}, .width = 0, .late = true, .cancelled = last}, false);
   }
+  if (spec(stage).join.must)
+    for (const auto p : graph_->stages[stage].join_producers)
+      stop_wanting(p, stage);
+}
+
+// -- cancelling
+
+void flow::unwanted(stage_index stage, stage_index consumer) {
+  if (stage >= states_.size() || !states_[stage].here)
+    return;
+  const auto& consumers = spec(stage).consumers;
+  if (std::binary_search(consumers.begin(), consumers.end(), consumer))
+    stop_wanting(stage, consumer);
+}
+
+/// Cancels what nobody waits for any more, and then what only that waited for. Not recursive, as advance().
+void flow::stop_wanting(stage_index producer, stage_index consumer) {
+  std::vector<std::pair<stage_index, stage_index>> edges{{consumer, producer}};
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    const auto edge = edges[i];
+    const auto p = edge.second;
+    if (states_[p].phase == phase::settled)
+      continue;
+    if (!states_[p].here) {
+      refusals_.push_back({p, edge.first, home(p)});
+      continue;
+    }
+    if (std::find(refused_.begin(), refused_.end(), edge) != refused_.end())
+      continue;
+    refused_.push_back(edge);
+    if (--states_[p].wanted > 0)
+      continue;
+    cancel(p);
+    for (const auto before : spec(p).producers)
+      edges.emplace_back(p, before);
+  }
+}
+
+void flow::cancel(stage_index stage) {
+  auto& state = states_[stage];
+  auto trace = nothing_ran(stage);
+  const auto running = std::find_if(running_.begin(), running_.end(), [&](const auto& r) { return r.stage == stage; });
+  if (running != running_.end()) {
+    trace = running->trace;
+    std::swap(*running, running_.back());
+    running_.pop_back();
+    if (std::erase_if(ready_, [&](const ready_stage& r) { return r.stage == stage; }) == 0)
+      cancelled_.push_back(stage);
+  } else {
+    passed_over_.push_back(stage);
+  }
+  std::erase(waits_, stage);
+  trace.skipped = false;
+  trace.cancelled = true;
+  state.phase = phase::settled;
+  state.skipped = true;
+  --unsettled_;
+  log(trace, true);
 }
 
 flow::running_stage* flow::find_running(stage_index stage, std::uint32_t element) {

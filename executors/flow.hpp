@@ -20,7 +20,9 @@ namespace squall::executors {
 /// - a condition over lists in a map is tested element by element, else once for the stage;
 /// - a map of width 0, or none of whose elements runs, settles at once;
 /// - a stage that may fail is skipped by its failure, in a map only the elements that failed;
-/// - a join of `count` that went on ignores what its other producers bring later, and marks them as late in the trace.
+/// - a join of `count` that went on ignores what its other producers bring later, and marks them as late in the trace; one
+///   that must have its count (`must`) also cancels those that nobody else waits for, with what only they wait for;
+/// - a join that must have its count and cannot, because producers failed, fails the call.
 class flow {
 public:
   /// `plan` must be for the DAG and outlive the flow. `wait_cap` bounds the waits of joins: the age at which the call
@@ -38,6 +40,14 @@ public:
   /// An element of a ready stage has ended; element 0 when the stage is no map.
   void complete(stage_index stage, std::uint32_t element, std::vector<functions::value> outputs);
   void fail(stage_index stage, std::uint32_t element, const error& why);
+
+  /// A stage of another node goes on without this stage's outputs. Cancels the stage when nobody is left that waits for it.
+  void unwanted(stage_index stage, stage_index consumer);
+
+  /// What a ready stage reads through a port that no edge feeds.
+  void provide(stage_index stage, std::uint32_t element, std::uint32_t port, functions::value value);
+  [[nodiscard]] bool provided(stage_index stage) const; ///< with anything
+
 
   /// The driver cannot do what was decided about the stage: the call fails.
   void abort(stage_index stage, const error& why) { give_up(stage, why.code, why.message); }
@@ -61,6 +71,15 @@ public:
   };
   [[nodiscard]] std::vector<ready_stage> take_ready() { return std::exchange(ready_, {}); }
   [[nodiscard]] std::vector<departure> take_departures() { return std::exchange(departures_, {}); }
+  /// A stage of another node that a stage of this node goes on without.
+  struct refusal {
+    stage_index stage = 0;
+    stage_index consumer = 0;
+    node_id node;
+  };
+  [[nodiscard]] std::vector<refusal> take_refusals() { return std::exchange(refusals_, {}); }
+  /// Ready stages that were cancelled: what of them is queued or runs ends now.
+  [[nodiscard]] std::vector<stage_index> take_cancelled() { return std::exchange(cancelled_, {}); }
   /// Stages of this node that settled without having been ready: nothing of them runs.
   [[nodiscard]] std::vector<stage_index> take_passed_over() { return std::exchange(passed_over_, {}); }
 
@@ -93,6 +112,8 @@ public:
     return bytes;
   }
 
+  /// An element of a ready stage that has not ended.
+  [[nodiscard]] bool running(stage_index stage, std::uint32_t element) const;
   [[nodiscard]] bool skipped(stage_index stage) const { return states_[stage].skipped; }
   /// Which of a settled stage's outputs the consumers on a node read; ascending.
   [[nodiscard]] std::vector<std::uint32_t> outputs_read_by(stage_index stage, node_id node) const;
@@ -123,6 +144,7 @@ private:
     bool skipped = false;
     bool ended = false;        ///< its own figures are in trace_
     std::uint32_t missing = 0; ///< producers that have not settled
+    std::uint32_t wanted = 0;  ///< consumers that may still read it
     std::uint32_t traced = 0;  ///< its place in trace_, from 1
   };
   struct running_stage {
@@ -134,6 +156,11 @@ private:
 
   void advance();
   void notify(stage_index consumer);
+  void stop_wanting(stage_index producer, stage_index consumer);
+  void cancel(stage_index stage);
+  [[nodiscard]] const error* failure_among(const std::vector<stage_index>& producers) const;
+  void skip_or_fail(stage_index stage);
+  [[nodiscard]] calls::stage_trace nothing_ran(stage_index stage) const;
   void judge(stage_index stage);
   [[nodiscard]] verdict join(stage_index stage) const;
   [[nodiscard]] verdict join_count(stage_index stage) const;
@@ -157,6 +184,7 @@ private:
   void settle_here(stage_index stage, bool skipped, calls::stage_trace trace);
   void log(const calls::stage_trace& trace, bool ended);
   void give_up(stage_index stage, errc code, const std::string& what);
+  void add_provided(stage_index stage, std::uint32_t element, std::vector<functions::value>& inputs) const;
   [[nodiscard]] const functions::value& source_value(stage_index reader,
                                                      const functions::resolved_source& source) const;
   [[nodiscard]] duration wait_of(stage_index stage) const;
@@ -186,6 +214,17 @@ private:
   std::vector<ready_stage> ready_;
   std::vector<departure> departures_;
   std::vector<stage_index> passed_over_;
+  std::vector<refusal> refusals_;
+  std::vector<stage_index> cancelled_;
+  std::vector<std::pair<stage_index, stage_index>> refused_; ///< consumer, producer of this node
+  std::vector<std::pair<stage_index, error>> failed_;        ///< stages of this node that may fail, and did
+  struct provided_value {
+    stage_index stage = 0;
+    std::uint32_t element = 0;
+    std::uint32_t port = 0;
+    functions::value value;
+  };
+  std::vector<provided_value> provided_;
   std::optional<error> failure_;
 };
 

@@ -23,8 +23,29 @@ const value& flow::source_value(stage_index reader, const functions::resolved_so
   return outputs_[graph_->stages[source.stage].first_output + source.port];
 }
 
+void flow::provide(stage_index stage, std::uint32_t element, std::uint32_t port, value given) {
+  provided_.push_back({stage, element, port, std::move(given)});
+}
+
+bool flow::provided(stage_index stage) const {
+  return std::any_of(provided_.begin(), provided_.end(), [&](const auto& p) { return p.stage == stage; });
+}
+
+bool flow::running(stage_index stage, std::uint32_t element) const {
+  return std::any_of(running_.begin(), running_.end(), [&](const auto& r) {
+    return r.stage == stage && element < r.ended.size() && !r.ended[element];
+  });
+}
+
+void flow::add_provided(stage_index stage, std::uint32_t element, std::vector<value>& inputs) const {
+  for (const auto& p : provided_)
+    if (p.stage == stage && p.element == element)
+      inputs[p.port] = p.value;
+}
+
 std::vector<value> flow::inputs_of(stage_index stage, std::uint32_t element) const {
   std::vector<value> out(spec(stage).inputs.size());
+  add_provided(stage, element, out);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto& input = spec(stage).inputs[i];
     if (!input.bound)
@@ -38,6 +59,8 @@ std::vector<value> flow::inputs_of(stage_index stage, std::uint32_t element) con
 
 std::vector<value> flow::whole_inputs_of(stage_index stage) const {
   std::vector<value> out(spec(stage).inputs.size());
+  if (!spec(stage).map)
+    add_provided(stage, 0, out);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto& input = spec(stage).inputs[i];
     if (input.bound && !input.mapped)
@@ -48,6 +71,8 @@ std::vector<value> flow::whole_inputs_of(stage_index stage) const {
 
 std::vector<value> flow::mapped_inputs_of(stage_index stage, std::uint32_t element) const {
   std::vector<value> out(spec(stage).inputs.size());
+  if (spec(stage).map)
+    add_provided(stage, element, out);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto& input = spec(stage).inputs[i];
     if (!input.mapped)

@@ -3,6 +3,7 @@
 #include "actors/role.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
+#include "executors/user_workers.hpp"
 #include "executors/worker_host.hpp"
 #include "policy/node_queue.hpp"
 #include "wire/arena.hpp"
@@ -25,6 +26,7 @@ struct node_options {
   bool event_log = true;
   policy::node_queue_config queue;
   worker_host_options worker; ///< program and arguments; lanes are taken from above
+  user_worker_options user;   ///< lanes likewise; without a program folder there is no user code
   /// The controller let the node go; `stay_away`: an operator drained it, it is not to come back.
   std::function<void(bool stay_away)> on_leave;
 };

@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 namespace squall::executors {
 
@@ -24,6 +25,28 @@ std::uint32_t read_word(const std::vector<std::byte>& bytes, std::size_t index) 
 void append_word(std::vector<std::byte>& bytes, std::size_t number) {
   for (std::size_t i = 0; i < word; ++i)
     bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
+}
+
+constexpr std::size_t max_descriptors = 64;
+
+/// Room for a control message with descriptors.
+struct control_space {
+  alignas(cmsghdr) std::byte bytes[CMSG_SPACE(max_descriptors * sizeof(int))];
+};
+
+void attach(msghdr& message, control_space& control, const std::vector<detail::unique_fd>& descriptors) {
+  if (descriptors.empty())
+    return;
+  message.msg_control = control.bytes;
+  message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+  auto* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    const int fd = descriptors[i].get();
+    std::memcpy(CMSG_DATA(part) + i * sizeof(int), &fd, sizeof fd);
+  }
 }
 
 error beyond(errc code, const std::string& what, std::size_t is, std::size_t limit) {
@@ -61,6 +84,12 @@ result<std::vector<std::byte>> packet_prefix(const wire::frames& message, const 
   for (const auto size : sizes)
     append_word(prefix, size);
   return prefix;
+}
+
+void detail::unique_fd::reset() {
+  if (fd_ >= 0)
+    close(fd_);
+  fd_ = -1;
 }
 
 std::span<std::byte> packet_reader::room() {
@@ -156,14 +185,16 @@ void packet_reader::finish_pieces() {
   current_ = 0;
 }
 
-result<> packet_writer::add(wire::frames message) {
+result<> packet_writer::add(wire::frames message, std::vector<detail::unique_fd> descriptors) {
+  if (descriptors.size() > max_descriptors)
+    return beyond(errc::too_large, "a packet's number of descriptors", descriptors.size(), max_descriptors);
   SQUALL_ASSIGN(prefix, packet_prefix(message));
-  const auto push = [&](shared_bytes part) {
-    unsent_bytes_ += part.size();
-    if (!part.empty())
-      parts_.push_back(std::move(part));
+  const auto push = [&](shared_bytes bytes, std::vector<detail::unique_fd> with = {}) {
+    unsent_bytes_ += bytes.size();
+    if (!bytes.empty())
+      parts_.push_back({std::move(bytes), std::move(with)});
   };
-  push(shared_bytes::take(std::move(prefix)));
+  push(shared_bytes::take(std::move(prefix)), std::move(descriptors));
   push(std::move(message.header));
   for (auto& payload : message.payloads)
     push(std::move(payload));
@@ -173,15 +204,20 @@ result<> packet_writer::add(wire::frames message) {
 result<bool> packet_writer::write_to(int fd) {
   constexpr std::size_t at_once = 64;
   while (!parts_.empty()) {
+    // Up to the next part that has descriptors of its own.
     std::array<iovec, at_once> places;
-    const auto count = std::min(parts_.size(), at_once);
-    for (std::size_t i = 0; i < count; ++i)
-      places[i] = {const_cast<std::byte*>(parts_[i].data()), parts_[i].size()};
+    std::size_t count = 0;
+    do {
+      places[count] = {const_cast<std::byte*>(parts_[count].bytes.data()), parts_[count].bytes.size()};
+      ++count;
+    } while (count < std::min(parts_.size(), at_once) && parts_[count].descriptors.empty());
     places[0].iov_base = static_cast<std::byte*>(places[0].iov_base) + offset_;
     places[0].iov_len -= offset_;
     msghdr message{};
     message.msg_iov = places.data();
     message.msg_iovlen = count;
+    control_space control;
+    attach(message, control, parts_.front().descriptors);
     const auto sent = sendmsg(fd, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR)
       continue;
@@ -189,16 +225,41 @@ result<bool> packet_writer::write_to(int fd) {
       return false;
     if (sent < 0)
       return {errc::unavailable, std::string("writing to the socket failed: ") + std::strerror(errno)};
+    parts_.front().descriptors.clear();
     auto left = static_cast<std::size_t>(sent);
     unsent_bytes_ -= left;
-    while (!parts_.empty() && left >= parts_.front().size() - offset_) {
-      left -= parts_.front().size() - offset_;
+    while (!parts_.empty() && left >= parts_.front().bytes.size() - offset_) {
+      left -= parts_.front().bytes.size() - offset_;
       offset_ = 0;
       parts_.pop_front();
     }
     offset_ += left;
   }
   return true;
+}
+
+ssize_t receive(int socket, std::span<std::byte> room, std::deque<detail::unique_fd>& descriptors) {
+  iovec place{room.data(), room.size()};
+  control_space control;
+  msghdr message{};
+  message.msg_iov = &place;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  const auto got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  if (got < 0)
+    return got;
+  for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+      continue;
+    const auto count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof fd);
+      descriptors.emplace_back(fd);
+    }
+  }
+  return got;
 }
 
 } // namespace squall::executors

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "executors/detail/unique_fd.hpp"
 #include "wire/codec.hpp"
 
 #include <array>
@@ -8,6 +9,8 @@
 #include <optional>
 #include <span>
 #include <vector>
+
+#include <sys/types.h>
 
 /// Packets of a worker's socket (wire/worker.hpp), without the socket: both ends use this.
 namespace squall::executors {
@@ -67,8 +70,9 @@ private:
 /// Packets that are waiting to be written, with the places in them where writing stopped.
 class packet_writer {
 public:
-  /// Fails as too_large, then nothing was added.
-  [[nodiscard]] result<> add(wire::frames message);
+  /// `descriptors` (at most 64) travel with the packet's first byte and are closed here once they are out. Fails as
+  /// too_large, then nothing was added.
+  [[nodiscard]] result<> add(wire::frames message, std::vector<detail::unique_fd> descriptors = {});
 
   [[nodiscard]] bool empty() const { return parts_.empty(); }
   [[nodiscard]] std::size_t unsent_bytes() const { return unsent_bytes_; }
@@ -78,9 +82,17 @@ public:
   [[nodiscard]] result<bool> write_to(int fd);
 
 private:
-  std::deque<shared_bytes> parts_;
+  struct part {
+    shared_bytes bytes;
+    std::vector<detail::unique_fd> descriptors; ///< go with its first byte
+  };
+
+  std::deque<part> parts_;
   std::size_t offset_ = 0; ///< in the first of them
   std::size_t unsent_bytes_ = 0;
 };
+
+/// Reads from a Unix socket as read() does, and appends the descriptors that came along to `descriptors`.
+[[nodiscard]] ssize_t receive(int socket, std::span<std::byte> room, std::deque<detail::unique_fd>& descriptors);
 
 } // namespace squall::executors

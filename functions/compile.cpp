@@ -134,6 +134,7 @@ private:
 struct absence {
   bool whole = false;
   bool elements = false;
+  bool skipped = false; ///< as `whole`, for another reason than a failure of the stage itself
 };
 
 /// Finds out what may be absent, stage by stage in topological order, and judges joins by it.
@@ -156,6 +157,7 @@ public:
       const bool by_element = s.map && tests_a_list(s);
       (by_element ? out.elements : out.whole) = true;
     }
+    out.skipped = out.whole;
     if (s.may_fail) {
       out.whole = true;
       out.elements |= s.map;
@@ -168,7 +170,7 @@ private:
   [[nodiscard]] absence of(const resolved_source& source) const {
     switch (source.from) {
       case binding::source::dag_input:
-        return {spec_.inputs[source.port].optional, false};
+        return {spec_.inputs[source.port].optional, false, spec_.inputs[source.port].optional};
       case binding::source::stage_output:
         return of_stage_[source.stage];
       case binding::source::constant:
@@ -211,12 +213,12 @@ private:
       if (!input.bound || input.source.from != binding::source::stage_output)
         continue;
       const auto from = of(input.source);
-      if (!from.whole)
+      if (s.join.must ? !from.skipped : !from.whole) // when those fail that must not, the call fails
         sure.insert(input.source.stage);
       if (!from.whole && !(input.mapped && from.elements))
         sure_in_elements.insert(input.source.stage);
     }
-    return {sure.size() < needed(s), s.map && sure_in_elements.size() < needed(s)};
+    return {sure.size() < needed(s), s.map && sure_in_elements.size() < needed(s), false};
   }
 
   [[nodiscard]] result<> check_join(const stage& s, const function_spec& function) const {

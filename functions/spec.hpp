@@ -26,6 +26,8 @@ inline constexpr std::size_t max_when_terms = 64; ///< comparisons and connectiv
 inline constexpr std::size_t max_constant_bytes = 1 << 20;
 inline constexpr std::size_t max_map_width = 4096;
 inline constexpr std::uint32_t max_batch_limit = 256;
+inline constexpr std::uint32_t max_competitors = 8; ///< replicas of one stage under the rule `compete`
+inline constexpr std::size_t max_then = 16;         ///< DAGs that continue one call
 
 // -- functions
 // ---------------------------------------------------------------------------------------------------------
@@ -233,6 +235,8 @@ struct join_rule {
   std::uint32_t count = 0;
   duration wait{0}; ///< with count: how long after the call's arrival to wait for more than `count`; a call's deadline
                     ///< less a margin caps it
+  /// With any and count: when too few are present because producers failed, the call fails. False: the stage is skipped.
+  bool must = false;
 
   friend bool operator==(const join_rule&, const join_rule&) = default;
   template <class S, class V>
@@ -240,6 +244,7 @@ struct join_rule {
     v("rule", s.rule);
     v("count", s.count);
     v("wait_ns", s.wait);
+    v("must", s.must);
   }
 };
 
@@ -272,6 +277,9 @@ struct stage_spec {
   /// call.
   bool may_fail = false;
   std::string variant; ///< pins one variant of the function; empty = the plan chooses
+  /// Of a stage whose time varies: under the rule `compete` so many replicas run, the first answer is taken and the
+  /// others are cancelled. 0 or 1: it runs once.
+  std::uint32_t compete = 0;
 
   friend bool operator==(const stage_spec&, const stage_spec&) = default;
   template <class S, class V>
@@ -286,6 +294,7 @@ struct stage_spec {
     v("join", s.join);
     v("may_fail", s.may_fail);
     v("variant", s.variant);
+    v("compete", s.compete);
   }
 };
 
@@ -306,6 +315,7 @@ struct dag_spec {
   std::vector<port> inputs;
   std::vector<stage_spec> stages;
   std::vector<dag_output> outputs;
+  std::vector<std::string> optimize; ///< names of rewrite rules (functions/rewrite.hpp)
 
   friend bool operator==(const dag_spec&, const dag_spec&) = default;
   template <class S, class V>
@@ -315,6 +325,7 @@ struct dag_spec {
     v("inputs", s.inputs);
     v("stages", s.stages);
     v("outputs", s.outputs);
+    v("optimize", s.optimize);
   }
 };
 

@@ -63,6 +63,22 @@ result<bool> read_flag(const json_node& parameters, const char* name) {
   return *flag;
 }
 
+/// The name of what continues, or a list of names.
+result<std::vector<std::string>> read_then(const json_node& node) {
+  if (const auto one = node.as_string())
+    return std::vector{std::string{*one}};
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < node.size(); ++i) {
+    const auto name = node.element(i).as_string();
+    if (!name)
+      return bad_parameter("then", "the name of a DAG or function, or a list of names");
+    names.emplace_back(*name);
+  }
+  if (names.empty())
+    return bad_parameter("then", "the name of a DAG or function, or a list of names");
+  return names;
+}
+
 result<calls::call_options> read_options(const json_node& parameters) {
   if (parameters.type() != json_node::kind::object)
     return {errc::invalid_argument, "'parameters' must be an object"};
@@ -80,6 +96,10 @@ result<calls::call_options> read_options(const json_node& parameters) {
     if (!level)
       return bad_parameter("priority", "a whole number: 1 is the highest, 0 the default");
     out.priority = priority_of(*level);
+  }
+  if (const auto then = parameters.find("then")) {
+    SQUALL_ASSIGN(names, read_then(*then));
+    out.then = std::move(names);
   }
   if (const auto id = parameters.find("sequence_id")) {
     SQUALL_ASSIGN(sequence, read_sequence_id(*id));

@@ -243,10 +243,20 @@ void node_queue::state::drop_all(slot_index variant, errc code, const std::strin
 }
 
 void node_queue::state::on(const queueing::call_withdrawn& fact) {
+  if (!fact.items.empty())
+    return withdraw_items(fact);
   // The call is forgotten with its last item.
   for (slot_index slot = queued_calls.find_slot(fact.id); slot != no_slot; slot = queued_calls.find_slot(fact.id))
     dequeue(queued_calls.at(slot).items.first);
-  withdraw_ordered(fact.id);
+  withdraw_ordered(fact);
+}
+
+/// Some of the call's items, which may run already, or be part of what the scheduler ordered.
+void node_queue::state::withdraw_items(const queueing::call_withdrawn& fact) {
+  for (const item_id item : fact.items)
+    if (const slot_index slot = items.find_slot(item); slot != no_slot)
+      dequeue(slot);
+  withdraw_ordered(fact);
 }
 
 void node_queue::state::expire() {

@@ -150,9 +150,13 @@ void node_queue::state::expire_orders() {
   orders.erase(orders.begin(), orders.begin() + static_cast<std::ptrdiff_t>(late));
 }
 
-void node_queue::state::withdraw_ordered(call_id call) {
+void node_queue::state::withdraw_ordered(const queueing::call_withdrawn& fact) {
+  const auto meant = [&](const queueing::ordered_item& i) {
+    return i.call == fact.id &&
+           (fact.items.empty() || std::binary_search(fact.items.begin(), fact.items.end(), i.item));
+  };
   for (queueing::ordered& o : orders)
-    std::erase_if(o.items, [&](const queueing::ordered_item& i) { return i.call == call; });
+    std::erase_if(o.items, meant);
   std::erase_if(orders, [&](const queueing::ordered& o) {
     if (o.items.empty())
       commands.emplace_back(queueing::drop_order{o.order, errc::cancelled, "its calls were withdrawn"});

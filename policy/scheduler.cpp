@@ -225,6 +225,7 @@ void scheduler::state::on(const placing::call_arrived& fact) {
       return refuse(found.error());
     sequence = *found;
   }
+  draft.affinity = fact.affinity;
   const auto placed =
       place(fact.id, static_cast<bool>(fact.sequence.id), *dag, sequence != nullptr ? sequence->node : node_id{});
   if (!placed.ok())

@@ -65,6 +65,8 @@ result<> scheduler::state::place_stage(call_id call, bool stateful, const dag_st
   request.stage = index;
   request.move_cost = config.move_cost;
   set_near(stage, request);
+  if (draft.affinity != 0)
+    request.near = keeper_of(draft.affinity);
   const std::size_t home = only != nullptr ? 0 : policy->choose(request, candidates);
   SQUALL_CHECK(home < candidates.size(), home, candidates.size());
 
@@ -80,6 +82,22 @@ result<> scheduler::state::place_stage(call_id call, bool stateful, const dag_st
   estimate(stage, index, choice, where);
   charge_stage(stage, choice, where);
   return {};
+}
+
+/// The candidate that keeps what calls of this affinity read: each affinity ranks all nodes in its own way, so that few of
+/// them move when a node comes or goes (rendezvous hashing).
+std::size_t scheduler::state::keeper_of(std::uint64_t affinity) const {
+  const auto rank = [affinity](node_id node) {
+    std::uint64_t x = affinity ^ (node.value * 0x9e3779b97f4a7c15ULL);
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+    return x ^ (x >> 31);
+  };
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < candidates.size(); ++i)
+    if (rank(candidates[i].node) > rank(candidates[best].node))
+      best = i;
+  return best;
 }
 
 void scheduler::state::set_near(const stage_state& stage, placement_request& request) const {

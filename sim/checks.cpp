@@ -65,7 +65,10 @@ void queue_check::see(const queueing::residents_lost& f) {
 }
 
 void queue_check::see(const queueing::call_withdrawn& f) {
-  std::erase_if(queued_, [&](const auto& entry) { return entry.second.fact.call == f.id; });
+  std::erase_if(queued_, [&](const auto& entry) {
+    return entry.second.fact.call == f.id &&
+           (f.items.empty() || std::binary_search(f.items.begin(), f.items.end(), entry.first));
+  });
 }
 
 void queue_check::follow(const queueing::run& c) {

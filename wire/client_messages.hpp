@@ -13,7 +13,7 @@ namespace squall::wire {
 
 // -- every connection -------------------------------------------------------------------------------------------------
 
-/// First message of a client or tool.
+/// First message of a client or tool. To a node: results may be sent on this connection; it has no answer.
 struct hello {
   SQUALL_MESSAGE(hello, controller);
   std::uint32_t oldest = oldest_protocol_version;
@@ -21,6 +21,8 @@ struct hello {
   std::string software; ///< for logs, for example "squall 0.1.0 cli"
   client_id client;
   std::uint64_t host = 0; ///< host_key()
+  bool answers_from_nodes =
+      false; ///< to the controller: say by `peers` which nodes there are; some may answer directly
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("oldest", s.oldest);
@@ -28,6 +30,7 @@ struct hello {
     v("software", s.software);
     v("client", s.client);
     v("host", s.host);
+    v("answers_from_nodes", s.answers_from_nodes);
   }
 };
 

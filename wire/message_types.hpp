@@ -63,6 +63,8 @@ enum class message_type : std::uint16_t {
   replica_report = 56,
   stage_partial = 57,
   node_drain = 58,
+  calls_answered = 60,
+  unwanted_stage = 61,
 
   store_put = 64,
   store_get = 65,

@@ -75,6 +75,7 @@ struct node_welcome {
   std::vector<functions::registered_function> functions;
   std::vector<dag_definition> dags;
   std::vector<peer_info> peers; ///< the node itself among them
+  calls::price_list prices;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -85,6 +86,7 @@ struct node_welcome {
     v("functions", s.functions);
     v("dags", s.dags);
     v("peers", s.peers);
+    v("prices", s.prices);
   }
 };
 
@@ -157,6 +159,7 @@ struct node_drain {
   }
 };
 
+/// To nodes, and to clients that want answers from them.
 struct peers {
   SQUALL_MESSAGE(peers, node);
   std::vector<peer_info> nodes; ///< all that live now
@@ -216,6 +219,8 @@ struct call_context {
   bool dispatched = false; ///< the scheduler says batch by batch what runs where; the plan only names homes
   bool stream = false;     ///< the caller wants what stages give out before they end
   std::uint32_t depth = 0; ///< call_options::depth
+  client_id answer_to;     ///< the exit node may send the result straight to this client; zero: it may not
+  duration expected{0};    ///< finish as planned at admission; zero = not known
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -229,6 +234,8 @@ struct call_context {
     v("dispatched", s.dispatched);
     v("stream", s.stream);
     v("depth", s.depth);
+    v("answer_to", s.answer_to);
+    v("expected_ns", s.expected);
   }
 };
 
@@ -303,6 +310,30 @@ struct call_finished {
     v("outputs", s.outputs);
     v("holders", s.holders);
     v("outputs_shared", s.outputs_shared);
+  }
+};
+
+struct answered_call {
+  call_id call;
+  calls::outcome outcome;
+  std::vector<node_id> holders; ///< as of call_finished
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("outcome", s.outcome);
+    v("holders", s.holders);
+  }
+};
+
+/// From the exit node: calls that succeeded and whose results went straight to their client.
+struct calls_answered {
+  SQUALL_MESSAGE(calls_answered, controller);
+  node_id node;
+  std::vector<answered_call> calls;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("calls", s.calls);
   }
 };
 
@@ -494,6 +525,21 @@ struct order_short {
   static void fields(S& s, V& v) {
     v("order", s.order);
     v("missing", s.missing);
+  }
+};
+
+/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits for
+/// it, the stage is cancelled.
+struct unwanted_stage {
+  SQUALL_MESSAGE(unwanted_stage, node);
+  call_id call;
+  stage_index stage = 0;
+  stage_index consumer = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("stage", s.stage);
+    v("consumer", s.consumer);
   }
 };
 

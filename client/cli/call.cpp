@@ -21,6 +21,7 @@ struct call_flags {
   promise_flags promise;
   std::string accept;
   std::uint32_t priority = 0;
+  std::vector<std::string> then;
   std::uint64_t sequence = 0;
   bool sequence_start = false;
   bool sequence_end = false;
@@ -30,6 +31,7 @@ result<calls::call_options> options_of(const call_flags& flags) {
   calls::call_options options;
   SQUALL_TRY(flags.promise.apply_to(options));
   options.priority = flags.priority;
+  options.then = flags.then;
   options.sequence = {sequence_id{flags.sequence}, flags.sequence_start, flags.sequence_end};
   return options;
 }
@@ -97,9 +99,7 @@ std::string promise_lines(const calls::outcome& outcome) {
   std::string out;
   const auto line = [&out](const std::string& text) { out += (out.empty() ? "" : "\n") + text; };
   if (outcome.promise.assurance_ppm > 0) {
-    const bool kept = outcome.code == errc::ok && outcome.elapsed <= outcome.promise.finish &&
-                      outcome.receipt.cost <= outcome.promise.cost;
-    line(fmt::format("promise {}: within {} for at most {}; took {}, cost {}", kept ? "kept" : "broken",
+    line(fmt::format("promise {}: within {} for at most {}; took {}, cost {}", kept(outcome) ? "kept" : "broken",
                      format_duration(outcome.promise.finish), format_cost(outcome.promise.cost),
                      format_duration(outcome.elapsed), format_cost(outcome.receipt.cost)));
   }
@@ -149,6 +149,9 @@ void add_call_verb(CLI::App& app, const shared_session& session) {
   add_option(verb, "--accept", flags->accept, "ACCEPT", "if it is refused, take this offer at once")
       ->check(is_one_of("offer", {"earliest", "cheapest"}));
   add_option(verb, "--priority", flags->priority, "PRIORITY", "higher first");
+  verb->add_option("--then", flags->then,
+                   "a DAG or function that continues with the outputs: its name, or name@version; repeat it for more")
+      ->allow_extra_args(false);
   add_option(verb, "--sequence", flags->sequence, "SEQUENCE", "number of the stream of calls that it belongs to");
   verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")
       ->envname("SQUALL_SEQUENCE_START");

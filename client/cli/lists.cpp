@@ -59,6 +59,17 @@ const std::vector<listing>& listings() {
         {"ELAPSED", "elapsed_ns", shown_as::duration_ns},
         {"AGO", "ago_ns", shown_as::duration_ns},
         {"MESSAGE", "message"}}},
+      {"instances",
+       "instance",
+       {{"FUNCTION", "function"},
+        {"VARIANT", "variant"},
+        {"NODE", "node"},
+        {"PID", "pid"},
+        {"STATE", "state"},
+        {"MEMORY", "memory_bytes", shown_as::size_bytes},
+        {"BATCHES", "batches"},
+        {"AGE", "age_ns", shown_as::duration_ns},
+        {"PROBLEM", "problem"}}},
       {"keys", "key", {{"KEY", "key"}, {"SIZE", "size_bytes", shown_as::size_bytes}, {"VERSION", "version"}}},
       {"promises", "promise", promise_columns()},
       {"policy", "policy", {}},
@@ -106,7 +117,11 @@ std::string trace_table(const json_node& trace) {
     std::vector<std::string> row;
     for (const column& c : trace_columns)
       row.push_back(skipped && c.key != "stage" && c.key != "node" ? "-" : cell_of(stage, c));
-    row.emplace_back(skipped ? "skipped" : is_set(stage, "failed") ? "failed" : is_set(stage, "late") ? "late" : "ran");
+    row.emplace_back(skipped                      ? "skipped"
+                     : is_set(stage, "failed")    ? "failed"
+                     : is_set(stage, "cancelled") ? "cancelled"
+                     : is_set(stage, "late")      ? "late"
+                                                  : "ran");
     out.add(std::move(row));
   }
   return out.text();

@@ -19,6 +19,10 @@ using namespace std::chrono_literals;
 constexpr auto delivery_allowance = 1500ms;
 constexpr auto cancel_allowance = 1s;
 
+/// A client that makes so many calls is worth a connection to each node, if there are no more nodes than that.
+constexpr std::uint64_t calls_before_nodes = 32;
+constexpr std::size_t max_node_links = 64;
+
 std::uint64_t random_seed() {
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) ^ device();
@@ -40,7 +44,7 @@ result<std::shared_ptr<engine>> engine::start(const options& options) {
   auto made = std::make_shared<engine>(options);
   SQUALL_ASSIGN(context, wire::zmq_context::create());
   made->context_ = std::move(context);
-  const client_id self{made->fresh_id()};
+  const client_id self = made->self_ = client_id{made->fresh_id()};
   made->controller_ = std::make_unique<link>(*made->context_, made->options_, wire::role::controller, self);
   made->store_ = std::make_unique<link>(*made->context_, made->options_, wire::role::store, self);
   made->controller_->open(options.endpoint, clock::now());
@@ -84,6 +88,7 @@ void engine::run() {
   on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
   controller_->close();
   store_->close();
+  nodes_.clear();
 }
 
 bool engine::serve(clock::time_point now) {
@@ -91,29 +96,44 @@ bool engine::serve(clock::time_point now) {
   if (!taken_.empty())
     give_back(std::exchange(taken_, {}));
   answer got;
-  for (link* from : {controller_.get(), store_.get()}) {
+  const auto take_from = [&](link& from) {
     // A bound, so that a flood of answers does not keep requests from being sent.
-    for (int i = 0; i < 256 && from->receive(got, now); ++i) {
+    for (int i = 0; i < 256 && from.receive(got, now); ++i) {
       on_answer(std::move(got), now);
       busy = true;
     }
-  }
+  };
+  take_from(*controller_);
+  take_from(*store_);
+  for (const auto& node : nodes_)
+    take_from(*node);
+  if (nodes_stale_ && calls_begun_ >= calls_before_nodes)
+    connect_nodes(now);
   if (const auto welcome = controller_->take_welcome())
     on_welcome(*welcome, now);
   return busy;
 }
 
 void engine::sleep(clock::time_point until) {
-  if (!controller_->idle() || !store_->idle() || !queue_->prepare_sleep())
+  const auto links_idle = [this] {
+    return controller_->idle() && store_->idle() &&
+           std::ranges::all_of(nodes_, [](const auto& node) { return node->idle(); });
+  };
+  if (!links_idle() || !queue_->prepare_sleep())
     return;
   polled_.clear();
   controller_->watch(polled_);
   store_->watch(polled_);
+  for (const auto& node : nodes_)
+    node->watch(polled_);
   polled_.push_back({queue_->fd(), POLLIN, 0});
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
   ::poll(polled_.data(), polled_.size(), static_cast<int>(std::max<std::int64_t>(0, wait.count())));
-  const std::span<const pollfd> polled{polled_};
-  store_->woken(polled.subspan(controller_->woken(polled)));
+  std::span<const pollfd> polled{polled_};
+  polled = polled.subspan(controller_->woken(polled));
+  polled = polled.subspan(store_->woken(polled));
+  for (const auto& node : nodes_)
+    polled = polled.subspan(node->woken(polled));
   queue_->woken(polled_.back().revents != 0);
 }
 
@@ -145,6 +165,7 @@ void engine::begin_call(std::shared_ptr<pending_call> call, clock::time_point no
     call->give_up = now + call->deadline + delivery_allowance;
   const std::uint64_t id = call->id.value;
   calls_.emplace(id, std::move(call));
+  ++calls_begun_;
 }
 
 void engine::begin_request(std::shared_ptr<pending_request> request) {
@@ -172,6 +193,8 @@ void engine::begin_cancel(call_id call, clock::time_point now) {
 void engine::on_answer(answer&& got, clock::time_point now) {
   if (got.head.type == wire::message_type::call_result)
     return on_call_result(got.message, now);
+  if (got.head.type == wire::message_type::peers)
+    return on_peers(got.message);
   if (const auto found = requests_.find(got.head.request.value); found != requests_.end()) {
     const auto request = std::move(found->second);
     requests_.erase(found);
@@ -272,6 +295,32 @@ void engine::on_welcome(const wire::welcome& welcome, clock::time_point now) {
   readiness_.notify_all();
 }
 
+void engine::on_peers(const wire::frames& message) {
+  const auto peers = wire::decode<wire::peers>(message, nullptr);
+  if (!peers.ok())
+    return;
+  node_endpoints_.clear();
+  for (const wire::peer_info& node : peers->nodes)
+    // What answers there already needs no second connection; and many nodes are not worth one each.
+    if (node.endpoint != controller_->endpoint() && peers->nodes.size() <= max_node_links)
+      node_endpoints_.push_back(node.endpoint);
+  nodes_stale_ = true;
+}
+
+/// Keeps the connections to nodes that are still there, and makes the others.
+void engine::connect_nodes(clock::time_point now) {
+  nodes_stale_ = false;
+  std::erase_if(nodes_, [this](const auto& node) {
+    return std::ranges::find(node_endpoints_, node->endpoint()) == node_endpoints_.end();
+  });
+  for (const std::string& endpoint : node_endpoints_) {
+    if (std::ranges::any_of(nodes_, [&](const auto& node) { return node->endpoint() == endpoint; }))
+      continue;
+    nodes_.push_back(std::make_unique<link>(*context_, options_, wire::role::node, self_));
+    nodes_.back()->open(endpoint, now);
+  }
+}
+
 bool engine::patient(clock::time_point now) const { return lost_at_ && now - *lost_at_ < options_.patience; }
 
 /// A call that was not begun because the cluster is changing may find it settled soon.
@@ -348,6 +397,8 @@ void engine::tick(clock::time_point now) {
                {}},
               now);
   }
+  for (const auto& node : nodes_)
+    (void)node->tick(now); // it connects again by itself; the controller knows what becomes of the calls
   if (lost_at_ && !patient(now))
     fail_calls(lost_why_);
   send_waiting(now);

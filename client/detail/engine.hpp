@@ -109,6 +109,8 @@ private:
   void send_again(pending_call& call, clock::time_point now);
   void send_waiting(clock::time_point now);
   void on_welcome(const wire::welcome& welcome, clock::time_point now);
+  void on_peers(const wire::frames& message);
+  void connect_nodes(clock::time_point now);
   /// Ends what was outstanding on a link; null: on all.
   void on_lost(const link* lost, const error& why, clock::time_point now);
   void fail_calls(const error& why);
@@ -141,6 +143,11 @@ private:
   std::unique_ptr<wire::zmq_context> context_;
   std::unique_ptr<link> controller_;
   std::unique_ptr<link> store_;
+  std::vector<std::unique_ptr<link>> nodes_; ///< that may answer directly
+  std::vector<std::string> node_endpoints_;  ///< as the controller named them last
+  std::uint64_t calls_begun_ = 0;
+  bool nodes_stale_ = false; ///< `nodes_` are not those of `node_endpoints_`
+  client_id self_;
   bool separate_store_ = false; ///< false: the controller's connection serves the store
   duration default_deadline_{0};
   std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls_;

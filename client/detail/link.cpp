@@ -34,7 +34,7 @@ void link::open(const std::string& endpoint, clock::time_point now) {
   if (!socket.ok())
     return fail(socket.error().code, socket.error().message, now);
   socket_ = std::move(socket).value();
-  news_ = true;
+  news_ = waiting_ = true;
   opened_ = heard_ = pinged_ = now;
   say_hello(now);
 }
@@ -50,6 +50,7 @@ void link::say_hello(clock::time_point now) {
   hello.software = options_.software;
   hello.client = self_;
   hello.host = wire::host_key();
+  hello.answers_from_nodes = true;
   if (auto sent = socket_->send(wire::encode(hello, hello_request, {}, peer_)); !sent.ok())
     return fail(sent.error().code, sent.error().message, now);
   ready_ = peer_ != wire::role::controller;
@@ -58,13 +59,18 @@ void link::say_hello(clock::time_point now) {
 result<> link::send(const wire::frames& message) {
   if (!socket_)
     return trouble_;
+  waiting_ = true; // to send may swallow the sign that something came
   return socket_->send(message);
 }
 
 bool link::receive(answer& out, clock::time_point now) {
   // News of the connection first: ZeroMQ would soon connect again by itself, to a server that does not know us.
-  if (socket_ && std::exchange(news_, false))
+  if (socket_ && std::exchange(news_, false)) {
     socket_->pump();
+    waiting_ = true;
+  }
+  if (!waiting_)
+    return false;
   wire::arrival arrival;
   while (socket_ && socket_->receive(arrival)) {
     heard_ = now;
@@ -83,6 +89,7 @@ bool link::receive(answer& out, clock::time_point now) {
       return true;
     }
   }
+  waiting_ = false;
   if (socket_ && socket_->now() == wire::client_socket::state::down)
     fail(errc::unavailable, socket_->reason(), now);
   return false;
@@ -115,10 +122,10 @@ std::optional<error> link::tick(clock::time_point now) {
   next_tick_ = now + tick_interval;
   if (socket_ && now - heard_ >= silence_limit && peer_ == wire::role::controller)
     fail(errc::unavailable, silence(), now);
-  if (socket_ && now - pinged_ >= ping_interval && ready_) {
+  if (socket_ && now - pinged_ >= ping_interval && ready_ && peer_ != wire::role::node) {
     pinged_ = now;
     // A full queue is no reason to give up; silence is.
-    (void)socket_->send(wire::encode(wire::ping{}, ping_request, {}, peer_));
+    (void)send(wire::encode(wire::ping{}, ping_request, {}, peer_));
   }
   const bool lost = std::exchange(lost_, false);
   if (!socket_ && now >= retry_at_)
@@ -145,6 +152,7 @@ std::size_t link::woken(std::span<const pollfd> polled) {
   if (!socket_)
     return 0;
   // The first descriptor of a socket tells of messages, the others of the connection.
+  waiting_ |= polled[0].revents != 0;
   for (std::size_t i = 1; i < fds_.size(); ++i)
     news_ |= polled[i].revents != 0;
   return fds_.size();

@@ -15,8 +15,9 @@
 namespace squall::client::detail {
 
 /// One connection and what it takes to keep it: hello, pings, giving up on a silent server, connecting again. Used by
-/// one thread; nothing here waits. The controller's link is ready when it was welcomed; a store's link, which has no
-/// welcome of its own, as soon as it said hello.
+/// one thread; nothing here waits. The controller's link is ready when it was welcomed; that of a store or a node,
+/// which have no welcome of their own, as soon as it said hello. A node's link only brings results, so it is never
+/// pinged.
 class link {
 public:
   link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);
@@ -43,7 +44,11 @@ public:
   /// A welcome that came since the last time this was asked.
   [[nodiscard]] std::optional<wire::welcome> take_welcome() { return std::exchange(welcome_, std::nullopt); }
 
-  [[nodiscard]] bool idle() { return !socket_ || socket_->idle(); }
+  [[nodiscard]] bool idle() {
+    const bool nothing = !socket_ || socket_->idle();
+    waiting_ |= !nothing;
+    return nothing;
+  }
   /// Adds what to wait for; after the wait, woken() is given the same part of it and returns its size.
   void watch(std::vector<pollfd>& out) const;
   std::size_t woken(std::span<const pollfd> polled);
@@ -65,6 +70,7 @@ private:
   std::unique_ptr<wire::client_socket> socket_;
   mutable std::vector<int> fds_; ///< as last watched
   bool news_ = true;             ///< of the connection may be there
+  bool waiting_ = true;          ///< messages may be: asking ZeroMQ costs system calls, and a link may be one of many
   bool ready_ = false;
   bool lost_ = false; ///< was ready, is no more, and tick() has not said so yet
   std::uint64_t epoch_ = 0;

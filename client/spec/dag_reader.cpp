@@ -14,7 +14,7 @@ using functions::stage_spec;
 result<join_rule> read_join(const yaml_view& at) {
   join_rule out;
   if (at.is_mapping()) {
-    SQUALL_ASSIGN(fields, at.mapping({"k", "wait"}));
+    SQUALL_ASSIGN(fields, at.mapping({"k", "wait", "must"}));
     SQUALL_ASSIGN(count_view, fields.require("k"));
     SQUALL_ASSIGN(count, count_view.integer(1, functions::max_ports));
     out.rule = join_rule::kind::count;
@@ -22,6 +22,10 @@ result<join_rule> read_join(const yaml_view& at) {
     if (const auto wait = fields.find("wait")) {
       SQUALL_ASSIGN(given, wait->duration());
       out.wait = given;
+    }
+    if (const auto must = fields.find("must")) {
+      SQUALL_ASSIGN(flag, must->boolean());
+      out.must = flag;
     }
     return out;
   }
@@ -63,8 +67,8 @@ result<> read_conditions(const yaml_mapping& fields, stage_spec& stage) {
 }
 
 result<stage_spec> read_stage(const yaml_view& at) {
-  SQUALL_ASSIGN(fields,
-                at.mapping({"name", "function", "inputs", "map", "max-width", "when", "join", "may-fail", "variant"}));
+  SQUALL_ASSIGN(fields, at.mapping({"name", "function", "inputs", "map", "max-width", "when", "join", "may-fail",
+                                    "variant", "compete"}));
   SQUALL_ASSIGN(name_view, fields.require("name"));
   SQUALL_ASSIGN(name, read_name(name_view, "stage"));
   if (name.find('.') != std::string::npos)
@@ -89,6 +93,10 @@ result<stage_spec> read_stage(const yaml_view& at) {
     SQUALL_ASSIGN(given, read_name(*variant, "variant"));
     stage.variant = std::move(given);
   }
+  if (const auto compete = fields.find("compete")) {
+    SQUALL_ASSIGN(given, compete->integer(1, functions::max_competitors));
+    stage.compete = static_cast<std::uint32_t>(given);
+  }
   return stage;
 }
 
@@ -110,13 +118,20 @@ result<std::vector<stage_spec>> read_stages(const yaml_view& at) {
 } // namespace
 
 result<functions::dag_spec> read_dag(const yaml_view& at, std::string name, std::uint32_t version) {
-  SQUALL_ASSIGN(fields, at.mapping({"inputs", "stages", "outputs"}));
+  SQUALL_ASSIGN(fields, at.mapping({"inputs", "stages", "outputs", "optimize"}));
   functions::dag_spec spec;
   spec.name = std::move(name);
   spec.version = version;
   if (const auto inputs = fields.find("inputs")) {
     SQUALL_ASSIGN(ports, read_ports(*inputs, "input"));
     spec.inputs = std::move(ports);
+  }
+  if (const auto rules = fields.find("optimize")) {
+    SQUALL_ASSIGN(names, rules->items_or_one());
+    for (const yaml_view& view : names) {
+      SQUALL_ASSIGN(name, read_name(view, "rule"));
+      spec.optimize.push_back(std::move(name));
+    }
   }
   SQUALL_ASSIGN(stages_view, fields.require("stages"));
   SQUALL_ASSIGN(stages, read_stages(stages_view));

@@ -37,6 +37,7 @@ private:
     std::uint64_t host = 0;
     std::string software;
     time_point heard;
+    bool answers_from_nodes = false; ///< wants to know which nodes there are
   };
   struct node_record {
     node_id id;
@@ -77,8 +78,17 @@ private:
 
   // -- calls (calls.cpp) --
   void on_call(const actors::incoming& from, wire::call_request message);
+  [[nodiscard]] result<> check(const wire::call_request& message) const;
+  [[nodiscard]] result<std::shared_ptr<const functions::dag>> dag_of(const wire::call_request& message);
+  [[nodiscard]] running_call call_of(const actors::incoming& from, const wire::call_request& message,
+                                     std::shared_ptr<const functions::dag> dag);
+  void ask_for_promise(running_call& call, const calls::call_options& options,
+                       calls::placing::call_arrived& fact) const;
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
   void on_finished(const actors::incoming& from, wire::call_finished message);
+  void on_partial(const actors::incoming& from, wire::stage_partial message);
+  [[nodiscard]] wire::role role_of(actors::peer_id peer) const;
+  void on_answered(const actors::incoming& from, wire::calls_answered message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
   void let_through();
@@ -88,6 +98,8 @@ private:
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
+  void end_of(running_call& call, calls::outcome outcome);
+  [[nodiscard]] calls::placing::call_ended ended(const running_call& call, const calls::outcome& outcome);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
   void release(call_id call, const std::vector<node_id>& holders);
   void flush_releases();
@@ -156,6 +168,7 @@ private:
   void on_residency(const wire::residency& message);
   void lose_node(node_id id, const std::string& why);
   void announce_peers();
+  [[nodiscard]] wire::peers peers() const;
   void sweep();
   [[nodiscard]] node_record* find_node(node_id id);
   template <class Message>

@@ -3,9 +3,10 @@
 
     files.py --count N --seed S --out DIR
 
-Writes DIR/truth.json: a list of {"file", "label"}, `file` an absolute path below /usr, `label` what its extension stands
-for among the labels of magika. At most 25 files of an extension, none above 1 MiB, so that no kind of file outweighs the
-others. The same seed on the same files chooses the same ones, in the same order, and a smaller count takes the first.
+Writes DIR/truth.json: a list of {"file", "label"}, `file` an absolute path below /usr, `label` what its extension
+stands for among the labels of magika. At most 25 files of an extension, none above 1 MiB, so that no kind of file
+outweighs the others. The same seed on the same files chooses the same ones, in the same order, and a smaller count
+takes the first.
 
 Extensions are imperfect labels (a `.h` may hold C++), so accuracies are a little too low for every model alike.
 """
@@ -22,19 +23,21 @@ PER_EXTENSION = 25
 MAX_BYTES = 1 << 20
 
 LABELS = {
-    "awk": "awk", "bash": "shell", "bat": "batch", "bmp": "bmp", "bz2": "bzip", "c": "c", "cc": "cpp", "class": "javabytecode",
-    "cmake": "cmake", "cpp": "cpp", "cs": "cs", "css": "css", "csv": "csv", "dart": "dart", "deb": "deb", "diff": "diff",
-    "el": "lisp", "erl": "erlang", "exe": "pebin", "f": "fortran", "f90": "fortran", "gemspec": "gemspec", "gif": "gif", "go": "go",
-    "gz": "gzip", "h": "c", "hpp": "cpp", "hs": "haskell", "html": "html", "icns": "icns", "ico": "ico", "ini": "ini",
-    "ipynb": "ipynb", "jar": "jar", "java": "java", "jpeg": "jpeg", "jpg": "jpeg", "js": "javascript", "json": "json", "jsonl": "jsonl",
-    "kt": "kotlin", "lua": "lua", "m4": "m4", "md": "markdown", "mjs": "javascript", "mk": "makefile", "ml": "ocaml", "mp3": "mp3",
-    "npy": "npy", "npz": "npz", "o": "elf", "odt": "odt", "ogg": "ogg", "otf": "otf", "parquet": "parquet", "pas": "pascal",
-    "patch": "diff", "pcap": "pcap", "pdf": "pdf", "pem": "pem", "php": "php", "pickle": "pickle", "pl": "perl", "pm": "perl",
-    "png": "png", "po": "po", "proto": "proto", "ps": "postscript", "ps1": "powershell", "py": "python", "pyc": "pythonbytecode",
-    "pyi": "python", "r": "r", "rb": "ruby", "rs": "rust", "rst": "rst", "scala": "scala", "scss": "scss", "sh": "shell", "so": "elf",
-    "sql": "sql", "sqlite": "sqlite", "svg": "svg", "swift": "swift", "tar": "tar", "tcl": "tcl", "tex": "latex", "tiff": "tiff",
-    "toml": "toml", "ttf": "ttf", "txt": "txt", "wav": "wav", "webp": "webp", "whl": "zip", "woff": "woff", "woff2": "woff2",
-    "xml": "xml", "xz": "xz", "yaml": "yaml", "yml": "yaml", "zip": "zip",
+    "awk": "awk", "bash": "shell", "bat": "batch", "bmp": "bmp", "bz2": "bzip", "c": "c", "cc": "cpp",
+    "class": "javabytecode", "cmake": "cmake", "cpp": "cpp", "cs": "cs", "css": "css", "csv": "csv", "dart": "dart",
+    "deb": "deb", "diff": "diff", "el": "lisp", "erl": "erlang", "exe": "pebin", "f": "fortran", "f90": "fortran",
+    "gemspec": "gemspec", "gif": "gif", "go": "go", "gz": "gzip", "h": "c", "hpp": "cpp", "hs": "haskell",
+    "html": "html", "icns": "icns", "ico": "ico", "ini": "ini", "ipynb": "ipynb", "jar": "jar", "java": "java",
+    "jpeg": "jpeg", "jpg": "jpeg", "js": "javascript", "json": "json", "jsonl": "jsonl", "kt": "kotlin", "lua": "lua",
+    "m4": "m4", "md": "markdown", "mjs": "javascript", "mk": "makefile", "ml": "ocaml", "mp3": "mp3", "npy": "npy",
+    "npz": "npz", "o": "elf", "odt": "odt", "ogg": "ogg", "otf": "otf", "parquet": "parquet", "pas": "pascal",
+    "patch": "diff", "pcap": "pcap", "pdf": "pdf", "pem": "pem", "php": "php", "pickle": "pickle", "pl": "perl",
+    "pm": "perl", "png": "png", "po": "po", "proto": "proto", "ps": "postscript", "ps1": "powershell", "py": "python",
+    "pyc": "pythonbytecode", "pyi": "python", "r": "r", "rb": "ruby", "rs": "rust", "rst": "rst", "scala": "scala",
+    "scss": "scss", "sh": "shell", "so": "elf", "sql": "sql", "sqlite": "sqlite", "svg": "svg", "swift": "swift",
+    "tar": "tar", "tcl": "tcl", "tex": "latex", "tiff": "tiff", "toml": "toml", "ttf": "ttf", "txt": "txt",
+    "wav": "wav", "webp": "webp", "whl": "zip", "woff": "woff", "woff2": "woff2", "xml": "xml", "xz": "xz",
+    "yaml": "yaml", "yml": "yaml", "zip": "zip",
 }  # fmt: skip
 
 

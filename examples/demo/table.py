@@ -30,7 +30,7 @@ PIPELINES = {
 }
 NOTES = """\
 accuracy: exact matches (of pages: lines found and read exactly); CER: character errors a character of the truth
-p50, p99: one call at a time; per s: closed loop over all lanes, the direct rows with as many threads; every width was warm
+p50, p99: one call at a time; per s: closed loop over all lanes (the direct rows: as many threads); all widths were warm
 model ms: mean time in models an item; skipped: mean number of stages skipped a call
 overhead us: mean of a call's latency less the time its functions needed on these lanes, by its trace"""
 

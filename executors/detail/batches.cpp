@@ -41,6 +41,11 @@ result<node_role::item_inputs> node_role::inputs_of(const work_item& item) {
   return out;
 }
 
+bool node_role::wants_stream(const work_item& item) {
+  const auto* const call = item.share ? nullptr : find_call(item.call);
+  return call && call->context.stream;
+}
+
 void node_role::carry_out(const calls::queueing::run& command) {
   run_batch(command.id, {command.lane, command.variant, {}, now(), {}}, command.items);
 }
@@ -48,7 +53,7 @@ void node_role::carry_out(const calls::queueing::run& command) {
 void node_role::run_batch(batch_id id, running_batch batch, const std::vector<item_id>& items) {
   wire::worker::run request;
   request.batch = id;
-  request.lane = static_cast<std::uint32_t>(batch.lane.value - 1);
+  request.lane = slot_of(batch.lane);
   request.variant = batch.variant;
   time_point latest{};
   for (const auto item : items) {
@@ -63,6 +68,8 @@ void node_role::run_batch(batch_id id, running_batch batch, const std::vector<it
     found->second.running = true;
     latest = std::max(latest, inputs->deadline);
     request.items.push_back(std::move(inputs->values));
+    request.calls.push_back(found->second.call);
+    request.stream = request.stream || wants_stream(found->second);
     batch.entries.push_back({item, found->second.call});
   }
   if (batch.entries.empty())
@@ -74,6 +81,11 @@ void node_role::run_batch(batch_id id, running_batch batch, const std::vector<it
   ++counters_.batches;
   counters_.batch_items += batch.entries.size();
   running_.emplace(id, std::move(batch));
+  if (in_user_worker(request.variant)) {
+    if (const auto sent = user_->run(request); !sent.ok())
+      fail_batch(id, sent.error());
+    return;
+  }
   if (!worker_ || !worker_ready_)
     return fail_batch(id, {errc::unavailable, "the model host is not running", {}});
   if (const auto sent = worker_->run(request); !sent.ok())
@@ -183,14 +195,46 @@ void node_role::withdraw(call_id call, const std::vector<item_id>& items) {
   }
   if (queued)
     feed(calls::queueing::call_withdrawn{call});
-  if (!running || !worker_)
+  if (running)
+    cancel_unwanted_batches(call);
+}
+
+/// As withdraw(), of one stage of a call that goes on.
+void node_role::withdraw_stage(call_record& call, stage_index stage) {
+  const auto of_stage = [&](item_id id) {
+    const auto found = items_.find(id);
+    return found != items_.end() && found->second.stage == stage;
+  };
+  std::vector<item_id> items;
+  std::copy_if(call.items.begin(), call.items.end(), std::back_inserter(items), of_stage);
+  std::erase_if(call.items, of_stage);
+  std::sort(items.begin(), items.end());
+  calls::queueing::call_withdrawn fact{call.context.call, {}};
+  bool running = false;
+  for (const auto id : items) {
+    const auto item = take_item(id);
+    if (item->running)
+      running = true;
+    else
+      fact.items.push_back(id);
+    if (item->order)
+      leave_order(item->order, id);
+  }
+  if (!fact.items.empty())
+    feed(fact);
+  if (running)
+    cancel_unwanted_batches(call.context.call);
+}
+
+void node_role::cancel_unwanted_batches(call_id call) {
+  if (!worker_)
     return;
   for (const auto& [id, batch] : running_) {
     const auto of_call = [&](const auto& e) { return e.call == call; };
     const auto gone = [&](const auto& e) { return !items_.contains(e.item); };
     if (std::any_of(batch.entries.begin(), batch.entries.end(), of_call) &&
         std::all_of(batch.entries.begin(), batch.entries.end(), gone))
-      worker_->cancel(id);
+      in_user_worker(batch.variant) ? user_->cancel(id) : worker_->cancel(id);
   }
 }
 

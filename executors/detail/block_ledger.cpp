@@ -65,6 +65,31 @@ void block_ledger::adopt(call_id call, const value& v) {
     if (at == row.end() || at->offset != ref.offset)
       row.insert(at, ref);
   });
+  if (unowned_.empty())
+    return;
+  for_each_large_tensor(v, [&](const functions::tensor& t) {
+    const auto ref = known_->locate(t.data);
+    if (ref && std::erase(unowned_, *ref) > 0)
+      held_[call].own.push_back(*ref);
+  });
+}
+
+result<shared_bytes> block_ledger::make(std::size_t size,
+                                        const std::function<result<>(std::span<std::byte>)>& fill) {
+  if (own_ && size >= wire::share_threshold_bytes)
+    if (const auto block = own_->allocate(size); block.ok()) {
+      unowned_.push_back(block->ref);
+      SQUALL_TRY(fill(block->bytes));
+      return own_->freeze(*block);
+    }
+  std::vector<std::byte> bytes(size);
+  SQUALL_TRY(fill(bytes));
+  return shared_bytes::take(std::move(bytes));
+}
+
+void block_ledger::drop_unowned() {
+  for (const auto& ref : std::exchange(unowned_, {}))
+    own_->release(ref);
 }
 
 void block_ledger::discard(const value& v) {

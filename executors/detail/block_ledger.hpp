@@ -4,7 +4,9 @@
 #include "base/time.hpp"
 #include "wire/arena.hpp"
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -24,8 +26,14 @@ public:
   /// The value with its large tensors in an arena; what had to be moved there is held for the call.
   [[nodiscard]] functions::value keep(call_id call, functions::value v);
 
-  /// Holds for the call what a value of the worker has in the worker's arena.
+  /// Holds for the call what a value has in the worker's arena, or in blocks of make().
   void adopt(call_id call, const functions::value& v);
+
+  /// Immutable bytes for a value that is not a call's yet: adopt() it, or it goes with drop_unowned(). In the arena when they
+  /// are large and it has room.
+  [[nodiscard]] result<shared_bytes> make(std::size_t size,
+                                          const std::function<result<>(std::span<std::byte>)>& fill);
+  void drop_unowned();
 
   /// Gives blocks of a value that nobody wants back to the worker.
   void discard(const functions::value& v);
@@ -64,6 +72,7 @@ private:
   std::uint64_t worker_arena_ = 0;
   std::unordered_map<call_id, holding> held_;
   std::vector<wire::arena_ref> released_;
+  std::vector<wire::arena_ref> unowned_;
 };
 
 } // namespace squall::executors

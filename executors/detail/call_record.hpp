@@ -5,6 +5,7 @@
 #include "wire/messages.hpp"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 namespace squall::executors {
@@ -38,6 +39,7 @@ struct call_record {
   std::vector<function_id> turns;         ///< of its sequence, that it holds
   std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
   time_point next_timer = never;          ///< the earliest that was set for it
+  std::map<std::pair<stage_index, std::uint32_t>, std::uint32_t> partials; ///< sent, by stage and element
 
 private:
   /// The age at which joins stop waiting, so that what is left to do can be done before the deadline.

@@ -63,6 +63,7 @@ void node_role::drive(call_record& call) {
   for (bool more = true; more;) {
     if (const auto departures = flow.take_departures(); !departures.empty())
       send_departures(call, departures);
+    carry_out_cancellations(call);
     if (call.context.dispatched)
       report_passed_over(call);
     if (flow.failure())
@@ -129,7 +130,8 @@ void node_role::finish_call(call_record& call) {
   if (!needed)
     std::erase(call.holders, membership_.self());
   message.holders = call.holders;
-  send_finished(message, call.context.client_host);
+  if (needed || !answer_client(call, message))
+    send_finished(message, call.context.client_host);
   if (!needed)
     release_blocks(id);
   end_shares(id);

@@ -22,6 +22,8 @@ std::unique_ptr<node_variant> make_variant(std::shared_ptr<const registered_func
     return v; // the load says so
   if (auto resources = builtins::resources_of(*builtin, spec.parameters); resources.ok())
     v->resources = std::move(*resources);
+  v->reads_objects = builtin->keys ? builtin : nullptr;
+  v->hands_on = builtin->hands_on;
   v->may_be_light = builtin->light && !builtin->foreign_bytes && v->function->spec.state.empty();
   if (!v->may_be_light || !v->resources.empty())
     return v; // one with files becomes light when they are here

@@ -18,6 +18,8 @@ struct node_variant {
   std::size_t index = 0;                                    ///< in the function's variants
   std::vector<functions::builtins::resource_key> resources; ///< to be fetched before a load
   bool may_be_light = false;                                ///< a light, stateless builtin that reads no foreign bytes
+  const functions::builtins::builtin* reads_objects = nullptr; ///< set: each run reads objects of the store
+  bool hands_on = false;                                       ///< light whatever the size of its inputs
   std::unique_ptr<functions::builtins::instance> light; ///< set: small runs happen right here, in the node's own thread
 
   [[nodiscard]] const functions::variant_spec& spec() const { return function->spec.variants[index]; }

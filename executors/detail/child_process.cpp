@@ -72,12 +72,6 @@ result<> lift(unique_fd& fd) {
 
 } // namespace
 
-void unique_fd::reset() {
-  if (fd_ >= 0)
-    close(fd_);
-  fd_ = -1;
-}
-
 result<child_process> spawn(const std::string& program, const std::vector<std::string>& arguments) {
   std::array<int, 2> pair{};
   std::array<int, 2> pipe{};

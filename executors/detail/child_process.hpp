@@ -1,34 +1,14 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "executors/detail/unique_fd.hpp"
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <sys/types.h>
 
 namespace squall::executors::detail {
-
-/// A file descriptor that is closed with its owner.
-class unique_fd {
-public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~unique_fd() { reset(); }
-
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] explicit operator bool() const { return fd_ >= 0; }
-  void reset();
-
-private:
-  int fd_ = -1;
-};
 
 /// A process that was started here, with one end of a socket pair as its descriptor 3, its standard error in a pipe,
 /// and nothing else of this process open.

@@ -17,6 +17,12 @@ public:
   void get(const std::string& key, std::function<void(result<shared_bytes>)> done) override {
     client_->get(key, std::move(done));
   }
+  void put(const std::string& key, shared_bytes value, bool durable, std::function<void(result<>)> done) override {
+    client_->put(key, std::move(value), durable, std::move(done));
+  }
+  void erase(const std::string& key, std::function<void(result<>)> done) override {
+    client_->erase(key, std::move(done));
+  }
   bool on_message(const actors::incoming& message) override { return client_->on_message(message); }
   void on_alarm() override { client_->on_alarm(); }
   [[nodiscard]] time_point next_alarm() const override { return client_->next_alarm(); }
@@ -34,6 +40,7 @@ void node_role::on_welcome(const wire::node_welcome& message) {
   // Whatever ran here belongs to an identity that the controller has given up.
   drop_everything();
   membership_.on_welcome(message);
+  prices_ = message.prices;
   connect_store(message.store_endpoint);
   catalogue_.keep_only(message.functions);
   forget_unused();
@@ -93,10 +100,12 @@ void node_role::drop_everything() {
   for (const auto& [replica, wanted] : std::map{replicas_})
     feed(calls::queueing::replica_unwanted{replica});
   orders_.clear();
+  nested_.clear();
   calls_.clear();
   shares_.clear();
   timers_.clear();
   put_off_.clear();
+  answered_.clear();
   touched_.clear();
   parked_.clear();
   sequences_.clear();
@@ -148,6 +157,8 @@ void node_role::send_beat() {
     beat.arena_used_bytes = arena->used_bytes();
     beat.arena_capacity_bytes = arena->capacity_bytes();
   }
+  if (user_)
+    beat.instances = user_->instances();
   const auto add = [&](const char* name, auto figure) { beat.metrics[name] = static_cast<double>(figure); };
   add("calls", counters_.calls);
   add("calls_here", calls_.size());

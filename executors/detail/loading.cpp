@@ -6,6 +6,14 @@
 /// How a variant becomes resident: its files come from the store to the disk, then the worker loads them.
 namespace squall::executors {
 
+namespace {
+
+bool runs_user_code(functions::variant_kind kind) {
+  return kind == functions::variant_kind::native || kind == functions::variant_kind::python;
+}
+
+} // namespace
+
 void node_role::carry_out(const calls::queueing::load& command) {
   on_demand_.insert(command.variant);
   if (const auto there = resident_.find(command.variant); there != resident_.end()) // a replica's
@@ -22,7 +30,7 @@ void node_role::begin_load(variant_id id) {
     return load_failed(id, {errc::not_found, "it is not known", {}});
   const auto& spec = variant->spec();
   std::vector<functions::builtins::resource_key> files = variant->resources;
-  if (spec.kind == functions::variant_kind::onnx)
+  if (spec.kind != functions::variant_kind::builtin && !spec.target.empty())
     files.push_back({{}, spec.target});
   auto& l = loading_[id];
   l = {++last_load_, now(), files.size(), {}};
@@ -30,6 +38,7 @@ void node_role::begin_load(variant_id id) {
   l.request.spec = spec;
   l.request.inputs = variant->function->spec.inputs;
   l.request.outputs = variant->function->spec.outputs;
+  l.request.function = variant->function->spec.name;
   if (files.empty())
     return send_load(id, l);
   const auto attempt = l.attempt;
@@ -62,6 +71,8 @@ void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const st
 }
 
 void node_role::send_load(variant_id variant, const loading& l) {
+  if (runs_user_code(l.request.spec.kind))
+    return load_user_code(variant, l);
   if (!worker_)
     return load_failed(variant, {errc::unavailable, "there is no worker process", {}});
   if (!worker_ready_)
@@ -73,7 +84,7 @@ void node_role::send_load(variant_id variant, const loading& l) {
 void node_role::send_waiting_loads() {
   std::vector<variant_id> waiting;
   for (const auto& [variant, l] : loading_)
-    if (l.files_missing == 0)
+    if (l.files_missing == 0 && !runs_user_code(l.request.spec.kind))
       waiting.push_back(variant);
   for (const auto variant : waiting)
     if (const auto found = loading_.find(variant); found != loading_.end())

@@ -19,6 +19,9 @@ public:
   virtual ~object_source() = default;
   virtual void stat(const std::string& key, std::function<void(result<wire::store_entry>)> done) = 0;
   virtual void get(const std::string& key, std::function<void(result<shared_bytes>)> done) = 0;
+  /// Durable before it is answered if that is asked for.
+  virtual void put(const std::string& key, shared_bytes value, bool durable, std::function<void(result<>)> done) = 0;
+  virtual void erase(const std::string& key, std::function<void(result<>)> done) = 0;
   virtual bool on_message(const actors::incoming& message) = 0;
   virtual void on_alarm() = 0;
   [[nodiscard]] virtual time_point next_alarm() const = 0;

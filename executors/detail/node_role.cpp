@@ -17,6 +17,7 @@ node_options completed(node_options o) {
     o.memory_bytes = default_memory();
   o.queue.memory_bytes = o.memory_bytes;
   o.worker.lanes = o.lanes;
+  o.user.lanes = o.lanes;
   return o;
 }
 
@@ -39,6 +40,10 @@ void node_role::start(actors::post& out) {
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
+  if (!options_.user.program_folder.empty())
+    user_ = user_workers::create(
+        options_.user, out, *this, [this](std::size_t size, const auto& fill) { return make_user_memory(size, fill); },
+        log_);
   auto started = parts_.start_worker(options_.worker, out, *parts_.arenas, *this, log_);
   if (started.ok())
     worker_ = std::move(*started);
@@ -48,10 +53,12 @@ void node_role::start(actors::post& out) {
 }
 
 void node_role::stop() {
+  report_answered();
   membership_.stop();
   drop_everything();
   event_log_.reset();
   worker_.reset();
+  user_.reset();
   *alive_ = false;
   disk_.reset();
   models_.reset();
@@ -65,6 +72,7 @@ void node_role::on_messages(std::span<actors::incoming> messages) {
 
 void node_role::on_peer_lost(actors::peer_id peer) {
   const round_guard r{*this};
+  clients_.lose(peer);
   membership_.on_peer_lost(peer);
 }
 
@@ -75,6 +83,8 @@ void node_role::on_alarm() {
   membership_.on_alarm();
   if (worker_ && worker_->next_alarm() <= now())
     worker_->on_alarm();
+  if (user_ && user_->next_alarm() <= now())
+    user_->on_alarm();
   if (store_ && store_->next_alarm() <= now())
     store_->on_alarm();
   run_timers();
@@ -106,6 +116,8 @@ void node_role::finish_round() {
     carry_out_commands();
     drive_touched();
   }
+  if (answered_due_ <= now())
+    report_answered();
   if (auto released = blocks_.take_released(); worker_ && !released.empty())
     worker_->release(released);
   if (event_log_ && event_log_->flush_due().value_or(never) <= now())
@@ -120,10 +132,13 @@ void node_role::set_alarm() {
   at = std::min(at, queue_->next_deadline().value_or(never));
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
+  at = std::min(at, answered_due_);
   if (!put_off_.empty())
     at = now();
   if (worker_)
     at = std::min(at, worker_->next_alarm());
+  if (user_)
+    at = std::min(at, user_->next_alarm());
   if (store_)
     at = std::min(at, store_->next_alarm());
   if (event_log_)
@@ -158,6 +173,8 @@ void node_role::handle(actors::incoming& m) {
   switch (m.head.type) {
     case message_type::node_welcome:
       return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
+    case message_type::hello:
+      return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
       return;
     case message_type::reply:
@@ -198,6 +215,8 @@ void node_role::handle_call_message(actors::incoming& m) {
         for (const auto id : r.calls)
           release_blocks(id);
       });
+    case message_type::call_result:
+      return decode_and<wire::call_result>(m, [&](auto&& r) { on_call_result(r); });
     case message_type::end_sequence:
       return decode_and<wire::end_sequence>(m, [&](auto&& e) { sequences_.drop(e.sequence); });
     default:
@@ -222,6 +241,8 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
       return decode_and<wire::hand_out>(m, [&](auto&& h) { on_hand_out(h); });
     case message_type::order_short:
       return decode_and<wire::order_short>(m, [&](auto&& o) { on_order_short(o); });
+    case message_type::unwanted_stage:
+      return decode_and<wire::unwanted_stage>(m, [&](auto&& u) { on_unwanted(u); });
     case message_type::want_replica:
       return decode_and<wire::want_replica>(m, [&](auto&& w) { want_replica(w); });
     case message_type::preload:

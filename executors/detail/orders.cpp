@@ -239,7 +239,9 @@ void node_role::unload_unused(variant_id variant) {
       std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& r) { return r.second.variant == variant; });
   if (wanted || resident_.erase(variant) == 0)
     return;
-  if (worker_ && worker_ready_)
+  if (in_user_worker(variant))
+    user_->unload(variant);
+  else if (worker_ && worker_ready_)
     (void)worker_->unload(variant);
   report_gone(variant);
 }

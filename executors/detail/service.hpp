@@ -5,11 +5,14 @@
 #include "executors/detail/block_ledger.hpp"
 #include "executors/detail/call_record.hpp"
 #include "executors/detail/catalogue.hpp"
+#include "executors/detail/known_clients.hpp"
 #include "executors/detail/membership.hpp"
 #include "executors/detail/model_cache.hpp"
+#include "executors/detail/object_cache.hpp"
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
+#include "executors/user_workers.hpp"
 
 #include <map>
 #include <optional>
@@ -49,7 +52,7 @@ struct node_parts {
 
 /// The node role. Each handler drives what it changed as far as it goes; finish_round() then carries out what the queue
 /// decided, gives blocks back to the worker and sets the alarm. All state belongs to the role's context.
-class node_role final : public actors::role_service, public worker_listener {
+class node_role final : public actors::role_service, public worker_listener, public user_worker_listener {
 public:
   /// Light stages of one call that run in one go; the rest waits for the next round, so that no call holds up the
   /// others.
@@ -62,6 +65,9 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
+  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others.
+  static constexpr std::size_t max_answered = 256;
+  static constexpr duration answered_patience = std::chrono::milliseconds{2};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -78,6 +84,14 @@ public:
   void on_done(wire::worker::done message) override;
   void on_lost(const std::string& why) override;
 
+  void on_user_loaded(const wire::worker::loaded& message) override;
+  void on_user_done(wire::worker::done message) override;
+  void on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) override;
+  void on_user_waiting(batch_id batch, bool waits) override;
+  void on_user_call(const worker_question& from, wire::worker::call message) override;
+  void on_user_state(const worker_question& from, wire::worker::state_request message) override;
+  void on_user_gone(std::uint64_t worker) override;
+
   [[nodiscard]] const node_counters& counters() const { return counters_; }
   [[nodiscard]] std::size_t calls_here() const { return calls_.size(); }
   [[nodiscard]] std::size_t items_here() const { return items_.size(); }
@@ -92,9 +106,23 @@ private:
     std::size_t files_missing = 0;
     wire::worker::load request;
   };
+  /// A call that a function made, until it is answered.
+  struct nested_call {
+    worker_question from;
+    batch_id batch;
+  };
   struct load_times {
     time_point began;
     time_point ended;
+  };
+  /// Objects of the store that a ready stage waits for: of element e those at first[e] and after, up to the next.
+  struct lookup {
+    call_id call;
+    flow::ready_stage ready;
+    std::uint32_t port = 0;
+    std::vector<std::size_t> first;
+    std::vector<functions::value> objects;
+    std::size_t missing = 0;
   };
   struct wanted_replica {
     variant_id variant;
@@ -178,8 +206,14 @@ private:
   void compact_timers();
   void continue_put_off();
 
+  // -- answers that bypass the controller (answering.cpp)
+  [[nodiscard]] bool answer_client(const call_record& call, const wire::call_finished& finished);
+  void report_answered();
+
   // -- stages that have settled (settling.cpp)
   void on_settled(const actors::incoming& from, wire::settled message);
+  void on_unwanted(const wire::unwanted_stage& message);
+  void carry_out_cancellations(call_record& call);
   void send_departures(call_record& call, std::span<const flow::departure> departures);
   void send_settled(call_record& call, stage_index stage, std::span<const node_id> nodes);
   void forward(const wire::settled& message, const wire::call_context& context);
@@ -194,6 +228,13 @@ private:
   void end_turn(call_record& call, function_id function);
   void enqueue(call_record& call, stage_index stage, const std::vector<std::uint32_t>& elements, variant_id variant);
   void count_moved_bytes(call_record& call, stage_index stage);
+
+  // -- stages that read objects of the store (lookups.cpp)
+  [[nodiscard]] bool needs_objects(const call_record& call, stage_index stage);
+  void look_up(call_record& call, const flow::ready_stage& ready);
+  void fetch_object(std::uint64_t lookup, std::size_t place, const std::string& key);
+  void object_found(std::uint64_t lookup, std::size_t place, const result<shared_bytes>& object);
+  void lookup_part_done(std::uint64_t lookup);
 
   // -- maps over several nodes (maps.cpp)
   void scatter(call_record& call, const flow::ready_stage& ready);
@@ -249,8 +290,11 @@ private:
     time_point deadline;
   };
   [[nodiscard]] result<item_inputs> inputs_of(const work_item& item);
+  [[nodiscard]] bool wants_stream(const work_item& item);
   void fail_batch(batch_id id, const error& why);
   void withdraw(call_id call, const std::vector<item_id>& items);
+  void withdraw_stage(call_record& call, stage_index stage);
+  void cancel_unwanted_batches(call_id call);
   void item_failed(item_id id, const error& why);
   void item_ended(item_id id, wire::worker::item_result outcome, const running_batch& batch, duration share_of_time);
   void add_figures(calls::stage_trace& trace, const work_item& item, const running_batch& batch,
@@ -269,6 +313,17 @@ private:
   void make_light(variant_id variant, std::map<std::string, std::string> files);
   void report_residency(wire::residency message);
   void report_gone(variant_id variant);
+
+  // -- user code (user_code.cpp)
+  [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
+  [[nodiscard]] result<shared_bytes> make_user_memory(
+      std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
+  void load_user_code(variant_id variant, const loading& l);
+  [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void on_call_result(const wire::call_result& message);
+  void answer_nested(call_id call, wire::worker::returned message);
+  void drop_nested(batch_id batch);
+  [[nodiscard]] result<call_record*> call_of(batch_id batch, std::uint32_t item);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -292,6 +347,10 @@ private:
   actors::post* post_ = nullptr;
   membership membership_;
   catalogue catalogue_;
+  known_clients clients_;
+  calls::price_list prices_;
+  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
+  time_point answered_due_ = never;           ///< when it is told
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
@@ -317,15 +376,24 @@ private:
   std::vector<call_id> touched_;
   std::uint64_t last_item_ = 0;
   std::uint64_t last_load_ = 0;
+  std::uint64_t last_lookup_ = 0;
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
+  std::unique_ptr<user_workers> user_; ///< null: this node runs no user code
+  std::map<batch_id, lane_id> extra_lanes_;         ///< opened for what waits in a batch, by that batch
+  std::map<lane_id, std::uint32_t> extra_lane_slot_; ///< of the worker, whose lane it stands in for
+  std::uint64_t last_extra_lane_ = 0;
+  std::map<call_id, nested_call> nested_; ///< that functions made here
+  std::uint64_t last_nested_ = 0;
   std::map<variant_id, loading> loading_;
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
   std::unique_ptr<object_source> store_;
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
+  object_cache objects_;
+  std::map<std::uint64_t, lookup> lookups_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< tasks that come after stop() do nothing
 
   std::function<void()> drained_; ///< the process waits for the node to have left

@@ -82,6 +82,26 @@ void node_role::send_departures(call_record& call, std::span<const flow::departu
   }
 }
 
+/// What nobody waits for any more ends, here and elsewhere.
+void node_role::carry_out_cancellations(call_record& call) {
+  for (const auto stage : call.flow.take_cancelled())
+    withdraw_stage(call, stage);
+  for (const auto& r : call.flow.take_refusals()) {
+    const wire::unwanted_stage message{call.context.call, r.stage, r.consumer};
+    if (const auto sent = send_to_node(r.node, message); !sent.ok())
+      log_.debug("node", "a stage elsewhere goes on unwanted", {{"error", sent.error().message}});
+  }
+}
+
+void node_role::on_unwanted(const wire::unwanted_stage& message) {
+  auto* const call = find_call(message.call);
+  if (!call)
+    return; // it ended here
+  call->flow.pass_time(call->age(now()));
+  call->flow.unwanted(message.stage, message.consumer);
+  drive(*call);
+}
+
 /// `nodes`: one, or several of one other host.
 void node_role::send_settled(call_record& call, stage_index stage, std::span<const node_id> nodes) {
   note_own_blocks(call);

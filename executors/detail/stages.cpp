@@ -6,9 +6,13 @@
 namespace squall::executors {
 
 void node_role::launch(call_record& call, const flow::ready_stage& ready, std::size_t& light_left) {
+  const auto stage = ready.stage;
+  if (!call.flow.open_trace(stage))
+    return; // it was cancelled while it waited here
+  if (needs_objects(call, stage))
+    return look_up(call, ready);
   if (call.context.dispatched)
     return report_ready(call, ready, light_left);
-  const auto stage = ready.stage;
   const auto& graph = call.flow.graph();
   const auto& placement = call.context.plan.stages[stage];
   auto* const variant = catalogue_.variant(placement.variant);
@@ -32,7 +36,7 @@ void node_role::launch(call_record& call, const flow::ready_stage& ready, std::s
 
 bool node_role::is_light(call_record& call, stage_index stage, const node_variant& variant) {
   const auto* const trace = call.flow.open_trace(stage);
-  return variant.light && trace && trace->bytes_in <= light_bytes;
+  return variant.light && trace && (trace->bytes_in <= light_bytes || variant.hands_on);
 }
 
 /// Costs a few microseconds, so it needs neither the worker nor a lane. The time is that of the real clock: the round's

@@ -39,6 +39,7 @@ enum class signature : std::uint8_t {
   fixed,     ///< only -1 may be narrowed
   any_shape, ///< other shapes and ranks
   any_type,  ///< other datatypes too
+  free,      ///< the function declares its own; the parameters say what they mean
 };
 
 struct builtin {
@@ -49,11 +50,22 @@ struct builtin {
   std::vector<parameter> parameters;
   signature ports = signature::fixed;
   bool light = false; ///< costs microseconds on small inputs: may then run on a node's message thread
+  bool hands_on = false; ///< light whatever the size of its inputs: it does not read them
   bool foreign_bytes =
       false; ///< parses bytes that somebody else made: runs in the model host, never in the node's process
   /// Makes an instance of settings that were read for this builtin. Users call make_instance().
   result<std::unique_ptr<instance>> (*make)(const settings&) = nullptr;
+  /// Not null: each run reads objects of the store. Whoever runs it asks keys_of() before, and gives the objects to the
+  /// input `objects_port`, which no edge feeds.
+  result<std::vector<std::string>> (*keys)(const settings&, std::span<const value> inputs) = nullptr;
 };
+
+/// A list of UINT8 [-1], one per key; an element is absent when there is no such object.
+inline constexpr std::string_view objects_port = "objects";
+/// Milliseconds for which what a node's cache knows of an object is used without asking the store; a parameter of these
+/// builtins.
+inline constexpr std::string_view max_age_parameter = "max_age_ms";
+inline constexpr std::int64_t default_max_age_ms = 1000;
 
 /// Every builtin, ordered by name.
 [[nodiscard]] std::span<const builtin> all();
@@ -75,6 +87,11 @@ struct resource_key {
 /// name. Errors name the parameter. Exceptions of the libraries below become errors in it.
 [[nodiscard]] result<std::unique_ptr<instance>> make_instance(const builtin& b, const parameter_map& parameters,
                                                               const resource_map& resources);
+
+/// The keys, each once, of the objects that a run of a builtin with `keys` on these inputs reads; at most max_map_width.
+/// The port `objects` is not looked at.
+[[nodiscard]] result<std::vector<std::string>> keys_of(const builtin& b, const parameter_map& parameters,
+                                                       std::span<const value> inputs);
 
 /// Completes the spec of a function that has builtin variants: inputs and outputs that the user left out are taken from
 /// the builtin, those given are checked against it, and the variants' targets and parameters are checked. Other specs

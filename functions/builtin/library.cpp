@@ -79,10 +79,11 @@ public:
 
   result<std::vector<value>> run(std::span<const value> inputs, const run_context& context) override {
     const auto where = "builtin " + quoted(what_.name);
-    if (inputs.size() != what_.inputs.size())
+    const bool own_ports = what_.ports == signature::free;
+    if (!own_ports && inputs.size() != what_.inputs.size())
       return {errc::invalid_argument, where + " takes " + std::to_string(what_.inputs.size()) + " inputs, got " +
                                           std::to_string(inputs.size())};
-    for (std::size_t i = 0; i < inputs.size(); ++i)
+    for (std::size_t i = 0; i < inputs.size() && !own_ports; ++i)
       if (auto checked = check_input(what_.ports, what_.inputs[i], inputs[i]); !checked.ok())
         return with_prefix(where, std::move(checked).error());
     try {
@@ -92,7 +93,7 @@ public:
       auto ran = inner_->run(readable, context);
       if (!ran.ok())
         return with_prefix(where, std::move(ran).error());
-      SQUALL_CHECK(ran->size() == what_.outputs.size(), what_.name, ran->size());
+      SQUALL_CHECK(own_ports || ran->size() == what_.outputs.size(), what_.name, ran->size());
       return ran;
     } catch (const std::bad_alloc&) {
       return {errc::failed, where + ": out of memory"};
@@ -110,7 +111,8 @@ std::vector<builtin> collect() {
   std::vector<builtin> out;
   for (auto* part : {detail::load_builtins, detail::codec_builtins, detail::image_builtins, detail::recipe_builtins,
                      detail::box_builtins, detail::tensor_builtins, detail::text_builtins, detail::ctc_builtins,
-                     detail::file_builtins})
+                     detail::file_builtins, detail::table_builtins, detail::table_group_builtins,
+                     detail::table_join_builtins, detail::table_csv_builtins, detail::composite_builtins})
     for (auto& b : part())
       out.push_back(std::move(b));
   std::sort(out.begin(), out.end(), [](const builtin& a, const builtin& b) { return a.name < b.name; });
@@ -149,8 +151,15 @@ result<> complete_for(const std::string& where, const variant_spec& v, function_
     return {errc::not_found, where + ": " + unknown_name("builtin", v.target, names_of(all()))};
   if (auto read = settings::read(b->parameters, v.parameters, nullptr); !read.ok())
     return with_prefix(where + ", builtin " + quoted(b->name), std::move(read).error());
+  // What the parameters mean is found out now rather than at the first load; contents of resources are not here yet.
+  const auto is_resource = [](const parameter& p) { return p.kind == parameter_kind::resource; };
+  if (std::none_of(b->parameters.begin(), b->parameters.end(), is_resource))
+    if (auto made = make_instance(*b, v.parameters, {}); !made.ok())
+      return with_prefix(where, std::move(made).error());
   if (v.max_batch != 1)
     return {errc::invalid_argument, where + ": builtin functions run one item at a time; remove max_batch"};
+  if (b->ports == signature::free)
+    return {};
   if (spec.inputs.empty())
     spec.inputs = b->inputs;
   if (spec.outputs.empty())
@@ -182,6 +191,16 @@ result<std::vector<resource_key>> resources_of(const builtin& b, const parameter
     if (p.kind == parameter_kind::resource && given != parameters.end() && !given->second.starts_with(inline_prefix))
       keys.push_back({given->first, given->second});
   }
+  return keys;
+}
+
+result<std::vector<std::string>> keys_of(const builtin& b, const parameter_map& parameters,
+                                         std::span<const value> inputs) {
+  SQUALL_CHECK(b.keys != nullptr, b.name);
+  auto read = settings::read(b.parameters, parameters, nullptr);
+  auto keys = read.ok() ? b.keys(*read, inputs) : result<std::vector<std::string>>{std::move(read).error()};
+  if (!keys.ok())
+    return with_prefix("builtin " + quoted(b.name), std::move(keys).error());
   return keys;
 }
 

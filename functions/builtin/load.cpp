@@ -1,6 +1,8 @@
+#include "base/random.hpp"
 #include "functions/builtin/detail/support.hpp"
 
 #include <algorithm>
+#include <random>
 #include <thread>
 
 /// The load shapes of the reference workloads: they cost time, CPU or memory, and hand their input on.
@@ -30,13 +32,19 @@ result<> nap(duration span, const stop_check& stop) {
   }
 }
 
-duration milliseconds_of(const settings& s) {
-  return std::chrono::duration_cast<duration>(std::chrono::duration<double, std::milli>{s.number("milliseconds")});
+duration milliseconds_of(const settings& s, std::string_view name = "milliseconds") {
+  return std::chrono::duration_cast<duration>(std::chrono::duration<double, std::milli>{s.number(name)});
 }
 
 result<std::unique_ptr<instance>> make_sleep(const settings& s) {
-  return instance_of([span = milliseconds_of(s)](std::span<const value> inputs, const run_context& context) -> outputs {
-    SQUALL_TRY(nap(span, stop_check{context}));
+  const auto usual = milliseconds_of(s);
+  const auto rare = milliseconds_of(s, "tail_milliseconds");
+  const auto percent = static_cast<std::uint64_t>(s.integer("tail_percent"));
+  // Each lane draws its own: replicas that were slow together would be no use to each other.
+  random_source random{std::random_device{}()};
+  return instance_of([=](std::span<const value> inputs, const run_context& context) mutable -> outputs {
+    const bool slow = percent > 0 && random.below(100) < percent;
+    SQUALL_TRY(nap(slow ? rare : usual, stop_check{context}));
     return std::vector{handed_on(inputs[0])};
   });
 }
@@ -104,7 +112,9 @@ std::vector<builtin> load_builtins() {
        .summary = "waits without using the CPU, then hands its input on",
        .inputs = passed_in,
        .outputs = {passed_out},
-       .parameters = {{"milliseconds", parameter_kind::number, "10", "how long", 0, hour_ms}},
+       .parameters = {{"milliseconds", parameter_kind::number, "10", "how long", 0, hour_ms},
+                      {"tail_milliseconds", parameter_kind::number, "0", "how long now and then", 0, hour_ms},
+                      {"tail_percent", parameter_kind::integer, "0", "of the runs, so many take that long", 0, 100}},
        .ports = signature::any_type,
        .make = make_sleep},
       {.name = "prime",

@@ -352,8 +352,10 @@ void state::on(const placing::tick&) {
     manage_at = call_slots.empty() && tickets.empty() ? far_off : now + config.manage_every.count();
   }
   order_loads();
-  if (dirty)
+  if (dirty) {
+    tidy();
     run_idle();
+  }
   dirty = false;
 }
 

@@ -37,6 +37,9 @@ void graph::begin() {
 
 void graph::keep() {
   trial_ = false;
+  for (const undo& u : log_)
+    if (u.what == step::emptied)
+      release(u.a);
   log_.clear();
 }
 
@@ -58,10 +61,23 @@ void graph::take_back() {
       release(u.a);
       continue;
     }
+    if (u.what == step::emptied) {
+      auto& open = variants[b.variant].open;
+      open.insert(open.begin() + u.at, u.a);
+      variants[b.variant].booked += b.duration;
+      booked[variants[b.variant].resource()] += b.duration;
+      link(u.a, {b.lane, b.replica, u.lane_at, u.replica_at, 0});
+      continue;
+    }
     const ns before = b.duration;
     b.earliest = u.earliest;
     b.latest = u.latest;
     b.duration = u.duration;
+    if (u.what == step::removed) {
+      calls[u.task.call].tasks[u.task.index].batch = u.a;
+      b.tasks.insert(b.tasks.begin() + u.at, u.task);
+      b.weight = u.weight;
+    }
     if (u.what == step::joined) {
       calls[u.task.call].tasks[u.task.index].batch = none;
       b.tasks.pop_back();
@@ -146,6 +162,18 @@ bool graph::precedes(const call_entry& call, std::uint32_t stage, slot batch) co
       if (!t.done && t.batch != none && (t.batch == batch || batches[t.batch].earliest >= end))
         return false;
     }
+  }
+  return true;
+}
+
+bool graph::follows(const call_entry& call, std::uint32_t stage, ns start) const {
+  for (const std::uint32_t c : dags[call.dag].stages[stage].consumers) {
+    const stage_entry& consumer = call.stages[c];
+    if (!consumer.placed)
+      continue;
+    for (std::uint32_t i = 0; i < consumer.width; ++i)
+      if (const slot b = call.tasks[consumer.first + i].batch; b != none && batches[b].end() <= start)
+        return false;
   }
   return true;
 }
@@ -402,9 +430,12 @@ void graph::remove(task_ref task) {
   if (s == none)
     return;
   batch_entry& b = batches[s];
-  SQUALL_CHECK(!trial_ && !b.running, trial_, b.running);
+  SQUALL_CHECK(!b.running, b.running);
   t.batch = none;
   const auto at = std::find(b.tasks.begin(), b.tasks.end(), task);
+  if (trial_)
+    log_.push_back({step::removed, s, b.earliest, b.latest, b.duration, b.weight, task, b.key,
+                    static_cast<std::uint32_t>(at - b.tasks.begin())});
   b.tasks.erase(at);
   b.weight -= t.odds;
   if (!b.tasks.empty()) {
@@ -421,9 +452,17 @@ void graph::remove(task_ref task) {
   }
   const slot before[] = {b.lane_before, b.replica_before};
   const slot after[] = {b.lane_after, b.replica_after};
+  if (trial_) {
+    const auto index = [&](const std::vector<slot>& list) {
+      return static_cast<std::uint32_t>(std::find(list.begin(), list.end(), s) - list.begin());
+    };
+    log_.push_back({step::emptied, s, 0, 0, 0, 0, {}, 0, index(variants[b.variant].open), index(lanes[b.lane].order),
+                    index(replicas[b.replica].order)});
+  }
   forget_open(s);
   unlink(s);
-  release(s);
+  if (!trial_)
+    release(s);
   for (const slot a : after)
     push(a);
   push_consumers(calls[task.call], t.stage);

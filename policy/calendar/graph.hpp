@@ -58,6 +58,8 @@ public:
   [[nodiscard]] ns latest_end(task_ref task) const;
   /// Whether nothing that the stage waits for can come after the batch, nor is it the batch itself.
   [[nodiscard]] bool precedes(const call_entry& call, std::uint32_t stage, slot batch) const;
+  /// Whether nothing that waits for the stage comes before what starts then.
+  [[nodiscard]] bool follows(const call_entry& call, std::uint32_t stage, ns start) const;
 
   // -- bookings
   /// Where a new batch would stand.
@@ -72,7 +74,7 @@ public:
   void join(task_ref task, slot batch);
   /// Books a new batch of one task; the caller has tested it.
   slot insert(task_ref task, slot variant, const place& where, ns key);
-  /// Takes a waiting task out of its batch, which ends if it was the last. Not part of a trial.
+  /// Takes a waiting task out of its batch, which ends if it was the last.
   void remove(task_ref task);
   /// Sets the odds with which a booked task counts; the caller has tested it.
   void set_odds(task_ref task, std::uint32_t odds);
@@ -111,7 +113,7 @@ public:
   void restore(calls::binary_reader& in);
 
 private:
-  enum class step : std::uint8_t { times, joined, inserted, replica };
+  enum class step : std::uint8_t { times, joined, inserted, removed, emptied, replica };
   struct undo {
     step what;
     slot a = none;
@@ -119,6 +121,8 @@ private:
     std::uint64_t weight = 0;
     task_ref task{};
     ns key = 0;
+    std::uint32_t at = 0; ///< of the removed task in its batch; of the emptied batch among the open ones
+    std::uint32_t lane_at = 0, replica_at = 0;
   };
 
   [[nodiscard]] std::string check_batch(slot batch, bool feasible) const;

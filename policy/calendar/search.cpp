@@ -21,7 +21,8 @@ std::optional<slot> find_join(const graph& g, task_ref task, slot variant) {
     if (b.weight + t.odds > full)
       continue;
     const ns end = std::max(b.earliest, inputs) + g.time_of(variant, b.weight + t.odds);
-    if (end > least_end || end > b.latest_end() || (best && end >= best_end) || !g.precedes(call, t.stage, v.open[i]))
+    if (end > least_end || end > b.latest_end() || (best && end >= best_end) || !g.precedes(call, t.stage, v.open[i]) ||
+        !g.follows(call, t.stage, b.earliest))
       continue;
     best = v.open[i];
     best_end = end;
@@ -121,6 +122,35 @@ std::optional<graph::place> find_place(const graph& g, task_ref task, slot varia
     const std::size_t start = lanes.size() > tried ? turn % lanes.size() : 0;
     for (std::size_t l = 0; l < tried; ++l)
       s.try_lane(lanes[(start + l) % lanes.size()], replica);
+  }
+  return s.best;
+}
+
+std::optional<graph::place> find_place_at(const graph& g, const std::vector<task_ref>& tasks, slot lane, slot replica,
+                                          std::size_t at) {
+  ns inputs = 0, least_end = far_off;
+  std::uint64_t weight = 0;
+  for (const task_ref t : tasks) {
+    const call_entry& call = g.calls[t.call];
+    inputs = std::max(inputs, g.inputs_end(call, call.tasks[t.index].stage));
+    least_end = std::min(least_end, g.latest_end(t));
+    weight += call.tasks[t.index].odds;
+  }
+  const call_entry& first = g.calls[tasks.front().call];
+  const ns time = g.time_of(g.replicas[replica].variant, weight);
+  place_search s{g, first, first.tasks[tasks.front().index].stage, inputs, time, least_end, 0, {}};
+  if (!s.try_at(lane, replica, at))
+    return std::nullopt;
+  const auto in = [](const std::vector<slot>& order, std::size_t i) { return i < order.size() ? order[i] : none; };
+  const slot after[] = {in(g.lanes[lane].order, at), in(g.replicas[replica].order, s.best->replica_at)};
+  for (const task_ref t : tasks) {
+    const call_entry& call = g.calls[t.call];
+    const std::uint32_t stage = call.tasks[t.index].stage;
+    if (!g.follows(call, stage, s.best->start))
+      return std::nullopt;
+    for (const slot next : after)
+      if (next != none && !g.precedes(call, stage, next))
+        return std::nullopt;
   }
   return s.best;
 }

@@ -21,4 +21,9 @@ inline constexpr std::size_t max_gaps_tried = 8; ///< per lane
 [[nodiscard]] std::optional<graph::place> find_place(const graph& g, task_ref task, slot variant, ns key,
                                                      std::uint64_t turn);
 
+/// A place on the lane in front of the batch that is `at` there, for tasks that are booked nowhere and shall run
+/// together.
+[[nodiscard]] std::optional<graph::place> find_place_at(const graph& g, const std::vector<task_ref>& tasks, slot lane,
+                                                        slot replica, std::size_t at);
+
 } // namespace squall::policy::calendar

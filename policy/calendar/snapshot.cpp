@@ -8,18 +8,46 @@ namespace squall::policy::calendar {
 using policy::detail::read_map;
 using policy::detail::write_map;
 
+namespace {
+/// All that is written, in order, once for both directions.
+template <class Graph, class Each>
+void each_of_graph(Graph& g, const Each& each) {
+  each(g.variants);
+  each(g.lanes);
+  each(g.replicas);
+  each(g.nodes);
+  each(g.batches);
+  each(g.calls);
+  each(g.dags);
+  for (std::size_t r = 0; r < resources; ++r)
+    each(g.booked[r]);
+  for (std::size_t r = 0; r < resources; ++r)
+    each(g.lane_count[r]);
+}
+
+template <class State, class Each, class EachMap>
+void each_of_state(State& s, const Each& each, const EachMap& each_map) {
+  each(s.price);
+  each(s.odds);
+  each_map(s.variant_slots);
+  each_map(s.node_slots);
+  each_map(s.dag_slots);
+  each_map(s.call_slots);
+  each_map(s.replica_slots);
+  each_map(s.batch_slots);
+  each(s.tickets);
+  each(s.arrivals);
+  each(s.last_id);
+  each(s.dirty);
+  each(s.times_changed);
+  each(s.manage_at);
+  each(s.tidy_next);
+  each(s.to_load);
+}
+} // namespace
+
 void graph::save(calls::binary_writer& out) const {
-  out.write(variants);
-  out.write(lanes);
-  out.write(replicas);
-  out.write(nodes);
-  out.write(batches);
-  out.write(calls);
-  out.write(dags);
-  out.write(booked[0]);
-  out.write(booked[1]);
-  out.write(lane_count[0]);
-  out.write(lane_count[1]);
+  each_of_graph(*this, [&](const auto& value) { out.write(value); });
   out.write(now_);
   out.write(free_batches_);
   out.write(free_replicas_);
@@ -27,17 +55,7 @@ void graph::save(calls::binary_writer& out) const {
 }
 
 void graph::restore(calls::binary_reader& in) {
-  in.read(variants);
-  in.read(lanes);
-  in.read(replicas);
-  in.read(nodes);
-  in.read(batches);
-  in.read(calls);
-  in.read(dags);
-  in.read(booked[0]);
-  in.read(booked[1]);
-  in.read(lane_count[0]);
-  in.read(lane_count[1]);
+  each_of_graph(*this, [&](auto& value) { in.read(value); });
   in.read(now_);
   in.read(free_batches_);
   in.read(free_replicas_);
@@ -55,42 +73,16 @@ void state::save(calls::binary_writer& out) const {
   out.write(config);
   out.write(now);
   g.save(out);
-  out.write(price);
-  out.write(odds);
-  write_map(out, variant_slots);
-  write_map(out, node_slots);
-  write_map(out, dag_slots);
-  write_map(out, call_slots);
-  write_map(out, replica_slots);
-  write_map(out, batch_slots);
-  out.write(tickets);
-  out.write(arrivals);
-  out.write(last_id);
-  out.write(dirty);
-  out.write(times_changed);
-  out.write(manage_at);
-  out.write(to_load);
+  each_of_state(
+      *this, [&](const auto& value) { out.write(value); }, [&](const auto& map) { write_map(out, map); });
 }
 
 void state::restore(calls::binary_reader& in) {
   in.read(config);
   in.read(now);
   g.restore(in);
-  in.read(price);
-  in.read(odds);
-  read_map(in, variant_slots);
-  read_map(in, node_slots);
-  read_map(in, dag_slots);
-  read_map(in, call_slots);
-  read_map(in, replica_slots);
-  read_map(in, batch_slots);
-  in.read(tickets);
-  in.read(arrivals);
-  in.read(last_id);
-  in.read(dirty);
-  in.read(times_changed);
-  in.read(manage_at);
-  in.read(to_load);
+  each_of_state(
+      *this, [&](auto& value) { in.read(value); }, [&](auto& map) { read_map(in, map); });
   if (!in.ok())
     return;
   for (slot s = 0; s < g.batches.size(); ++s)

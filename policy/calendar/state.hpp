@@ -75,6 +75,7 @@ struct state {
   bool dirty = false;         ///< something happened since the last tick
   bool times_changed = false; ///< DAGs are derived anew before residency is
   ns manage_at = far_off;
+  slot tidy_next = 0; ///< lane that was looked at last
 
   // Of one step.
   std::vector<placing::command>* out = nullptr;
@@ -167,6 +168,12 @@ struct state {
   void unbook(slot call);
   bool settle_odds(slot call, std::uint32_t stage);
   void learn_time(slot variant, std::size_t count, ns executed);
+
+  // -- making the certificate better (tidying.cpp)
+  void tidy();
+  bool dissolve(slot batch);
+  bool advance(slot lane, std::size_t at);
+  [[nodiscard]] ns due_start(slot batch) const;
 
   // -- running (running.cpp)
   void run_idle();

@@ -315,7 +315,8 @@ struct node_queue::state {
   void lose_replicas(resource_type r);
   void drop_orders_of(replica_id replica, errc code, const std::string& message);
   void expire_orders();
-  void withdraw_ordered(call_id call);
+  void withdraw_ordered(const calls::queueing::call_withdrawn& fact);
+  void withdraw_items(const calls::queueing::call_withdrawn& fact);
   void start_orders();
   void start_order(const calls::queueing::ordered& order, detail::replica_state& replica);
   /// Claims the lowest idle lane of a resource for a new batch.

@@ -222,6 +222,7 @@ struct draft {
   std::vector<charge> charges;
   std::vector<duration> finish; ///< per stage, expected, from the start of the call
   node_id state_node;           ///< keeps the state of the call's sequence
+  std::uint64_t affinity = 0;   ///< of the call
   duration wait{0};             ///< the greatest load of a node used, before this call
   bool known = true;            ///< all execution times are learned or declared
 };
@@ -342,6 +343,7 @@ struct scheduler::state {
   /// `state_node` keeps the state of the call's sequence; zero: it has none yet.
   [[nodiscard]] result<> place(call_id call, bool stateful, const detail::dag_state& dag, node_id state_node);
   [[nodiscard]] result<> place_stage(call_id call, bool stateful, const detail::dag_state& dag, stage_index index);
+  [[nodiscard]] std::size_t keeper_of(std::uint64_t affinity) const;
   void set_near(const detail::stage_state& stage, placement_request& request) const;
   struct variant_choice {
     std::uint32_t index = 0;

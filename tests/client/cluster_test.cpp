@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <mutex>
 #include <thread>
 
 namespace squall::client {
@@ -249,6 +250,42 @@ TEST(Cluster, LargeInputsTravelInlineToAnotherHost) {
   EXPECT_TRUE(result.ok());
   EXPECT_FALSE(by_reference);
   EXPECT_EQ(result.find("x")->as_tensor()->data.size(), 1u << 20);
+}
+
+TEST(Cluster, NodesMayAnswerAClientThatMakesManyCalls) {
+  std::mutex mutex;
+  bool hold = false;
+  std::vector<wire::call_request> held; // by the controller: only the node answers
+  fake_server node;
+  node.each_round = [&](fake_server& self, wire::route client) {
+    const std::lock_guard lock{mutex};
+    for (const auto& call : std::exchange(held, {}))
+      self.answer(client, call, {{"o", functions::scalar_value(std::int64_t{8})}});
+  };
+  fake_server controller;
+  controller.nodes = {node.endpoint()};
+  controller.on_call = [&](fake_server& self, wire::route from, const wire::call_request& call) {
+    const std::lock_guard lock{mutex};
+    if (hold)
+      held.push_back(call);
+    else
+      self.answer(from, call, call.inputs);
+  };
+  const auto cluster = connect(controller);
+  EXPECT_TRUE(node.record().hellos.empty()) << "the first calls are not worth a connection";
+  for (int i = 0; i < 40; ++i)
+    ASSERT_EQ(cluster->call("f", number(i)).get().outcome.code, errc::ok);
+  ASSERT_TRUE(node.wait_until([](const auto& seen) { return seen.hellos.size() == 1; }));
+  EXPECT_EQ(node.record().hellos[0].client, controller.record().hellos[0].client);
+  EXPECT_TRUE(controller.record().hellos[0].answers_from_nodes);
+
+  {
+    const std::lock_guard lock{mutex};
+    hold = true;
+  }
+  const auto result = cluster->call("f", number(7)).get();
+  EXPECT_EQ(result.outcome.code, errc::ok) << result.outcome.message;
+  EXPECT_EQ(*result.find("o"), functions::scalar_value(std::int64_t{8}));
 }
 
 TEST(Cluster, AnInputBeyondTheLimitIsTooLarge) {

@@ -8,6 +8,17 @@ namespace squall::client::testing {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+wire::peers peers_of(const std::vector<std::string>& endpoints) {
+  wire::peers out;
+  for (const std::string& endpoint : endpoints)
+    out.nodes.push_back({node_id{out.nodes.size() + 1}, "n" + std::to_string(out.nodes.size() + 1), endpoint, 0});
+  return out;
+}
+
+} // namespace
+
 fake_server::fake_server(std::string endpoint, std::uint64_t epoch, call_hook calls)
     : on_call(std::move(calls)), pong_epoch(epoch) {
   welcome.cluster = "fake";
@@ -52,6 +63,8 @@ void fake_server::run() {
         on_message(arrival.from, arrival.message);
     socket_->pump();
     (void)socket_->take_departed();
+    if (each_round && first_)
+      each_round(*this, first_);
     if (socket_->idle())
       ::poll(polled.data(), polled.size(), 20);
   }
@@ -74,11 +87,16 @@ void fake_server::on_request(wire::route from, const wire::envelope_head& head, 
   wire::reply ok;
   switch (head.type) {
     case type::hello:
+      if (!first_)
+        first_ = from;
       record_.hellos.push_back(decode(wire::hello{}));
       if (refuse_hello)
         return send(from, wire::reply{errc::unsupported, "versions 7 to 9 are spoken here, yours are 1 to 1", {}, {}},
                     head.request);
-      return send(from, welcome, head.request);
+      send(from, welcome, head.request);
+      if (!nodes.empty())
+        send(from, peers_of(nodes), request_id{});
+      return;
     case type::ping:
       return send(from, wire::pong{pong_epoch}, head.request);
     case type::call_request: {

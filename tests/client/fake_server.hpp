@@ -36,6 +36,8 @@ public:
   std::function<wire::reply(const wire::apply_dag&)> on_apply_dag;
   std::function<wire::reply(const wire::apply_function&)> on_apply_function;
   wire::welcome welcome;
+  std::function<void(fake_server&, wire::route)> each_round; ///< of its thread, with the first that said hello
+  std::vector<std::string> nodes;                            ///< endpoints that clients are told of when they say hello
   std::atomic<bool> refuse_hello{false};
   std::atomic<bool> mute{false}; ///< takes everything, says nothing
   std::atomic<std::uint64_t> pong_epoch;
@@ -77,6 +79,7 @@ private:
   [[nodiscard]] wire::store_reply store_get(const wire::store_get& get) const;
   [[nodiscard]] wire::store_reply store_list(const wire::store_list& list) const;
 
+  wire::route first_;
   std::unique_ptr<wire::zmq_context> context_;
   std::unique_ptr<wire::server_socket> socket_;
   std::shared_ptr<wire::arena_map> arenas_ = wire::arena_map::create();

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import unittest
+from pathlib import Path
 
 import harness
 from harness import Cluster
@@ -54,7 +55,7 @@ class Basics:
         alive = [
             p
             for p in [pid, *below]
-            if os.path.exists(f"/proc/{p}") and "Z" not in open(f"/proc/{p}/stat").read().rpartition(")")[2][:3]
+            if os.path.exists(f"/proc/{p}") and "Z" not in Path(f"/proc/{p}/stat").read_text().rpartition(")")[2][:3]
         ]
         assert not alive, f"processes are left: {alive}"
         assert harness.arenas() <= cls.cluster.before, "arenas are left"
@@ -102,9 +103,8 @@ class Basics:
         stages = "\n".join(f"  - {{name: s{i}, function: echo, inputs: {{x: $x}}}}" for i in range(10000))
         path = self.cluster.folder / "big.yaml"
         path.write_text(
-            "apiVersion: squall/v1\nkind: Dag\nmetadata: {name: big}\nspec:\n  inputs: {x: {datatype: UINT8, shape: [-1]}}\n  stages:\n"
-            + stages
-            + "\n  outputs: {x: s0.x}\n"
+            "apiVersion: squall/v1\nkind: Dag\nmetadata: {name: big}\nspec:\n"
+            "  inputs: {x: {datatype: UINT8, shape: [-1]}}\n  stages:\n" + stages + "\n  outputs: {x: s0.x}\n"
         )
         self.cluster.run("apply", "-f", path, status=1)
         self.assertIn("1000", self.cluster.stderr)

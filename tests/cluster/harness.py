@@ -38,7 +38,7 @@ def wait_until(condition, what, seconds=20.0):
 
 
 def arenas():
-    """The arenas whose owners are dead: a living one holds the lock of its file. Those of other clusters on this host are none of ours."""
+    """The arenas whose owners are dead: a living one holds the lock of its file, and those are none of ours."""
     dead = set()
     for path in pathlib.Path("/dev/shm").glob("squall-*"):
         with contextlib.suppress(OSError), path.open("rb") as file:
@@ -137,9 +137,9 @@ class Cluster:
         )
         self.stderr = done.stderr.decode(errors="replace")
         if done.returncode != status:
-            raise Failed(
-                f"{' '.join(map(str, arguments))} ended with {done.returncode}, not {status}:\n{done.stdout.decode(errors='replace')}{self.stderr}"
-            )
+            said = done.stdout.decode(errors="replace") + self.stderr
+            verb = " ".join(map(str, arguments))
+            raise Failed(f"{verb} ended with {done.returncode}, not {status}:\n{said}")
         return done.stdout.decode(errors="replace")
 
     def json(self, *arguments, **options):

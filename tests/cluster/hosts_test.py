@@ -1,4 +1,7 @@
-"""Two hosts: network namespaces with a mount namespace and a /dev/shm of their own, so that values really cross. Needs root."""
+"""Two hosts: network namespaces with a mount namespace and a /dev/shm of their own, so that values really cross.
+
+Needs root.
+"""
 
 import json
 import os
@@ -83,12 +86,12 @@ spec:
 """)
         command = c.command
         c.command = lambda *words, cluster=True: (
-            a.enter + command(*words, cluster=cluster) + (["--keys", str(keys)] if cluster else [])
+            [*a.enter, *command(*words, cluster=cluster), *(["--keys", str(keys)] if cluster else [])]
         )
         c.__enter__()
         cls.node = subprocess.Popen(
-            b.enter
-            + [
+            [
+                *b.enter,
                 BINARY,
                 "node",
                 "--join",

@@ -1,5 +1,7 @@
 #include "controller/catalogue.hpp"
 
+#include "functions/builtin/builtin.hpp"
+
 #include <gtest/gtest.h>
 
 namespace squall::controller {
@@ -129,6 +131,179 @@ TEST(Catalogue, PinsTheVersionsOfADagsFunctions) {
   ASSERT_TRUE(c.apply(chain("d", "f"), false).ok());
   ASSERT_TRUE(c.apply(echo("f", 2), false).ok());
   EXPECT_EQ(c.find_callable("d", 0)->dag->spec.stages[0].version, 1u);
+}
+
+// -- rules
+
+functions::function_spec builtin(std::string name) {
+  functions::function_spec spec;
+  functions::variant_spec variant;
+  variant.name = "default";
+  variant.target = name;
+  spec.variants = {variant};
+  spec.name = std::move(name);
+  return spec;
+}
+
+functions::stage_spec no_op(std::string name, const std::string& after) {
+  functions::stage_spec stage;
+  stage.name = std::move(name);
+  stage.function = "noop";
+  functions::binding source{functions::binding::source::dag_input, "", "x", {}};
+  if (!after.empty())
+    source = {functions::binding::source::stage_output, after, "x", {}};
+  stage.inputs = {{"x", source}};
+  return stage;
+}
+
+/// Two no-ops in a row, under the rules.
+functions::dag_spec two(std::string name, std::vector<std::string> rules) {
+  auto spec = chain(std::move(name), "noop");
+  spec.stages = {no_op("one", ""), no_op("two", "one")};
+  spec.outputs = {{"x", {functions::binding::source::stage_output, "two", "x", {}}}};
+  spec.optimize = std::move(rules);
+  return spec;
+}
+
+TEST(Catalogue, AppliesTheRulesOfADag) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  const auto change = c.apply(two("d", {"fuse"}), false);
+  ASSERT_TRUE(change.ok()) << change.error().message;
+  ASSERT_EQ(change->functions_added.size(), 1u);
+  EXPECT_EQ(change->functions_added[0]->spec.name, "fused.d.one--two");
+  EXPECT_EQ(c.find_callable("d", 0)->dag->stages.size(), 1u);
+  EXPECT_EQ(c.find_callable("d", 0)->spec.stages.size(), 2u) << "as it was applied";
+  EXPECT_EQ(c.find_callable("fused.d.one--two", 0), nullptr);
+  EXPECT_TRUE(c.apply(two("d", {"fuse"}), false)->empty()) << "the same again";
+}
+
+TEST(Catalogue, FunctionsOfRulesComeAndGoWithTheirDag) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  ASSERT_TRUE(c.apply(two("d", {"fuse"}), false).ok());
+  EXPECT_FALSE(c.remove_function("noop", 0).ok()) << "the DAG still uses it";
+  const auto refused = c.remove_function("fused.d.one--two", 0);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message,
+            "function 'fused.d.one--two' version 1 belongs to DAG 'd' version 1, whose rules made it; choose "
+            "another name, or change the DAG");
+  EXPECT_FALSE(c.apply(echo("fused.d.one--two"), true).ok());
+  const auto plain = c.apply(two("d", {}), true);
+  ASSERT_TRUE(plain.ok()) << plain.error().message;
+  EXPECT_EQ(plain->functions_removed.size(), 1u);
+  EXPECT_EQ(plain->dags_removed.size(), 1u);
+  EXPECT_EQ(c.find_function("fused.d.one--two", 0), nullptr);
+  ASSERT_TRUE(c.apply(two("d", {"fuse"}), true).ok());
+  EXPECT_EQ(c.remove_dag("d", 0)->functions_removed.size(), 1u);
+  EXPECT_EQ(c.functions().size(), 1u);
+}
+
+TEST(Catalogue, AReplacedFunctionIsFusedAnew) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  ASSERT_TRUE(c.apply(two("d", {"fuse"}), false).ok());
+  const auto before = c.find_callable("d", 0)->dag->id;
+  auto heavy = builtin("noop");
+  heavy.variants[0].target = "sleep";
+  heavy.inputs = heavy.outputs = {{"x", functions::datatype::uint8, {-1}, false, false}};
+  const auto change = c.apply(heavy, true);
+  ASSERT_TRUE(change.ok()) << change.error().message;
+  EXPECT_NE(c.find_callable("d", 0)->dag->id, before);
+  const auto& chain = c.find_function("fused.d.one--two", 0)->spec.variants[0];
+  EXPECT_EQ(chain.target, "fused");
+  EXPECT_NE(chain.parameters.at("steps").find("sleep"), std::string::npos);
+  auto model = echo("noop");
+  ASSERT_TRUE(c.apply(model, true).ok());
+  EXPECT_EQ(c.find_callable("d", 0)->dag->stages.size(), 2u) << "a model is not fused";
+  EXPECT_EQ(c.find_function("fused.d.one--two", 0), nullptr);
+}
+
+TEST(Catalogue, WhatTheRulesMakeMustBeFree) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  ASSERT_TRUE(c.apply(echo("fused.d.one--two"), false).ok());
+  const auto refused = c.apply(two("d", {"fuse"}), false);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, errc::already_exists);
+}
+
+// -- sequels
+
+TEST(Catalogue, MakesADagOfWhatContinuesOnce) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  ASSERT_TRUE(c.apply(two("d", {}), false).ok());
+  catalogue_change first, second;
+  const auto whole = c.find_sequel(*c.find_callable("noop", 0), {"d", "d@1"}, first);
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  EXPECT_EQ((*whole)->stages.size(), 5u);
+  ASSERT_EQ(first.dags_added.size(), 1u);
+  EXPECT_EQ(first.dags_added[0], *whole);
+  EXPECT_EQ(*c.find_sequel(*c.find_callable("noop", 0), {"d", "d@1"}, second), *whole);
+  EXPECT_TRUE(second.empty());
+  EXPECT_EQ(c.sequels().size(), 1u);
+  const auto removed = c.remove_dag("d", 0);
+  EXPECT_EQ(removed->dags_removed.size(), 2u) << "with what was made of it";
+  EXPECT_TRUE(c.sequels().empty());
+}
+
+TEST(Catalogue, KeepsABoundedNumberOfSequels) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  for (std::uint32_t version = 1; version <= catalogue::max_sequels + 1; ++version) {
+    auto spec = two("d", {});
+    spec.version = version;
+    ASSERT_TRUE(c.apply(spec, false).ok());
+    catalogue_change change;
+    ASSERT_TRUE(c.find_sequel(*c.find_callable("noop", 0), {"d@" + std::to_string(version)}, change).ok());
+    EXPECT_EQ(change.dags_removed.size(), version > catalogue::max_sequels ? 1u : 0u);
+  }
+  EXPECT_EQ(c.sequels().size(), catalogue::max_sequels);
+}
+
+TEST(Catalogue, SaysWhatCannotContinue) {
+  catalogue c;
+  ASSERT_TRUE(c.apply(builtin("noop"), false).ok());
+  catalogue_change change;
+  const auto& target = *c.find_callable("noop", 0);
+  EXPECT_EQ(c.find_sequel(target, {"nop"}, change).error().message,
+            "there is no DAG or function 'nop' to continue with; did you mean 'noop'?");
+  EXPECT_EQ(c.find_sequel(target, {"noop@0"}, change).error().code, errc::invalid_argument);
+  EXPECT_EQ(c.find_sequel(target, std::vector<std::string>(17, "noop"), change).error().message,
+            "17 DAGs are to continue the call; at most 16");
+  EXPECT_TRUE(change.empty());
+}
+
+// -- locality
+
+TEST(Catalogue, CallsThatReadTheSameKeysAgreeInTheirAffinity) {
+  catalogue c;
+  auto lookup = builtin("table-lookup");
+  lookup.variants[0].parameters = {{"key", "id"}};
+  ASSERT_TRUE(c.apply(lookup, false).ok());
+  auto spec = chain("users", "table-lookup");
+  spec.inputs[0].name = "table";
+  spec.stages[0].inputs = {{"table", {functions::binding::source::dag_input, "", "table", {}}}};
+  spec.outputs = {{"table", {functions::binding::source::stage_output, "only", "table", {}}}};
+  const auto table = [](std::vector<std::int64_t> ids) {
+    auto made =
+        functions::builtins::make_instance(*functions::builtins::find("table-of"), {{"columns", "id"}}, {}).value();
+    const functions::shape s{static_cast<std::int64_t>(ids.size())};
+    return made->run(std::vector<functions::value>{{functions::tensor_of(functions::datatype::int64, s, ids)}}, {})
+        .value();
+  };
+  ASSERT_TRUE(c.apply(spec, false).ok());
+  EXPECT_EQ(c.affinity(*c.find_callable("users", 0)->dag, table({1})), 0u) << "it did not ask for it";
+  spec.optimize = {"locality"};
+  ASSERT_TRUE(c.apply(spec, true).ok());
+  const auto& dag = *c.find_callable("users", 0)->dag;
+  EXPECT_NE(c.affinity(dag, table({1})), 0u);
+  EXPECT_EQ(c.affinity(dag, table({1, 2})), c.affinity(dag, table({2, 1, 2})));
+  EXPECT_NE(c.affinity(dag, table({1})), c.affinity(dag, table({2})));
+  EXPECT_EQ(c.affinity(dag, {{functions::tensor_of(functions::datatype::uint8, {1}, std::vector<std::uint8_t>{9})}}),
+            0u)
+      << "no table: the stage will say so";
 }
 
 } // namespace

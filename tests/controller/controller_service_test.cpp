@@ -81,9 +81,10 @@ protected:
     }
   }
 
-  void hello(actors::peer_id peer, std::uint64_t id) {
+  void hello(actors::peer_id peer, std::uint64_t id, bool answers_from_nodes = false) {
     wire::hello message;
     message.client = client_id{id};
+    message.answers_from_nodes = answers_from_nodes;
     give(*service_, message, peer, request_id{1});
     ASSERT_TRUE(post_.take<wire::welcome>().has_value());
   }
@@ -169,6 +170,68 @@ TEST_F(ControllerService, AnswersACallThroughANode) {
   EXPECT_EQ(result->body.outcome.code, errc::ok);
   ASSERT_EQ(result->body.outputs.size(), 1u);
   EXPECT_EQ(result->body.outputs[0].name, "x");
+}
+
+TEST_F(ControllerService, TellsAClientThatAsksWhichNodesThereAre) {
+  EXPECT_FALSE(post_.take<wire::peers>().has_value()) << "the first client did not ask";
+  hello(other_client, 2, true);
+  auto peers = post_.take<wire::peers>();
+  ASSERT_TRUE(peers.has_value());
+  EXPECT_EQ(peers->to, other_client);
+  EXPECT_TRUE(peers->body.nodes.empty());
+  const node_id node = join();
+  bool told = false;
+  while ((peers = post_.take<wire::peers>())) {
+    if (peers->to != other_client)
+      continue;
+    told = true;
+    ASSERT_EQ(peers->body.nodes.size(), 1u);
+    EXPECT_EQ(peers->body.nodes[0].node, node);
+  }
+  EXPECT_TRUE(told);
+}
+
+TEST_F(ControllerService, TheExitNodeMayAnswerAClientThatAsked) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  hello(other_client, 2, true);
+  call(5, duration{0}, other_client);
+  auto start = post_.take<wire::start_call>();
+  ASSERT_TRUE(start.has_value());
+  EXPECT_EQ(start->body.context.answer_to, client_id{2});
+  wire::calls_answered answered;
+  answered.node = node;
+  answered.calls = {{call_id{5}, {}, {node}}, {call_id{99}, {}, {node}}};
+  give(*service_, answered, node_peer);
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value()) << "it has its result";
+  const auto released = post_.take<wire::release_call>();
+  ASSERT_TRUE(released.has_value());
+  EXPECT_EQ(released->body.calls.size(), 2u) << "also of the call that ended otherwise meanwhile";
+  call(5, duration{0}, other_client); // its id is free again
+  EXPECT_TRUE(post_.take<wire::start_call>().has_value());
+}
+
+TEST_F(ControllerService, AnswersByItselfWhatIsPromisedOrNotAskedFor) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(5);
+  EXPECT_EQ(post_.take<wire::start_call>()->body.context.answer_to, client_id{}) << "this client did not ask";
+  hello(other_client, 2, true);
+  call(6, seconds{1}, other_client);
+  EXPECT_EQ(post_.take<wire::start_call>()->body.context.answer_to, client_id{}) << "it has a latency SLO";
+}
+
+TEST_F(ControllerService, BelievesNoStrangerThatCallsWereAnswered) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  hello(other_client, 2, true);
+  call(5, duration{0}, other_client);
+  wire::calls_answered answered;
+  answered.node = node;
+  answered.calls = {{call_id{5}, {}, {}}};
+  give(*service_, answered, client_peer);
+  call(5, duration{0}, other_client);
+  EXPECT_EQ(ended_with(), errc::already_exists) << "it still runs";
 }
 
 TEST_F(ControllerService, RefusesCallsBeforeHello) {

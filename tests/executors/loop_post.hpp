@@ -29,7 +29,7 @@ public:
     else
       watched_.erase(fd);
   }
-  void later(std::function<void()>) override {}
+  void later(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
 
   /// Serves the descriptors until `done`, calling `tick` each round; false when `limit` passes first.
   bool run_until(const std::function<bool()>& done, const std::function<void()>& tick,
@@ -46,6 +46,8 @@ public:
         if (one.revents != 0)
           if (const auto found = watched_.find(one.fd); found != watched_.end())
             std::function(found->second)();
+      for (const auto& task : std::exchange(tasks_, {}))
+        task();
       tick();
     }
     return true;
@@ -53,6 +55,7 @@ public:
 
 private:
   std::map<int, std::function<void()>> watched_;
+  std::vector<std::function<void()>> tasks_;
 };
 
 } // namespace squall::executors::testing

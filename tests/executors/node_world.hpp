@@ -195,6 +195,20 @@ public:
       done(shared_bytes::copy_of(found->second.bytes));
     });
   }
+  void put(const std::string& key, shared_bytes value, bool, std::function<void(result<>)> done) override {
+    reply([this, key, value, done] {
+      auto& object = objects[key];
+      object.bytes = value.text();
+      ++object.version;
+      done({});
+    });
+  }
+  void erase(const std::string& key, std::function<void(result<>)> done) override {
+    reply([this, key, done] {
+      objects.erase(key);
+      done({});
+    });
+  }
   bool on_message(const actors::incoming&) override { return false; }
   void on_alarm() override {}
   [[nodiscard]] time_point next_alarm() const override { return never; }
@@ -508,6 +522,7 @@ protected:
   std::vector<wire::node_beat> beats_;
   std::vector<wire::residency> residencies_;
   std::vector<wire::call_finished> finished_;
+  std::vector<wire::calls_answered> answered_;
   std::vector<wire::stage_ready> ready_stages_;
   std::vector<wire::order_report> order_reports_;
   std::vector<wire::replica_report> replica_reports_;
@@ -532,6 +547,8 @@ private:
         return take(hellos_);
       case message_type::call_finished:
         return take(finished_);
+      case message_type::calls_answered:
+        return take(answered_);
       case message_type::residency:
         return take(residencies_);
       case message_type::stage_ready:

@@ -34,6 +34,22 @@ parameter_map required_of(const builtin& b) {
       given[std::string{p.name}] = "inline:a\nb";
   if (b.name == "resize")
     given["width"] = "8";
+  static const std::map<std::string_view, parameter_map> valid{
+      {"first-answer", {{"outputs", "1"}}},
+      {"fused", {{"steps", "s\tnoop\t$0\n0.0"}}},
+      {"fused-light", {{"steps", "s\tnoop\t$0\n0.0"}}},
+      {"table-apply", {{"builtin", "threshold"}, {"inputs", "x = a"}, {"outputs", "y = b"}}},
+      {"table-columns", {{"columns", "a"}}},
+      {"table-filter", {{"where", "a > 1"}}},
+      {"table-groupby", {{"by", "a"}}},
+      {"table-join", {{"on", "a"}}},
+      {"table-lookup", {{"key", "a"}}},
+      {"table-map", {{"columns", "a"}}},
+      {"table-of", {{"columns", "a"}}},
+  };
+  if (const auto known = valid.find(b.name); known != valid.end())
+    for (const auto& [name, text] : known->second)
+      given[name] = text;
   return given;
 }
 
@@ -103,7 +119,7 @@ TEST(Library, RunsWhatParsesForeignBytesElsewhere) {
       foreign.insert(b.name);
       EXPECT_FALSE(b.light) << b.name;
     }
-  EXPECT_EQ(foreign, (std::set<std::string_view>{"decode-image", "file-magic"}));
+  EXPECT_EQ(foreign, (std::set<std::string_view>{"decode-image", "file-magic", "table-from-csv"}));
 }
 
 TEST(Library, NoInstanceCrashesOnAbsentOrWrongInputs) {

@@ -132,10 +132,12 @@ void for_each_message(F f) {
   EACH(stage_ready);
   EACH(hand_out);
   EACH(order_short);
+  EACH(unwanted_stage);
   EACH(order_report);
   EACH(want_replica);
   EACH(replica_report);
   EACH(node_drain);
+  EACH(calls_answered);
   EACH(store_put);
   EACH(store_get);
   EACH(store_delete);

@@ -108,5 +108,10 @@ private:
 [[nodiscard]] std::vector<builtin> text_builtins();
 [[nodiscard]] std::vector<builtin> ctc_builtins();
 [[nodiscard]] std::vector<builtin> file_builtins();
+[[nodiscard]] std::vector<builtin> table_builtins();
+[[nodiscard]] std::vector<builtin> table_group_builtins();
+[[nodiscard]] std::vector<builtin> table_join_builtins();
+[[nodiscard]] std::vector<builtin> table_csv_builtins();
+[[nodiscard]] std::vector<builtin> composite_builtins();
 
 } // namespace squall::functions::builtins::detail

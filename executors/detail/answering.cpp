@@ -1,0 +1,43 @@
+#include "executors/detail/service.hpp"
+
+/// Results that go straight from the exit node to the client. The controller hears of them afterwards, several at once.
+namespace squall::executors {
+
+/// False when the client is not connected here, or the message was not taken: then the controller passes the result on.
+bool node_role::answer_client(const call_record& call, const wire::call_finished& finished) {
+  const auto client = clients_.find(call.context.answer_to);
+  if (!client)
+    return false;
+  wire::call_result result;
+  result.call = finished.call;
+  result.outcome = finished.outcome;
+  result.outcome.elapsed = call.age(now());
+  result.outcome.promise.expected = call.context.expected;
+  result.outcome.receipt = calls::receipt_of(result.outcome.trace, prices_, [&](const calls::stage_trace& t) {
+    const auto* const variant = catalogue_.variant(call.context.plan.stages[t.stage].variant);
+    return variant != nullptr && variant->spec().resource == functions::resource_type::gpu;
+  });
+  const auto& ports = call.flow.graph().dag->spec.outputs;
+  for (std::size_t i = 0; i < finished.outputs.size() && i < ports.size(); ++i)
+    result.outputs.push_back({ports[i].name, finished.outputs[i]});
+  auto frames = wire::encode(result, request_id{finished.call.value});
+  if (!wire::within_limits(frames).ok() || !post_->send(client, std::move(frames)).ok())
+    return false;
+  if (answered_.empty())
+    answered_due_ = now() + answered_patience;
+  answered_.push_back({finished.call, std::move(result.outcome), finished.holders});
+  if (answered_.size() >= max_answered)
+    report_answered();
+  return true;
+}
+
+void node_role::report_answered() {
+  answered_due_ = never;
+  if (answered_.empty())
+    return;
+  wire::calls_answered message{membership_.self(), std::exchange(answered_, {})};
+  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
+    log_.warn("node", "the controller was not told of calls that were answered", {{"error", sent.error().message}});
+}
+
+} // namespace squall::executors

@@ -1,0 +1,243 @@
+#include "executors/detail/service.hpp"
+
+#include "base/hash.hpp"
+
+/// User code on this node: what its workers report, and what they ask for (docs/workers.md).
+namespace squall::executors {
+
+namespace {
+
+/// Calls that functions make nest no deeper.
+constexpr std::uint32_t max_depth = 16;
+/// Keys of the system.
+constexpr std::string_view own_keys = "squall/";
+
+std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
+  fnv1a hash;
+  hash.add(a);
+  hash.add(b);
+  return hash.value() | 1;
+}
+
+} // namespace
+
+result<shared_bytes> node_role::make_user_memory(std::size_t size,
+                                                 const std::function<result<>(std::span<std::byte>)>& fill) {
+  return blocks_.make(size, fill);
+}
+
+void node_role::load_user_code(variant_id variant, const loading& l) {
+  if (!user_)
+    return load_failed(variant, {errc::unsupported, "this node runs no user code", {}});
+  const auto* const known = catalogue_.variant(variant);
+  const bool repeatable = known && known->function->spec.repeatable;
+  if (const auto started = user_->load(l.request, repeatable); !started.ok())
+    load_failed(variant, started.error());
+}
+
+void node_role::on_user_loaded(const wire::worker::loaded& message) { on_loaded(message); }
+
+void node_role::on_user_done(wire::worker::done message) {
+  const round_guard r{*this};
+  drop_nested(message.batch);
+  on_done(std::move(message));
+  blocks_.drop_unowned();
+}
+
+// -- lanes
+
+/// A lane's place in the model host.
+std::uint32_t node_role::slot_of(lane_id lane) const {
+  const auto extra = extra_lane_slot_.find(lane);
+  return extra == extra_lane_slot_.end() ? static_cast<std::uint32_t>(lane.value - 1) : extra->second;
+}
+
+/// What waits does not work: another lane takes its place for as long as it does, and goes when what it runs then has
+/// ended.
+void node_role::on_user_waiting(batch_id batch, bool waits) {
+  const round_guard r{*this};
+  const auto running = running_.find(batch);
+  if (waits) {
+    if (running == running_.end() || extra_lanes_.contains(batch))
+      return;
+    const lane_id extra{options_.lanes + ++last_extra_lane_};
+    extra_lanes_[batch] = extra;
+    extra_lane_slot_[extra] = slot_of(running->second.lane);
+    return feed(calls::queueing::lane_opened{extra, functions::resource_type::cpu});
+  }
+  const auto extra = extra_lanes_.find(batch);
+  if (extra == extra_lanes_.end())
+    return;
+  feed(calls::queueing::lane_retired{extra->second});
+  extra_lanes_.erase(extra);
+}
+
+// -- partial results
+
+void node_role::on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) {
+  const round_guard r{*this};
+  const auto call = call_of(batch, item);
+  if (call.ok() && (*call)->context.stream) {
+    const auto& entry = running_.at(batch).entries[item];
+    const auto& work = items_.at(entry.item);
+    adopt(entry.call, outputs);
+    wire::stage_partial message;
+    message.call = entry.call;
+    message.stage = work.stage;
+    message.element = work.element;
+    message.index = (*call)->partials[{work.stage, work.element}]++;
+    message.outputs = std::move(outputs);
+    message.holds = blocks_.holds(entry.call);
+    if (const auto sent = membership_.send_to_controller(
+            wire::encode(message, request_id{}, {membership_.controller_on_this_host() ? &blocks_.known() : nullptr}));
+        !sent.ok())
+      log_.warn("node", "a partial result was not sent", {{"error", sent.error().message}});
+  }
+  blocks_.drop_unowned();
+}
+
+/// The call behind an item of a running batch, if somebody still waits for it here.
+result<call_record*> node_role::call_of(batch_id batch, std::uint32_t item) {
+  const auto found = running_.find(batch);
+  if (found == running_.end() || item >= found->second.entries.size() ||
+      !items_.contains(found->second.entries[item].item))
+    return {errc::cancelled, "the call that it works for has ended"};
+  const auto& work = items_.at(found->second.entries[item].item);
+  auto* const call = work.share ? nullptr : find_call(found->second.entries[item].call);
+  if (!call)
+    return {errc::unsupported, "an element of a map that runs on another node than its call"};
+  return call;
+}
+
+// -- calls from functions
+
+void node_role::on_user_call(const worker_question& from, wire::worker::call message) {
+  const round_guard r{*this};
+  const auto refuse = [&](const error& why) {
+    wire::worker::returned answer;
+    answer.code = why.code;
+    answer.message = why.message;
+    // Not from inside the worker's own message.
+    post_->later([this, from, answer, alive = alive_] {
+      if (*alive && user_)
+        user_->returned(from, answer);
+    });
+  };
+  const auto above = call_of(message.batch, message.item);
+  if (!above.ok())
+    return refuse(above.error());
+  const auto& context = (*above)->context;
+  if (context.depth >= max_depth)
+    return refuse({errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
+  wire::call_request request;
+  request.call = call_id{mixed(parts_.instance, ++last_nested_)};
+  request.target = std::move(message.target);
+  request.version = message.version;
+  request.inputs = std::move(message.inputs);
+  request.options.priority = context.priority;
+  request.options.depth = context.depth + 1;
+  const auto left = (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
+  request.options.deadline =
+      message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left) : std::max(message.deadline, left);
+  for (auto& input : request.inputs)
+    blocks_.adopt((*above)->context.call, input.value);
+  blocks_.drop_unowned();
+  const wire::encode_options places{membership_.controller_on_this_host() ? &blocks_.known() : nullptr};
+  if (const auto sent = membership_.send_to_controller(wire::encode(request, request_id{3}, places)); !sent.ok())
+    return refuse(sent.error());
+  nested_[request.call] = {from, message.batch};
+}
+
+void node_role::on_call_result(const wire::call_result& message) {
+  wire::worker::returned answer;
+  answer.code = message.outcome.code;
+  answer.message = message.outcome.message;
+  answer.outputs = message.outputs;
+  answer_nested(message.call, std::move(answer));
+  if (!message.taken_wanted)
+    return;
+  wire::result_taken taken;
+  taken.calls.push_back(message.call); // the worker has its own copy
+  if (const auto sent = membership_.send_to_controller(wire::encode(taken, request_id{})); !sent.ok())
+    log_.debug("node", "a result was not acknowledged", {{"error", sent.error().message}});
+}
+
+void node_role::answer_nested(call_id call, wire::worker::returned message) {
+  const auto found = nested_.find(call);
+  if (found == nested_.end())
+    return; // whoever asked has ended
+  const auto from = found->second.from;
+  nested_.erase(found);
+  if (user_)
+    user_->returned(from, message);
+}
+
+/// A batch has ended: what it called and did not wait for is not wanted any more.
+void node_role::drop_nested(batch_id batch) {
+  for (auto it = nested_.begin(); it != nested_.end();) {
+    if (it->second.batch != batch) {
+      ++it;
+      continue;
+    }
+    wire::cancel_request cancel;
+    cancel.call = it->first;
+    (void)membership_.send_to_controller(wire::encode(cancel, request_id{}));
+    it = nested_.erase(it);
+  }
+}
+
+// -- state
+
+void node_role::on_user_state(const worker_question& from, wire::worker::state_request message) {
+  const round_guard r{*this};
+  const auto answer = [this, from, alive = alive_](const error* why, shared_bytes bytes) {
+    wire::worker::state_reply reply;
+    if (why != nullptr) {
+      reply.code = why->code;
+      reply.message = why->message;
+    } else if (!bytes.empty()) {
+      const auto size = static_cast<std::int64_t>(bytes.size());
+      reply.value = {functions::tensor{functions::datatype::uint8, {size}, std::move(bytes)}};
+    }
+    // The store may answer from inside the question, and the worker must not be answered from inside its message.
+    post_->later([this, from, reply, alive] {
+      if (*alive && user_)
+        user_->state_reply(from, reply);
+    });
+  };
+  const auto* const given = message.value.as_tensor();
+  const error no_store{errc::unavailable, "there is no store yet", {}};
+  const error not_allowed{errc::permission_denied, "key '" + message.key + "' belongs to the system", {}};
+  const error unknown{errc::unsupported, "the store does not know the operation '" + message.operation + "'", {}};
+  if (!store_)
+    answer(&no_store, {});
+  else if (message.key.starts_with(own_keys))
+    answer(&not_allowed, {});
+  else if (message.operation == "get")
+    store_->get(message.key, [answer](result<shared_bytes> got) {
+      got.ok() ? answer(nullptr, *std::move(got)) : answer(&got.error(), {});
+    });
+  else if (message.operation == "put")
+    store_->put(message.key,
+                given == nullptr ? shared_bytes{} : shared_bytes::copy_of(given->data.data(), given->data.size()),
+                message.durable,
+                [answer](const result<>& put) { put.ok() ? answer(nullptr, {}) : answer(&put.error(), {}); });
+  else if (message.operation == "delete")
+    store_->erase(message.key,
+                  [answer](const result<>& erased) { erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {}); });
+  else
+    answer(&unknown, {});
+  blocks_.drop_unowned();
+}
+
+void node_role::on_user_gone(std::uint64_t worker) {
+  const round_guard r{*this};
+  std::set<batch_id> batches;
+  for (const auto& [call, nested] : nested_)
+    if (nested.from.worker == worker)
+      batches.insert(nested.batch);
+  for (const auto batch : batches)
+    drop_nested(batch);
+}
+
+} // namespace squall::executors

@@ -1,0 +1,106 @@
+#pragma once
+
+#include "executors/detail/user_worker.hpp"
+#include "executors/detail/zygote.hpp"
+#include "executors/user_workers.hpp"
+
+#include <deque>
+#include <map>
+#include <set>
+
+namespace squall::executors::detail {
+
+class user_pools final : public user_workers, private zygote_listener {
+public:
+  user_pools(const user_worker_options& options, actors::post& post, user_worker_listener& listener,
+             outbox::maker make, logger& log);
+  ~user_pools() override;
+
+  result<> load(const wire::worker::load& request, bool repeatable) override;
+  void unload(variant_id variant) override;
+  bool knows(variant_id variant) const override { return pools_.contains(variant); }
+  result<> run(const wire::worker::run& request) override;
+  void cancel(batch_id batch) override;
+  void returned(const worker_question& to, const wire::worker::returned& message) override;
+  void state_reply(const worker_question& to, const wire::worker::state_reply& message) override;
+  void on_alarm() override;
+  time_point next_alarm() const override;
+  std::vector<wire::instance_report> instances() override;
+
+  /// So many crashes in a row are a loop.
+  static constexpr std::uint32_t loop_of_crashes = 3;
+
+private:
+  /// The workers of a variant, and what waits for one.
+  struct pool {
+    wire::worker::load request;
+    functions::worker_spec bounds; ///< no zeros
+    bool repeatable = false;
+    bool announced = false; ///< on_user_loaded() was called
+    unique_fd code;
+    std::vector<unique_fd> resources;
+    std::deque<user_job> waiting;
+    std::set<std::uint64_t> workers;
+    std::uint32_t crashes = 0; ///< in a row
+    time_point retry_at{};     ///< no worker is started before
+    std::string problem;       ///< the last crash
+  };
+  /// A zygote, or the pause before it is started again.
+  struct zygote_slot {
+    std::unique_ptr<zygote> process;
+    std::uint64_t tag = 0;
+    std::uint32_t failures = 0; ///< in a row
+    time_point retry_at{};
+    std::string problem;
+  };
+
+  // -- pools (user_pools.cpp)
+  [[nodiscard]] functions::worker_spec completed(const functions::worker_spec& given) const;
+  result<> open_files(pool& p) const;
+  void pump(variant_id variant);
+  void keep_minimum(variant_id variant, pool& p);
+  void start_job(user_worker& w, user_job job);
+  void fail_job(const user_job& job, errc code, const std::string& message);
+  void fail_waiting(pool& p, errc code, const std::string& message);
+  [[nodiscard]] user_worker* running(batch_id batch);
+  void note_crash(pool& p, const std::string& why);
+  void check_outputs(const pool& p, const user_job& job, wire::worker::done& message) const;
+
+  // -- processes (user_processes.cpp)
+  result<> launch(variant_id variant, pool& p);
+  result<> introduce(user_worker& w, const pool& p);
+  result<zygote*> zygote_for(const pool& p);
+  [[nodiscard]] result<zygote::command> zygote_command(const pool& p) const;
+  void on_events();
+  void on_socket(user_worker& w, std::uint32_t events);
+  result<> on_packet(user_worker& w, const wire::frames& packet);
+  result<> on_question(user_worker& w, const wire::frames& packet, const wire::envelope_head& head);
+  void on_loaded(user_worker& w, const wire::worker::loaded& message);
+  result<> on_done(user_worker& w, wire::worker::done message);
+  void release_copied(user_worker& w);
+  void kill(user_worker& w, errc code, std::string why);
+  void leave(user_worker& w);
+  void on_spawned(const wire::worker::spawned& message) override;
+  void on_exited(const wire::worker::exited& message) override;
+  void on_zygote_lost(const std::string& name, const std::string& why) override;
+  void end(std::uint64_t worker, const std::string& how, bool by_itself);
+  void see_to(user_worker& w);
+
+  [[nodiscard]] user_worker* find(std::uint64_t worker);
+  void say(const user_worker& w, const std::string& line);
+
+  const user_worker_options options_;
+  actors::post& post_;
+  user_worker_listener& listener_;
+  const outbox::maker make_;
+  logger& log_;
+  unique_fd gate_; ///< an epoll of everything here
+  std::map<variant_id, pool> pools_;
+  std::map<std::uint64_t, std::unique_ptr<user_worker>> workers_;
+  std::map<std::string, zygote_slot> zygotes_; ///< by name
+  std::uint64_t last_worker_ = 0;
+  std::uint64_t last_tag_ = 0;
+  std::uint64_t last_segment_ = 0;
+};
+
+} // namespace squall::executors::detail

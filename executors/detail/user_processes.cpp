@@ -1,0 +1,547 @@
+#include "executors/detail/user_pools.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/// The processes behind the pools: zygotes, workers, and what they say.
+namespace squall::executors::detail {
+
+namespace {
+
+using namespace std::chrono_literals;
+using phase = user_worker::phase;
+namespace messages = wire::worker;
+
+/// Of the events of a worker: its id, doubled, and 1 for its log. Of a zygote: this and its tag.
+constexpr std::uint64_t zygote_bit = std::uint64_t{1} << 63;
+constexpr std::size_t read_at_once = 4 << 20;
+constexpr std::size_t events_at_once = 64;
+constexpr duration load_limit = 180s;
+constexpr duration farewell = 300ms;
+/// Both segments count as address space of the worker.
+constexpr std::uint64_t segments_of_worker = 2;
+
+error cannot(const char* what) {
+  return {errc::unavailable, std::string("a worker cannot be started: ") + what + ": " + std::strerror(errno), {}};
+}
+
+struct channel {
+  unique_fd own;
+  unique_fd theirs;
+};
+
+result<channel> make_socket_pair() {
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
+    return cannot("socketpair");
+  return channel{unique_fd(pair[0]), unique_fd(pair[1])};
+}
+
+result<channel> make_pipe() {
+  std::array<int, 2> pair{};
+  if (pipe2(pair.data(), O_CLOEXEC) != 0)
+    return cannot("pipe");
+  return channel{unique_fd(pair[0]), unique_fd(pair[1])};
+}
+
+result<unique_fd> duplicate(const unique_fd& fd) {
+  unique_fd copy(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy)
+    return cannot("duplicating a descriptor");
+  return copy;
+}
+
+std::uint64_t resident_bytes(std::uint64_t pid) {
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  std::ifstream("/proc/" + std::to_string(pid) + "/statm") >> total >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string_view name_of(const user_worker& w) {
+  switch (w.state) {
+    case phase::loading:
+      return "starting";
+    case phase::idle:
+      return "idle";
+    case phase::busy:
+      return w.waiting ? "waiting" : "busy";
+    case phase::leaving:
+      break;
+  }
+  return "ending";
+}
+
+} // namespace
+
+// -- zygotes
+
+result<zygote::command> user_pools::zygote_command(const pool& p) const {
+  zygote::command line;
+  const auto& folder = options_.program_folder;
+  const auto library = folder + "/libsquall-sandbox.so";
+  std::vector<std::string> program;
+  std::vector<std::string> read{folder + "/squall-worker", library};
+  std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
+  if (p.request.spec.kind == functions::variant_kind::python) {
+    if (options_.python.empty() || options_.python_worker.empty())
+      return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};
+    program = {options_.python, "-I", "-B", options_.python_worker, "--zygote"};
+    read.insert(read.end(), options_.python_paths.begin(), options_.python_paths.end());
+    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + library);
+    variables.push_back("SQUALL_PRELOAD=" + options_.python_preload);
+  } else {
+    program = {folder + "/squall-worker", "--zygote"};
+  }
+  if (options_.unsandboxed) {
+    line.program = "/usr/bin/env";
+    line.arguments = {"-i", "PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "SQUALL_UNSANDBOXED=1"};
+    line.arguments.insert(line.arguments.end(), variables.begin(), variables.end());
+  } else {
+    line.program = folder + "/squall-sandbox";
+    if (p.bounds.network)
+      line.arguments.emplace_back("--network");
+    for (const auto& path : read)
+      line.arguments.insert(line.arguments.end(), {"--read", path});
+    for (const auto& variable : variables)
+      line.arguments.insert(line.arguments.end(), {"--set", variable});
+    line.arguments.emplace_back("--");
+  }
+  line.arguments.insert(line.arguments.end(), program.begin(), program.end());
+  return line;
+}
+
+result<zygote*> user_pools::zygote_for(const pool& p) {
+  const auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  auto& slot = zygotes_[name];
+  if (slot.process)
+    return slot.process.get();
+  if (post_.now() < slot.retry_at)
+    return {errc::unavailable, slot.problem};
+  SQUALL_ASSIGN(line, zygote_command(p));
+  slot.tag = zygote_bit | (++last_tag_ << 2);
+  SQUALL_ASSIGN(started, zygote::start(name, line, gate_.get(), slot.tag, *this, post_, log_));
+  slot.process = std::move(started);
+  return slot.process.get();
+}
+
+void user_pools::on_zygote_lost(const std::string& name, const std::string& why) {
+  auto& slot = zygotes_[name];
+  const bool was_ready = slot.process && slot.process->ready();
+  slot.failures = was_ready ? 0 : slot.failures + 1;
+  slot.problem = was_ready ? why
+                           : "the sandbox of workers cannot be started on this host, so user code does not run here (" +
+                                 why + "); docs/security.md says what it needs";
+  slot.retry_at = post_.now() + std::min<duration>(500ms * (1 << std::min<std::uint32_t>(slot.failures, 6)), 30s);
+  log_.warn("workers", slot.problem);
+  // Not destroyed here: this is called from inside it.
+  post_.later([gone = std::make_shared<std::unique_ptr<zygote>>(std::move(slot.process))] { gone->reset(); });
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, w] : workers_)
+    if (w->zygote == name)
+      ids.push_back(id);
+  for (const auto id : ids)
+    end(id, slot.problem, false);
+}
+
+// -- workers
+
+user_worker* user_pools::find(std::uint64_t worker) {
+  const auto found = workers_.find(worker);
+  return found == workers_.end() ? nullptr : found->second.get();
+}
+
+result<> user_pools::launch(variant_id variant, pool& p) {
+  if (workers_.size() >= options_.max_workers)
+    return {errc::overloaded, "the node runs " + std::to_string(workers_.size()) +
+                                  " workers of user code, which is its limit; fewer instances of a function, or a "
+                                  "shorter keep-alive, make room"};
+  SQUALL_ASSIGN(forks, zygote_for(p));
+  SQUALL_ASSIGN(socket, make_socket_pair());
+  SQUALL_ASSIGN(log, make_pipe());
+  auto made = std::make_unique<user_worker>();
+  auto& w = *made;
+  w.id = ++last_worker_;
+  w.variant = variant;
+  w.zygote = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
+  w.started = w.idle_since = post_.now();
+  w.kill_at = post_.now() + load_limit;
+  w.why_killed = "it did not load in 180 s";
+  SQUALL_ASSIGN(in, inbox::create(++last_segment_, options_.segment_bytes));
+  SQUALL_ASSIGN(out, outbox::create(++last_segment_, options_.segment_bytes, make_));
+  w.in = std::move(in);
+  w.out = std::move(out);
+  w.socket = std::make_unique<packet_socket>(std::move(socket.own), gate_.get(), w.id * 2);
+  w.log = std::make_unique<log_reader>(std::move(log.own), gate_.get(), w.id * 2 + 1);
+  auto bounds = p.bounds;
+  bounds.memory_limit_bytes += segments_of_worker * options_.segment_bytes;
+  SQUALL_TRY(forks->spawn(w.id, bounds, std::move(socket.theirs), std::move(log.theirs)));
+  SQUALL_TRY(introduce(w, p));
+  p.workers.insert(w.id);
+  workers_.emplace(w.id, std::move(made));
+  return {};
+}
+
+/// What it needs to know, before it asks: it reads this when it is up.
+result<> user_pools::introduce(user_worker& w, const pool& p) {
+  const auto single = [](unique_fd fd) {
+    std::vector<unique_fd> out;
+    out.push_back(std::move(fd));
+    return out;
+  };
+  SQUALL_ASSIGN(in, w.in->descriptor());
+  SQUALL_TRY(w.send(w.in->announcement(), {}, single(std::move(in))));
+  SQUALL_ASSIGN(out, w.out->descriptor());
+  SQUALL_TRY(w.send(w.out->announcement(), {}, single(std::move(out))));
+  std::vector<unique_fd> files;
+  if (p.code) {
+    SQUALL_ASSIGN(code, duplicate(p.code));
+    files.push_back(std::move(code));
+  }
+  for (const auto& resource : p.resources) {
+    SQUALL_ASSIGN(file, duplicate(resource));
+    files.push_back(std::move(file));
+  }
+  return w.send(p.request, request_id{p.request.variant.value}, std::move(files));
+}
+
+void user_pools::kill(user_worker& w, errc code, std::string why) {
+  w.killed_as = code;
+  w.why_killed = std::move(why);
+  w.kill_at = never;
+  w.state = phase::leaving;
+  w.socket->close();
+  if (const auto slot = zygotes_.find(w.zygote); slot != zygotes_.end() && slot->second.process)
+    slot->second.process->kill(w.id);
+}
+
+/// It is not needed any more.
+void user_pools::leave(user_worker& w) {
+  if (w.state == phase::leaving)
+    return;
+  w.state = phase::leaving;
+  w.socket->close();
+  w.kill_at = post_.now() + farewell;
+  w.killed_as = errc::unavailable;
+  w.why_killed = "it was not needed any more";
+  if (const auto found = pools_.find(w.variant); found != pools_.end())
+    found->second.workers.erase(w.id);
+}
+
+// -- what they say
+
+void user_pools::on_events() {
+  std::array<epoll_event, events_at_once> events;
+  const auto count = epoll_wait(gate_.get(), events.data(), static_cast<int>(events.size()), 0);
+  for (int i = 0; i < count; ++i) {
+    const auto& event = events[static_cast<std::size_t>(i)];
+    const auto tag = event.data.u64;
+    if ((tag & zygote_bit) != 0) {
+      for (auto& [name, slot] : zygotes_)
+        if (slot.process && slot.tag == (tag & ~std::uint64_t{3})) {
+          slot.process->on_event(static_cast<int>(tag & 3), event.events);
+          break;
+        }
+      continue;
+    }
+    auto* const w = find(tag / 2);
+    if (w == nullptr)
+      continue;
+    if (tag % 2 == 1)
+      w->log->read(post_.now(), [&](const std::string& line) { say(*w, line); });
+    else
+      on_socket(*w, event.events);
+  }
+}
+
+void user_pools::say(const user_worker& w, const std::string& line) {
+  const auto found = pools_.find(w.variant);
+  log_.info("function", line,
+            {{"function", found == pools_.end() ? "" : found->second.request.function},
+             {"worker", std::to_string(w.id)}});
+}
+
+void user_pools::on_socket(user_worker& w, std::uint32_t events) {
+  if ((events & EPOLLOUT) != 0 && w.socket->open())
+    w.socket->on_writable();
+  const auto sound = w.socket->read(read_at_once, [&](const auto& packet) { return on_packet(w, packet); });
+  if (sound.ok() || w.state == phase::leaving)
+    return;
+  // One that closed its socket is ending by itself, and its status says why; or it is not, and is killed.
+  const bool garbage = sound.error().code != errc::unavailable;
+  if (garbage)
+    return kill(w, errc::failed, sound.error().message);
+  w.socket->close();
+  w.kill_at = post_.now() + farewell;
+  w.killed_as = errc::failed;
+  w.why_killed = "it closed its socket";
+}
+
+result<> user_pools::on_packet(user_worker& w, const wire::frames& packet) {
+  SQUALL_ASSIGN(head, wire::peek(packet.header.span()));
+  if (w.state == phase::leaving)
+    return {};
+  if (head.type == messages::ready::type)
+    return {};
+  if (head.type == messages::loaded::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::loaded>(packet, nullptr));
+    if (w.state != phase::loading)
+      return {errc::corrupt, "it has loaded already"};
+    on_loaded(w, message);
+    return {};
+  }
+  if (head.type == messages::note::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::note>(packet, nullptr));
+    say(w, message.text.substr(0, 4096));
+    return {};
+  }
+  if (head.type == messages::done::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::done>(packet, w.out.get()));
+    return on_done(w, std::move(message));
+  }
+  return on_question(w, packet, head);
+}
+
+result<> user_pools::on_question(user_worker& w, const wire::frames& packet, const wire::envelope_head& head) {
+  worker_question from{w.id, head.request, {}};
+  const auto of_job = [&](batch_id batch) { return w.job && w.job->request.batch == batch; };
+  if (head.type == messages::state_request::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::state_request>(packet, w.out.get()));
+    release_copied(w);
+    listener_.on_user_state(from, std::move(message));
+    return {};
+  }
+  if (head.type == messages::partial::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::partial>(packet, w.out.get()));
+    release_copied(w);
+    if (!of_job(message.batch) || message.item >= w.job->request.items.size())
+      return {errc::corrupt, "a partial result of nothing that it runs"};
+    listener_.on_user_partial(message.batch, message.item, std::move(message.outputs));
+    return {};
+  }
+  if (head.type == messages::call::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::call>(packet, w.out.get()));
+    release_copied(w);
+    if (!of_job(message.batch) || message.item >= w.job->request.items.size() || !head.request ||
+        !w.questions.insert(head.request.value).second)
+      return {errc::corrupt, "a call of nothing that it runs"};
+    from.batch = message.batch;
+    listener_.on_user_call(from, std::move(message));
+    return {};
+  }
+  if (head.type == messages::waiting::type) {
+    SQUALL_ASSIGN(message, wire::decode<messages::waiting>(packet, nullptr));
+    if (of_job(message.batch) && !w.waiting && !w.questions.empty()) {
+      w.waiting = true;
+      listener_.on_user_waiting(message.batch, true);
+      pump(w.variant);
+    }
+    return {};
+  }
+  return {errc::corrupt, "type " + std::to_string(static_cast<unsigned>(head.type)) + " is not a worker's"};
+}
+
+void user_pools::on_loaded(user_worker& w, const wire::worker::loaded& message) {
+  const auto found = pools_.find(w.variant);
+  if (found == pools_.end())
+    return;
+  auto& p = found->second;
+  w.memory_bytes = message.memory_bytes;
+  w.kill_at = never;
+  if (message.code != errc::ok) {
+    leave(w);
+    if (!std::exchange(p.announced, true)) {
+      auto failed = message;
+      failed.variant = w.variant;
+      fail_waiting(p, message.code, message.message);
+      listener_.on_user_loaded(failed);
+      return unload(w.variant);
+    }
+    note_crash(p, "it cannot be loaded: " + message.message);
+    if (p.workers.empty())
+      fail_waiting(p, message.code, message.message);
+    return;
+  }
+  w.state = phase::idle;
+  w.idle_since = post_.now();
+  if (!std::exchange(p.announced, true)) {
+    auto first = message;
+    first.variant = w.variant;
+    first.load_time = post_.now() - w.started; // with its process
+    listener_.on_user_loaded(first);
+  }
+  pump(w.variant);
+}
+
+result<> user_pools::on_done(user_worker& w, wire::worker::done message) {
+  release_copied(w);
+  if (!w.job || w.job->request.batch != message.batch)
+    return {errc::corrupt, "an answer for a batch that it does not run"};
+  const auto job = *std::exchange(w.job, std::nullopt);
+  const auto found = pools_.find(w.variant);
+  if (w.waiting)
+    listener_.on_user_waiting(message.batch, false);
+  w.waiting = false;
+  w.questions.clear();
+  w.state = phase::idle;
+  w.idle_since = post_.now();
+  w.kill_at = never;
+  ++w.batches;
+  if (found != pools_.end()) {
+    found->second.crashes = 0;
+    check_outputs(found->second, job, message);
+  }
+  listener_.on_user_done(std::move(message));
+  pump(w.variant);
+  return {};
+}
+
+void user_pools::release_copied(user_worker& w) {
+  auto copied = w.out->take_copied();
+  if (copied.empty())
+    return;
+  messages::release message;
+  message.blocks = std::move(copied);
+  (void)w.send(message); // one that is gone needs none
+}
+
+// -- answers to them
+
+void user_pools::returned(const worker_question& to, const wire::worker::returned& message) {
+  auto* const w = find(to.worker);
+  if (w == nullptr || w->questions.erase(to.request.value) == 0)
+    return;
+  if (std::exchange(w->waiting, false))
+    listener_.on_user_waiting(w->job->request.batch, false);
+  auto placed = message;
+  for (auto& output : placed.outputs)
+    output.value = w->in->place(output.value);
+  if (const auto sent = w->send(placed, to.request); !sent.ok() && w->socket->open()) {
+    messages::returned failed;
+    failed.code = sent.error().code;
+    failed.message = sent.error().message;
+    (void)w->send(failed, to.request);
+  }
+}
+
+void user_pools::state_reply(const worker_question& to, const wire::worker::state_reply& message) {
+  auto* const w = find(to.worker);
+  if (w == nullptr)
+    return;
+  auto placed = message;
+  placed.value = w->in->place(placed.value);
+  if (const auto sent = w->send(placed, to.request); !sent.ok() && w->socket->open()) {
+    messages::state_reply failed;
+    failed.code = sent.error().code;
+    failed.message = sent.error().message;
+    (void)w->send(failed, to.request);
+  }
+}
+
+// -- their ends
+
+void user_pools::on_spawned(const wire::worker::spawned& message) {
+  auto* const w = find(message.worker);
+  if (w == nullptr)
+    return;
+  if (message.code != errc::ok)
+    return end(message.worker, message.message, false);
+  w->pid = message.pid;
+}
+
+void user_pools::on_exited(const wire::worker::exited& message) {
+  const auto status = static_cast<int>(message.status);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  end(message.worker,
+      code == 128 + SIGABRT   ? "it called abort()"
+      : code == 128 + SIGXCPU ? "it used up its processor time (SIGXCPU)"
+                              : describe_status(status),
+      true);
+}
+
+/// The process is gone. `by_itself`: it is its own doing, or that of its bounds.
+void user_pools::end(std::uint64_t worker, const std::string& how, bool by_itself) {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end())
+    return;
+  const auto w = std::move(found->second);
+  // Its last answers may still be in the socket: they count.
+  if (w->state != phase::leaving && w->socket->open())
+    (void)w->socket->read(std::numeric_limits<std::size_t>::max(), [&](const auto& p) { return on_packet(*w, p); });
+  w->log->read_rest([&](const std::string& line) { say(*w, line); });
+  workers_.erase(worker);
+  const auto in_pool = pools_.find(w->variant);
+  pool* const p = in_pool == pools_.end() ? nullptr : &in_pool->second;
+  if (p != nullptr)
+    p->workers.erase(worker);
+  if (w->waiting && w->job)
+    listener_.on_user_waiting(w->job->request.batch, false);
+  listener_.on_user_gone(worker);
+  const bool killed = w->state == phase::leaving && w->kill_at == never;
+  const auto why = killed ? w->why_killed : how;
+  const auto code = killed ? w->killed_as : by_itself ? errc::failed : errc::unavailable;
+  if (p == nullptr || (w->state == phase::leaving && !killed) || (killed && code == errc::unavailable))
+    return; // it was not needed any more
+  const std::string name = "function '" + p->request.function + "'";
+  const auto text = "a worker of " + name + " ended" + (w->job ? " while it ran: " : ": ") + why + w->log->tail();
+  if (code == errc::failed && by_itself)
+    note_crash(*p, why);
+  if (w->job && p->repeatable && w->job->attempt == 0 && !w->cancelled && code != errc::deadline_exceeded) {
+    auto again = *std::exchange(w->job, std::nullopt);
+    ++again.attempt;
+    p->waiting.push_front(std::move(again));
+  }
+  if (!p->announced) {
+    p->announced = true;
+    messages::loaded failed;
+    failed.variant = w->variant;
+    failed.code = code;
+    failed.message = text;
+    fail_waiting(*p, code, text);
+    pools_.erase(in_pool);
+    return listener_.on_user_loaded(failed);
+  }
+  if (w->job)
+    fail_job(*w->job, code, text);
+  else
+    log_.warn("workers", text);
+  pump(w->variant);
+}
+
+std::vector<wire::instance_report> user_pools::instances() {
+  std::map<std::string, std::map<std::uint64_t, std::uint64_t>> pids;
+  for (const auto& [name, slot] : zygotes_)
+    if (slot.process)
+      pids[name] = slot.process->host_pids();
+  std::vector<wire::instance_report> out;
+  for (const auto& [id, w] : workers_) {
+    wire::instance_report r;
+    r.variant = w->variant;
+    r.pid = w->pid == 0 ? 0 : pids[w->zygote][w->pid];
+    r.state = name_of(*w);
+    r.memory_bytes = r.pid == 0 ? w->memory_bytes : resident_bytes(r.pid);
+    r.batches = w->batches;
+    r.age = post_.now() - w->started;
+    out.push_back(std::move(r));
+  }
+  for (const auto& [variant, p] : pools_)
+    if (p.crashes >= loop_of_crashes && p.workers.empty()) {
+      wire::instance_report r;
+      r.variant = variant;
+      r.state = "backing off";
+      r.problem = p.problem;
+      out.push_back(std::move(r));
+    }
+  return out;
+}
+
+} // namespace squall::executors::detail
