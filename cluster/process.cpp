@@ -3,6 +3,7 @@
 #include "actors/bridge.hpp"
 #include "cluster/http_face.hpp"
 #include "cluster/key_files.hpp"
+#include "cluster/python_environment.hpp"
 #include "controller/controller_service.hpp"
 #include "executors/node_service.hpp"
 #include "kvs/store.hpp"
@@ -173,6 +174,12 @@ result<> host_node(process_parts& parts) {
       status = retired_status;
     bridge.stop();
   };
+  python_environment python = find_python(program_folder());
+  options.user.python = std::move(python.interpreter);
+  options.user.python_worker = std::move(python.worker);
+  options.user.python_paths = std::move(python.paths);
+  options.user.python_installer = std::move(python.installer);
+  options.user.python_packages = std::filesystem::absolute(options.data_folder).string() + "/python";
   SQUALL_ASSIGN(service,
                 executors::make_node_service(options, arena, parts.arenas, executors::worker_host::start, parts.log));
   parts.bridge.host(wire::role::node, std::move(service), actors::placing::inline_in_bridge);

@@ -49,6 +49,8 @@ struct user_worker_options {
   std::string python_worker;                          ///< the zygote's program, a file
   std::vector<std::string> python_paths;              ///< what else it reads: environment, package
   std::string python_preload = "numpy";
+  std::string python_installer; ///< the program that makes the folders of required packages
+  std::string python_packages;  ///< where they lie
 };
 
 /// The worker processes of user code on a node: zygotes, the pools of the variants, and what runs in them

@@ -23,6 +23,9 @@ public:
   void erase(const std::string& key, std::function<void(result<>)> done) override {
     client_->erase(key, std::move(done));
   }
+  void list(const std::string& prefix, std::function<void(result<std::vector<std::string>>)> done) override {
+    client_->list(prefix, std::move(done));
+  }
   bool on_message(const actors::incoming& message) override { return client_->on_message(message); }
   void on_alarm() override { client_->on_alarm(); }
   [[nodiscard]] time_point next_alarm() const override { return client_->next_alarm(); }

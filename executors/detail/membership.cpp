@@ -90,6 +90,8 @@ void membership::on_refused(const wire::reply& message) {
     log_.warn("node", "the controller refused",
               {{"code", std::string{to_string(message.code)}}, {"message", message.message}});
   last_refusal_ = message.message;
+  if (!joined_ && message.retry_after > duration{0}) // it is starting, too
+    next_ = std::min(next_, post_->now() + message.retry_after);
   // The controller restarted, or took the node for dead: what it knew is gone.
   if (joined_ && message.code == errc::not_found) {
     joined_ = false;

@@ -22,6 +22,8 @@ public:
   /// Durable before it is answered if that is asked for.
   virtual void put(const std::string& key, shared_bytes value, bool durable, std::function<void(result<>)> done) = 0;
   virtual void erase(const std::string& key, std::function<void(result<>)> done) = 0;
+  /// All keys with the prefix, ascending.
+  virtual void list(const std::string& prefix, std::function<void(result<std::vector<std::string>>)> done) = 0;
   virtual bool on_message(const actors::incoming& message) = 0;
   virtual void on_alarm() = 0;
   [[nodiscard]] virtual time_point next_alarm() const = 0;

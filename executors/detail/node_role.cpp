@@ -40,6 +40,9 @@ void node_role::start(actors::post& out) {
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
+  if (!options_.user.python.empty())
+    packages_ = std::make_unique<detail::python_packages>(options_.user.python, options_.user.python_installer,
+                                                          options_.user.python_packages, out, log_);
   if (!options_.user.program_folder.empty())
     user_ = user_workers::create(
         options_.user, out, *this, [this](std::size_t size, const auto& fill) { return make_user_memory(size, fill); },
@@ -59,6 +62,7 @@ void node_role::stop() {
   event_log_.reset();
   worker_.reset();
   user_.reset();
+  packages_.reset();
   *alive_ = false;
   disk_.reset();
   models_.reset();

@@ -9,6 +9,7 @@
 #include "executors/detail/membership.hpp"
 #include "executors/detail/model_cache.hpp"
 #include "executors/detail/object_cache.hpp"
+#include "executors/detail/python_packages.hpp"
 #include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
@@ -323,6 +324,8 @@ private:
                                                       const std::function<result<>(std::span<std::byte>)>& fill);
   [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
   void load_user_code(variant_id variant, const loading& l);
+  void start_user_code(variant_id variant, const loading& l);
+  void list_user_keys(const worker_question& from, const std::string& prefix);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
   void drop_user_code(const std::map<batch_id, running_batch>& running);
   void on_call_result(const wire::call_result& message);
@@ -385,9 +388,10 @@ private:
 
   std::unique_ptr<worker_host> worker_;
   bool worker_ready_ = false;
-  std::unique_ptr<user_workers> user_;               ///< null: this node runs no user code
-  std::map<batch_id, lane_id> extra_lanes_;          ///< opened for what waits in a batch, by that batch
-  std::map<lane_id, std::uint32_t> extra_lane_slot_; ///< of the worker, whose lane it stands in for
+  std::unique_ptr<user_workers> user_;                ///< null: this node runs no user code
+  std::unique_ptr<detail::python_packages> packages_; ///< null: it has no Python
+  std::map<batch_id, lane_id> extra_lanes_;           ///< opened for what waits in a batch, by that batch
+  std::map<lane_id, std::uint32_t> extra_lane_slot_;  ///< of the worker, whose lane it stands in for
   std::uint64_t last_extra_lane_ = 0;
   std::map<call_id, nested_call> nested_; ///< that functions made here
   std::uint64_t last_nested_ = 0;

@@ -1,6 +1,9 @@
 #include "base/hash.hpp"
 #include "executors/detail/service.hpp"
 
+#include <algorithm>
+#include <array>
+
 /// User code on this node: what its workers report, and what they ask for (docs/workers.md).
 namespace squall::executors {
 
@@ -8,8 +11,12 @@ namespace {
 
 /// Calls that functions make nest no deeper.
 constexpr std::uint32_t max_depth = 16;
-/// Keys of the system.
-constexpr std::string_view own_keys = "squall/";
+/// Keys of the system: code that others run, the catalogue, what was learned.
+constexpr std::array<std::string_view, 4> own_keys{"squall/", "catalogue/", "models/", "profiles/"};
+
+bool is_own_key(std::string_view key) {
+  return std::ranges::any_of(own_keys, [key](std::string_view prefix) { return key.starts_with(prefix); });
+}
 
 std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
   fnv1a hash;
@@ -28,6 +35,25 @@ result<shared_bytes> node_role::make_user_memory(std::size_t size,
 void node_role::load_user_code(variant_id variant, const loading& l) {
   if (!user_)
     return load_failed(variant, {errc::unsupported, "this node runs no user code", {}});
+  const auto& parameters = l.request.spec.parameters;
+  const auto required = parameters.find("requirements");
+  if (l.request.spec.kind != functions::variant_kind::python || required == parameters.end())
+    return start_user_code(variant, l);
+  if (!packages_)
+    return load_failed(variant,
+                       {errc::unsupported, "this node has no Python to install its required packages with", {}});
+  packages_->want(required->second, [this, variant, attempt = l.attempt](const result<>& made) {
+    const round_guard r{*this};
+    const auto found = loading_.find(variant);
+    if (found == loading_.end() || found->second.attempt != attempt)
+      return; // given up meanwhile
+    if (!made.ok())
+      return load_failed(variant, made.error());
+    start_user_code(variant, found->second);
+  });
+}
+
+void node_role::start_user_code(variant_id variant, const loading& l) {
   const auto* const known = catalogue_.variant(variant);
   const bool repeatable = known && known->function->spec.repeatable;
   if (const auto started = user_->load(l.request, repeatable); !started.ok())
@@ -224,7 +250,7 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
   const error unknown{errc::unsupported, "the store does not know the operation '" + message.operation + "'", {}};
   if (!store_)
     answer(&no_store, {});
-  else if (message.key.starts_with(own_keys))
+  else if (message.operation != "list" && is_own_key(message.key))
     answer(&not_allowed, {});
   else if (message.operation == "get")
     store_->get(message.key, [answer](result<shared_bytes> got) {
@@ -238,9 +264,32 @@ void node_role::on_user_state(const worker_question& from, wire::worker::state_r
     store_->erase(message.key, [answer](const result<>& erased) {
       erased.ok() ? answer(nullptr, {}) : answer(&erased.error(), {});
     });
+  else if (message.operation == "list")
+    list_user_keys(from, message.key);
   else
     answer(&unknown, {});
   blocks_.drop_unowned();
+}
+
+/// The keys with a prefix, but for the system's.
+void node_role::list_user_keys(const worker_question& from, const std::string& prefix) {
+  store_->list(prefix, [this, from, alive = alive_](const result<std::vector<std::string>>& keys) {
+    wire::worker::state_reply reply;
+    if (!keys.ok()) {
+      reply.code = keys.error().code;
+      reply.message = keys.error().message;
+    } else {
+      std::vector<std::string_view> shown;
+      for (const std::string& key : *keys)
+        if (!is_own_key(key))
+          shown.push_back(key);
+      reply.value = {functions::bytes_tensor(shown)};
+    }
+    post_->later([this, from, reply, alive] {
+      if (*alive && user_)
+        user_->state_reply(from, reply);
+    });
+  });
 }
 
 void node_role::on_user_gone(std::uint64_t worker) {

@@ -1,3 +1,4 @@
+#include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
 #include <array>
@@ -57,11 +58,20 @@ std::vector<unique_fd> single(unique_fd fd) {
   return out;
 }
 
-/// Network or none is a matter of the whole sandbox.
-constexpr std::string_view network_suffix = "+network";
-std::string zygote_name(const wire::worker::load& kind) {
-  return std::string(functions::to_string(kind.spec.kind)) +
-         (kind.spec.worker.network ? std::string(network_suffix) : std::string());
+/// The folder of the packages that a Python variant requires; empty: it requires none.
+std::string packages_of(const functions::variant_spec& spec, const user_worker_options& options) {
+  const auto required = spec.parameters.find("requirements");
+  if (spec.kind != functions::variant_kind::python || required == spec.parameters.end())
+    return {};
+  return python_packages::folder_of(options.python_packages, required->second);
+}
+
+/// Network or none, and which packages, is a matter of the whole sandbox.
+std::string zygote_name(const wire::worker::load& kind, const user_worker_options& options) {
+  auto name = std::string(functions::to_string(kind.spec.kind)) + (kind.spec.worker.network ? "+network" : "");
+  if (const auto packages = packages_of(kind.spec, options); !packages.empty())
+    name += "+" + packages.substr(packages.rfind('/') + 1);
+  return name;
 }
 
 /// What a worker cannot change once it runs.
@@ -78,18 +88,26 @@ result<zygote::command> user_pools::zygote_command(const wire::worker::load& kin
   zygote::command line;
   const auto& folder = options_.program_folder;
   const auto library = folder + "/libsquall-sandbox.so";
+  // A worker's own /tmp hides what lies below the host's.
+  const auto inside = [this](const std::string& path) {
+    return options_.unsandboxed || !path.starts_with("/tmp/") ? path : "/squall" + path.substr(4);
+  };
   std::vector<std::string> program;
   std::vector<std::string> read{folder + "/squall-worker", library};
   std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
   if (kind.spec.kind == functions::variant_kind::python) {
     if (options_.python.empty() || options_.python_worker.empty())
       return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};
-    program = {options_.python, "-I", "-B", options_.python_worker, "--zygote"};
+    program = {inside(options_.python), "-I", "-B", inside(options_.python_worker), "--zygote"};
     read.insert(read.end(), options_.python_paths.begin(), options_.python_paths.end());
-    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + library);
+    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + inside(library));
     variables.push_back("SQUALL_PRELOAD=" + options_.python_preload);
+    if (const auto folder_of_packages = packages_of(kind.spec, options_); !folder_of_packages.empty()) {
+      read.push_back(folder_of_packages);
+      variables.push_back("SQUALL_PACKAGES=" + inside(folder_of_packages));
+    }
   } else {
-    program = {folder + "/squall-worker", "--zygote"};
+    program = {inside(folder + "/squall-worker"), "--zygote"};
   }
   if (options_.unsandboxed) {
     line.program = "/usr/bin/env";
@@ -100,7 +118,7 @@ result<zygote::command> user_pools::zygote_command(const wire::worker::load& kin
     if (kind.spec.worker.network)
       line.arguments.emplace_back("--network");
     for (const auto& path : read)
-      line.arguments.insert(line.arguments.end(), {"--read", path});
+      line.arguments.insert(line.arguments.end(), {"--read-as", path, inside(path)});
     for (const auto& variable : variables)
       line.arguments.insert(line.arguments.end(), {"--set", variable});
     line.arguments.emplace_back("--");
@@ -110,7 +128,7 @@ result<zygote::command> user_pools::zygote_command(const wire::worker::load& kin
 }
 
 result<zygote*> user_pools::zygote_for(const wire::worker::load& kind) {
-  const auto name = zygote_name(kind);
+  const auto name = zygote_name(kind, options_);
   auto& slot = zygotes_[name];
   if (slot.process)
     return slot.process.get();
@@ -156,7 +174,7 @@ result<user_worker*> user_pools::launch_worker(const wire::worker::load& kind) {
   auto made = std::make_unique<user_worker>();
   auto& w = *made;
   w.id = ++last_worker_;
-  w.zygote = zygote_name(kind);
+  w.zygote = zygote_name(kind, options_);
   w.started = w.idle_since = post_.now();
   SQUALL_ASSIGN(in, inbox::create(++last_segment_, options_.segment_bytes));
   SQUALL_ASSIGN(out, outbox::create(++last_segment_, options_.segment_bytes, make_));
@@ -194,7 +212,7 @@ result<> user_pools::launch(variant_id variant, pool& p) {
 /// Null: there is none with these bounds.
 result<user_worker*> user_pools::take_spare(const pool& p) {
   SQUALL_TRY(zygote_for(p.request));
-  auto& slot = zygotes_[zygote_name(p.request)];
+  auto& slot = zygotes_[zygote_name(p.request, options_)];
   auto* const spare = find(slot.spare);
   if (spare == nullptr || !same_walls(p.bounds, slot.kind.spec.worker))
     return nullptr;
@@ -203,12 +221,13 @@ result<user_worker*> user_pools::take_spare(const pool& p) {
   return spare;
 }
 
-void user_pools::launch_spare(const std::string& name, zygote_slot& slot) {
+void user_pools::launch_spare(zygote_slot& slot) {
   slot.spare_due = never;
   if (find(slot.spare) != nullptr || workers_.size() >= options_.max_workers)
     return;
+  const bool network = slot.kind.spec.worker.network;
   slot.kind.spec.worker = completed({});
-  slot.kind.spec.worker.network = name.ends_with(network_suffix);
+  slot.kind.spec.worker.network = network;
   const auto kind = slot.kind;
   if (const auto launched = launch_worker(kind); launched.ok())
     slot.spare = (*launched)->id;

@@ -103,6 +103,8 @@ result<> user_pools::open_files(pool& p) const {
 }
 
 void user_pools::prepare(const functions::variant_spec& spec) {
+  if (spec.parameters.contains("requirements"))
+    return; // its packages come first
   wire::worker::load kind;
   kind.spec = spec;
   kind.spec.worker = completed(spec.worker);
@@ -340,7 +342,7 @@ void user_pools::on_alarm() {
     if (slot.process && slot.process->next_alarm() <= now)
       slot.process->on_alarm();
     if (slot.process && slot.spare_due <= now)
-      launch_spare(name, slot);
+      launch_spare(slot);
   }
 }
 

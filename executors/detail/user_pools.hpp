@@ -77,7 +77,7 @@ private:
   result<> launch(variant_id variant, pool& p);
   result<user_worker*> launch_worker(const wire::worker::load& kind);
   result<user_worker*> take_spare(const pool& p);
-  void launch_spare(const std::string& name, zygote_slot& slot);
+  void launch_spare(zygote_slot& slot);
   result<> announce_segments(user_worker& w);
   result<> send_load(user_worker& w, const pool& p);
   result<zygote*> zygote_for(const wire::worker::load& kind);

@@ -22,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto usage =
-    "usage: squall-sandbox [--network] [--read PATH]... [--set NAME=VALUE]... -- PROGRAM [ARG]...\n"
+    "usage: squall-sandbox [--network] [--read PATH]... [--read-as PATH NAME]... "
+    "[--set NAME=VALUE]... -- PROGRAM [ARG]...\n"
     "Runs PROGRAM where it sees the system's libraries and the PATHs, read-only, and nothing else of the host.\n";
 constexpr uid_t nobody = 65534;
 constexpr int launch_failed = 125;
@@ -32,6 +33,7 @@ constexpr auto stage = "/tmp/squall-stage";
 struct request {
   bool network = false;
   std::vector<std::string> read;
+  std::vector<std::string> names; ///< of `read`, inside
   std::vector<std::string> variables;
   std::vector<std::string> program;
 };
@@ -51,8 +53,11 @@ bool read_arguments(int count, char** words, request& r) {
     if (word == "--network")
       r.network = true;
     else if (word == "--read" && i + 1 < count)
+      r.names.push_back(r.read.emplace_back(words[++i]));
+    else if (word == "--read-as" && i + 2 < count) {
       r.read.emplace_back(words[++i]);
-    else if (word == "--set" && i + 1 < count)
+      r.names.emplace_back(words[++i]);
+    } else if (word == "--set" && i + 1 < count)
       r.variables.emplace_back(words[++i]);
     else
       return false;
@@ -130,7 +135,7 @@ std::vector<std::string> bubblewrap(const request& r, const std::vector<std::str
       add({"--ro-bind-try", path, path});
   add({"--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"});
   for (std::size_t i = 0; i < r.read.size(); ++i)
-    add({"--ro-bind", sources[i], r.read[i]});
+    add({"--ro-bind", sources[i], r.names[i]});
   add({"--remount-ro", "/dev", "--remount-ro", "/"});
   add({"--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"});
   for (const auto& variable : r.variables) {

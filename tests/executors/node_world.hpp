@@ -209,6 +209,15 @@ public:
       done({});
     });
   }
+  void list(const std::string& prefix, std::function<void(result<std::vector<std::string>>)> done) override {
+    reply([this, prefix, done] {
+      std::vector<std::string> keys;
+      for (const auto& [key, object] : objects)
+        if (key.starts_with(prefix))
+          keys.push_back(key);
+      done(keys);
+    });
+  }
   bool on_message(const actors::incoming&) override { return false; }
   void on_alarm() override {}
   [[nodiscard]] time_point next_alarm() const override { return never; }

@@ -34,6 +34,9 @@ public:
                               : done(shared_bytes::copy_of(found->second.second));
     });
   }
+  void put(const std::string&, shared_bytes, bool, std::function<void(result<>)>) override {}
+  void erase(const std::string&, std::function<void(result<>)>) override {}
+  void list(const std::string&, std::function<void(result<std::vector<std::string>>)>) override {}
   bool on_message(const actors::incoming&) override { return false; }
   void on_alarm() override {}
   [[nodiscard]] time_point next_alarm() const override { return never; }

@@ -18,6 +18,7 @@ import mmap
 import os
 import pathlib
 import pickle
+import shutil
 import signal
 import socket
 import struct
@@ -585,12 +586,24 @@ def _as_python(kind: str, array: Any) -> Any:
 def _imported(entry: str, code: int | None) -> Any:
     """module:name, from the zip behind the descriptor if it is one."""
     if code is not None and os.fstat(code).st_size > 0:
-        sys.path.insert(0, f"/proc/self/fd/{code}")  # stays open: modules are read when they are imported
+        sys.path.insert(0, _archive_path(code))
     module, _, name = entry.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
     return found
+
+
+def _archive_path(code: int) -> str:
+    """A path under which modules can be read as they are imported. In a sandbox the descriptor's own cannot be opened
+    again: the file is another user's. Then a copy in the scratch folder, which goes with the worker, has to do."""
+    own = f"/proc/self/fd/{code}"
+    if os.access(own, os.R_OK):
+        return own
+    path = "/tmp/squall-modules.zip"
+    with open(code, "rb") as source, open(path, "wb") as copy:
+        shutil.copyfileobj(source, copy)
+    return path
 
 
 def _unpickled(code: int | None) -> Any:

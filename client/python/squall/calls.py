@@ -109,13 +109,17 @@ class Call(Future[Result]):
 
     __slots__ = (
         "_engine",
+        "again_at",
         "blocks",
+        "body",
         "deadline_ns",
+        "first_refused",
         "frames",
         "give_up",
         "id",
         "name",
         "on_partial",
+        "sent",
         "then_call",
         "withdrawn",
     )
@@ -126,7 +130,11 @@ class Call(Future[Result]):
         self.id = id
         self.name = name
         self.deadline_ns = deadline_ns
-        self.frames: list[Any] | None = None  # until it is sent
+        self.frames: list[Any] = []
+        self.body: list[Any] = []  # for sending it again
+        self.sent = False  # on whatever connection
+        self.again_at = float("inf")
+        self.first_refused: float | None = None  # for now
         self.blocks: list[Sequence[int]] = []  # of our arena, given back at the end
         self.give_up = float("inf")
         self.withdrawn = False
@@ -200,12 +208,13 @@ def options_body(
     sequence_end: bool,
     offer: Offer | None = None,
     stream: bool = False,
+    then: Sequence[str] = (),
 ) -> list[Any]:
     """The options of a call, checked, as its message has them."""
     if (
         deadline is max_cost is assurance is sequence is offer is None
         and prefer == "cheapest"
-        and not (priority or sequence_start or sequence_end or stream)
+        and not (priority or sequence_start or sequence_end or stream or then)
     ):
         return _NO_OPTIONS
     if prefer not in PREFERENCES:
@@ -226,6 +235,7 @@ def options_body(
         offer.ticket if offer else 0,
         offer.call if offer else 0,
         stream,
+        [then] if isinstance(then, str) else list(then),
     )
 
 

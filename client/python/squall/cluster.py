@@ -9,12 +9,10 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-import numpy as np
 
 from squall.calls import Call, Result, options_body
 from squall.dags import Dag
@@ -67,8 +65,8 @@ class Cluster:
     """A connection to a cluster, made by connect(). Thread-safe: one thread of its own owns the sockets.
 
     The server is pinged each second. When it has been silent for 5 s, when the connection breaks, or when it turns out
-    to have restarted, everything outstanding ends as UNAVAILABLE (whether a call ran is then unknown), and the client
-    connects again by itself; until then new calls fail at once as UNAVAILABLE.
+    to have restarted, the client connects again by itself. Calls wait for that for up to `patience`; then, and requests
+    of other kinds at once, they end as UNAVAILABLE (whether a call ran is then unknown).
     """
 
     def __init__(self, engine: Engine, keys_folder: str | None = None) -> None:
@@ -150,6 +148,7 @@ class Cluster:
         sequence_start: bool = False,
         sequence_end: bool = False,
         offer: Offer | None = None,
+        then: str | Sequence[str] = (),
         on_partial: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> Call:
         """Calls a DAG or a function: by name ("name", or "name@2" for a version), or by the object, which is
@@ -157,8 +156,9 @@ class Cluster:
 
         `deadline` (seconds) and `max_cost` are SLOs: under a policy that promises, the call is admitted with a
         promise, or refused at once with `offers`. `assurance` is "firm" or a share such as 0.97. `offer` takes one of
-        the offers that a refused call came back with (same target, same inputs). `on_partial(stage, outputs)` gets
-        what stages give out before they end, in the client's thread.
+        the offers that a refused call came back with (same target, same inputs). `then` names DAGs or functions that
+        continue with the outputs, one after the other, within the same call, its deadline and its promise.
+        `on_partial(stage, outputs)` gets what stages give out before they end, in the client's thread.
         """
         options = options_body(
             deadline=deadline,
@@ -171,6 +171,7 @@ class Cluster:
             sequence_end=sequence_end,
             offer=offer,
             stream=on_partial is not None,
+            then=then,
         )
         name, version, ports = self._resolve(target)
         call = Call(self._engine, offer.call if offer else Engine.fresh_id(), name, options[0])
@@ -241,6 +242,7 @@ class Cluster:
                     raise invalid(f"'{name}' has no input '{key}'{nearest(key, list(ports))}")
                 encoded = encode_for(f"the input '{key}' of '{name}'", port, value)
                 body.append((key, writer.value(self._shared(call, key, encoded))))
+            call.body = [call.id, name, version, options, body]
             call.frames = writer.frames(_CALL_REQUEST, _CONTROLLER, call.id, [call.id, name, version, options, body])
         except BaseException:
             self._engine.release(call.blocks)
@@ -389,6 +391,10 @@ class Cluster:
     def policy(self, name: str) -> None:
         self._command(Type.SET_POLICY, [name])
 
+    def drain(self, node: str) -> None:
+        """Nothing more is placed on the node, and it leaves when it has finished what it has. Returns at once."""
+        self._command(Type.DRAIN, [node])
+
     def shutdown(self) -> None:
         """Stops the whole cluster."""
         self._command(Type.SHUTDOWN, [])
@@ -450,20 +456,18 @@ def connect(
     *,
     keys: Keys | str | os.PathLike[str] | None = None,
     timeout: float = 10.0,
+    patience: float = 10.0,
     max_outstanding: int = 10_000,
     software: str = "squall python",
 ) -> Cluster:
     """Connects to a cluster: an endpoint ("tcp://10.0.0.1:7700"), the name of a cluster of yours on this host, or
     nothing for "squall" or the only one that runs here. `keys` is a folder that `squall keys new` made. `timeout` is
-    of connecting and of every request but calls."""
+    of connecting and of every request but calls. `patience` is how long calls wait for a controller that is gone, or
+    for nodes that are to come, before they end as UNAVAILABLE: those that were sent are sent again when it is back, and
+    it runs them again only if that is safe; 0: they end at once."""
     if timeout <= 0:
         raise invalid(f"timeout={timeout}; it is in seconds and more than 0")
     where, loaded = find_cluster(endpoint, keys)
-    engine = Engine(where, loaded, timeout, max_outstanding, software)
+    engine = Engine(where, loaded, timeout, patience, max_outstanding, software)
     engine.start()
     return Cluster(engine, None if keys is None or isinstance(keys, Keys) else os.fspath(keys))
-
-
-def as_arrays(result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Copies of the outputs, which may be written and no longer hold the cluster's memory."""
-    return {name: None if value is None else np.array(value) for name, value in result.items()}

@@ -254,9 +254,15 @@ class Dag:
         d.output(text=pick.options(join=squall.ANY_PRESENT)(a=slow.text, b=fast.text))
     """
 
-    def __init__(self, name: str, *, version: int = 1) -> None:
+    def __init__(self, name: str, *, version: int = 1, optimize: Sequence[str] = ()) -> None:
+        """`optimize` names rewrite rules: "fuse", "compete", "locality"."""
+        if isinstance(optimize, str):
+            raise invalid(
+                f"optimize={optimize!r} of the DAG '{name}' is one text; write a list: optimize=[{optimize!r}]"
+            )
         self.name = check_name("a DAG", name)
         self.version = version
+        self.optimize = list(optimize)
         self.functions: dict[str, Function] = {}
         self._inputs: dict[str, Port] = {}
         self._stages: dict[str, StageSpec] = {}
@@ -348,6 +354,7 @@ class Dag:
             join=options.join,
             may_fail=options.may_fail,
             variant=options.variant,
+            compete=options.compete,
         )
         for port_name, value in self._arguments(where, function, args, kwargs).items():
             declared = next((p for p in function.inputs or () if p.name == port_name), None)
@@ -456,7 +463,8 @@ class Dag:
             raise invalid(f"the DAG '{self.name}' has no stages; call functions inside of its `with` block")
         if not self._outputs:
             raise invalid(f"the DAG '{self.name}' has no outputs; add d.output(name=value)")
-        return DagSpec(self.name, self.inputs, list(self._stages.values()), dict(self._outputs), self.version)
+        stages = list(self._stages.values())
+        return DagSpec(self.name, self.inputs, stages, dict(self._outputs), self.version, self.optimize)
 
     def explain(self, error: SquallError) -> SquallError:
         """The same error with the lines of the stages that it names."""

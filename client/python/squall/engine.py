@@ -29,6 +29,7 @@ _CANCEL_ALLOWANCE = 1.0
 _FOREVER_NS = 3650 * 86_400 * 10**9
 _CALL_RESULT = int(Type.CALL_RESULT)
 _CALL_PARTIAL = int(Type.CALL_PARTIAL)
+_UNAVAILABLE = int(Code.UNAVAILABLE)
 
 
 class Lease:
@@ -50,9 +51,20 @@ class Lease:
 class Engine:
     """All methods but those below "the engine's thread" may be called from any thread."""
 
-    def __init__(self, endpoint: str, keys: Keys | None, timeout: float, max_outstanding: int, software: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        keys: Keys | None,
+        timeout: float,
+        patience: float,
+        max_outstanding: int,
+        software: str,
+    ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
+        self.patience = patience
+        self._lost_at: float | None = None  # when the controller went; None: it is there
+        self._lost_why = SquallError(Code.UNAVAILABLE, "not connected yet")
         self.max_outstanding = max_outstanding
         self.arenas = ArenaMap()
         self.same_host = False
@@ -249,7 +261,7 @@ class Engine:
                 got = link.receive(now)
                 if got is None:
                     break
-                self._on_answer(*got)
+                self._on_answer(*got, now)
                 busy = True
         welcome = self._controller.welcome
         if welcome is not None:
@@ -303,17 +315,50 @@ class Engine:
             self._controller.send(protocol.frames(Type.RESULT_TAKEN, Role.CONTROLLER, 0, [taken]))
 
     def _begin_call(self, call: Call, now: float) -> None:
-        if not self._controller.ready:
+        ready = self._controller.ready
+        if not ready and not self._patient(now):
             return self._end_call(call, self._not_connected(self._controller))
-        assert call.frames is not None
-        refused = self._controller.send(call.frames)
+        refused = self._controller.send(call.frames) if ready else None
         if refused is not None:
             return self._end_call(call, refused)
-        call.frames = None
+        call.sent = ready  # else it goes out with the next welcome
         deadline_ns = call.deadline_ns or (self.info.default_deadline_ns if self.info else 0)
         if 0 < deadline_ns < _FOREVER_NS:
             call.give_up = now + deadline_ns / 1e9 + _DELIVERY_ALLOWANCE
         self._calls[call.id] = call
+
+    def _patient(self, now: float) -> bool:
+        """Calls may wait for a controller that is to come back."""
+        return self._lost_at is not None and now - self._lost_at < self.patience
+
+    def _waits(self, id: int, outcome: list[Any], now: float) -> bool:
+        """A call that was not begun because the cluster is changing may find it settled soon."""
+        call = self._calls.get(id)
+        retry_after_ns, trace = outcome[2], outcome[3]
+        if call is None or call.withdrawn or not retry_after_ns or trace:
+            return False
+        if call.first_refused is None:
+            call.first_refused = now
+        again_at = now + retry_after_ns / 1e9
+        if again_at >= call.give_up or again_at - call.first_refused > self.patience:
+            return False
+        call.again_at = again_at
+        call.sent = False
+        return True
+
+    def _send_again(self, call: Call, now: float) -> None:
+        call.again_at = float("inf")
+        options = list(call.body[3])
+        if options[0] > 0 and call.give_up != float("inf"):
+            options[0] = round((call.give_up - _DELIVERY_ALLOWANCE - now) * 1e9)
+            if options[0] <= 0:
+                return  # the sweep ends it
+        body = [*call.body[:3], options, call.body[4], call.sent]
+        header = protocol.frames(Type.CALL_REQUEST, Role.CONTROLLER, call.id, body)
+        if self._controller.send([*header, *call.frames[1:]]) is None:
+            call.sent = True
+        else:
+            call.again_at = now + 0.1
 
     def _begin_request(self, request: Request) -> None:
         link = self._link_to(request.to)
@@ -335,9 +380,11 @@ class Engine:
         # If it cannot be sent, the call ends here all the same, by the time-out just set.
         self._controller.send(protocol.frames(Type.CANCEL_REQUEST, Role.CONTROLLER, 0, [id]))
 
-    def _on_answer(self, head: list[Any], payloads: list[bytes]) -> None:
+    def _on_answer(self, head: list[Any], payloads: list[bytes], now: float) -> None:
         type, request, body = head[1], head[3], head[4]
         if type == _CALL_RESULT:
+            if body[1][0] == _UNAVAILABLE and self._waits(body[0], body[1], now):
+                return
             call = self._calls.pop(body[0], None)
             taken_wanted = len(body) > 3 and body[3]
             kept = []
@@ -378,7 +425,6 @@ class Engine:
 
     def _end_call(self, call: Call, why: SquallError) -> None:
         self._release_blocks(call)
-        call.frames = None
         call._finish(None, why)
 
     def _on_welcome(self, welcome: Welcome, now: float) -> None:
@@ -394,6 +440,10 @@ class Engine:
             self._readiness.notify_all()
         if self.on_welcome is not None:
             self.on_welcome(welcome)
+        if self._lost_at is not None:
+            self._lost_at = None
+            for call in list(self._calls.values()):
+                self._send_again(call, now)
 
     def _tick(self, now: float) -> None:
         links = (self._controller, self._store) if self._separate_store else (self._controller,)
@@ -406,8 +456,15 @@ class Engine:
                 f"lost {link.endpoint}: {why.message}; whether what was outstanding has run is not known",
             )
             self._lose_requests(link, lost)
-            if link is self._controller:
+            if link is self._controller and self.patience <= 0:
                 self._lose_calls(lost)
+            elif link is self._controller:
+                self._lost_at, self._lost_why = now, lost
+        if self._lost_at is not None and not self._patient(now):
+            self._lose_calls(self._lost_why)
+        if self._controller.ready:
+            for call in [c for c in self._calls.values() if c.again_at <= now]:
+                self._send_again(call, now)
         if not self._controller.ready and not self._controller.is_open:
             with self._readiness:
                 self._trouble = self._controller.trouble

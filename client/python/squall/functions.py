@@ -51,6 +51,7 @@ class StageOptions:
     when: Any = None
     may_fail: bool = False
     width_max: int = 0
+    compete: int = 0
 
 
 class Function:
@@ -84,15 +85,17 @@ class Function:
         when: dags.Condition | None = None,
         may_fail: bool = False,
         max_width: int = 0,
+        compete: int = 0,
     ) -> Configured:
         """The same function with the settings of a stage: its name, one variant of the function, when several
         producers are enough (`squall.ANY_PRESENT`, `squall.at_least(2, wait=0.04)`), a condition, whether its failure
-        counts as skipping, and how many elements a map may have."""
+        counts as skipping, how many elements a map may have, and how many replicas run against each other when the DAG
+        says `optimize=["compete"]`."""
         if name:
             check_name("a stage", name, stage=True)
         if not isinstance(join, Join):
             raise invalid(f"join={join!r}; it is squall.ALL_PRESENT, squall.ANY_PRESENT or squall.at_least(k, wait)")
-        return Configured(self, StageOptions(name, variant, join, when, may_fail, max_width))
+        return Configured(self, StageOptions(name, variant, join, when, may_fail, max_width, compete))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dag = dags.current()
@@ -152,7 +155,7 @@ class PythonFunction(Function):
 
     def prepare(self) -> tuple[FunctionSpec | None, dict[str, bytes]]:
         code = pickled(self.callable) if self.callable is not None else self._archive or b""
-        key = f"functions/{hashlib.sha256(code).hexdigest()}-{self.name}"
+        key = f"models/{hashlib.sha256(code).hexdigest()[:32]}-{self.name}.pkl"
         assert self.inputs is not None and self.outputs is not None
         spec = FunctionSpec(
             self.name,
@@ -508,7 +511,7 @@ def native(
     if not path.is_file():
         raise invalid(f"the library of '{name}', {path}, is not a file")
     data = path.read_bytes()
-    key = f"functions/{hashlib.sha256(data).hexdigest()}-{path.name}"
+    key = f"models/{hashlib.sha256(data).hexdigest()[:32]}-{path.name}"
     variant = Variant(
         VariantKind.NATIVE,
         key,

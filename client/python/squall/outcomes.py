@@ -110,6 +110,7 @@ class StageTrace:
     bytes_out: int = 0
     bytes_moved: int = 0
     late: bool = False
+    cancelled: bool = False
 
 
 @dataclass

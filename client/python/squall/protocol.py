@@ -50,6 +50,7 @@ class Type(enum.IntEnum):
     SET_POLICY = 24
     SHUTDOWN = 25
     CALL_PARTIAL = 26
+    DRAIN = 27
     STORE_PUT = 64
     STORE_GET = 65
     STORE_DELETE = 66
@@ -191,5 +192,6 @@ def options_body(
     ticket: int = 0,
     redeems: int = 0,
     stream: bool = False,
+    then: Sequence[str] = (),
 ) -> list[Any]:
-    return [deadline_ns, priority, sequence, max_cost_micro, assurance_ppm, prefer, ticket, redeems, stream, 0]
+    return [deadline_ns, priority, sequence, max_cost_micro, assurance_ppm, prefer, ticket, redeems, stream, 0, then]

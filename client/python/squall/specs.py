@@ -189,23 +189,25 @@ class Join:
     rule: int = 1
     count: int = 0
     wait: float = 0.0
+    must: bool = False
 
     def to_wire(self) -> list[Any]:
-        return [self.rule, self.count, _ns(self.wait)]
+        return [self.rule, self.count, _ns(self.wait), self.must]
 
 
 ALL_PRESENT = Join(1)
 ANY_PRESENT = Join(2)
 
 
-def at_least(count: int, wait: float = 0.0) -> Join:
+def at_least(count: int, wait: float = 0.0, *, must: bool = False) -> Join:
     """Runs as soon as all producers have settled, or, once `count` are present, when `wait` seconds have passed since
-    the call came."""
+    the call came. With `must`, the call fails when too few are present because producers failed; else the stage is
+    skipped."""
     if not isinstance(count, int) or count < 1:
         raise invalid(f"at_least({count!r}): the count is a whole number from 1 on")
     if wait < 0:
         raise invalid(f"at_least({count}, wait={wait}): the wait is in seconds and not negative")
-    return Join(3, count, wait)
+    return Join(3, count, wait, must)
 
 
 @dataclass
@@ -220,6 +222,7 @@ class StageSpec:
     join: Join = ALL_PRESENT
     may_fail: bool = False
     variant: str = ""
+    compete: int = 0
 
     def to_wire(self, writer: Writer) -> list[Any]:
         return [
@@ -233,6 +236,7 @@ class StageSpec:
             self.join.to_wire(),
             self.may_fail,
             self.variant,
+            self.compete,
         ]
 
 
@@ -243,6 +247,7 @@ class DagSpec:
     stages: list[StageSpec]
     outputs: dict[str, Binding]
     version: int = 1
+    optimize: list[str] = field(default_factory=list)
 
     def to_wire(self, writer: Writer) -> list[Any]:
         return [
@@ -251,6 +256,7 @@ class DagSpec:
             [port_to_wire(p) for p in self.inputs],
             [s.to_wire(writer) for s in self.stages],
             [[name, binding.to_wire(writer)] for name, binding in self.outputs.items()],
+            self.optimize,
         ]
 
 

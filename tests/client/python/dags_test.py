@@ -74,7 +74,14 @@ class Composition(unittest.TestCase):
             d.output(value=pick.options(join=squall.at_least(1, wait=0.04))(members[0].text, members[1].text))
         spec = d.spec()
         self.assertTrue(spec.stages[0].may_fail)
-        self.assertEqual(spec.stages[2].join.to_wire(), [3, 1, 40_000_000])
+        self.assertEqual(spec.stages[2].join.to_wire(), [3, 1, 40_000_000, False])
+
+    def test_rewrite_rules(self):
+        with squall.Dag("rules", optimize=["compete"]) as d:
+            d.output(double.options(compete=3)(d.input("x", np.float32)))
+        self.assertEqual((d.spec().optimize, d.spec().stages[0].compete), (["compete"], 3))
+        with self.assertRaisesRegex(squall.SquallError, "write a list"):
+            squall.Dag("rules", optimize="fuse")
 
     def test_the_same_function_twice_gets_two_names(self):
         with squall.Dag("twice") as d:

@@ -5,9 +5,11 @@ import pathlib
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 import numpy as np
 import squall
+from environment_test import wheel
 from squall.cloudburst import CloudburstConnection, CloudburstReference
 from squall.errors import Code
 
@@ -150,8 +152,17 @@ class Functions(Live):
         self.assertEqual(self.cluster.run(remember, {"key": "r", "value": b"1"}).value.tolist(), [b"(none)"])
         self.assertEqual(self.cluster.run(remember, {"key": "r", "value": b"2"}).value.tolist(), [b"1"])
         self.assertEqual(self.cluster.kv["r"], b"2")
-        error = self.failing(remember, {"key": "squall/catalogue", "value": b"2"})
-        self.assertIn("permission_denied", error.message)
+        for key in ("squall/x", "models/x", "catalogue/function/x"):
+            error = self.failing(remember, {"key": key, "value": b"2"})
+            self.assertIn("belongs to the system", error.message)
+
+        @squall.function
+        def listed(prefix: str) -> str:
+            return ",".join(squall.keys(prefix))
+
+        self.cluster.kv["list/b"] = self.cluster.kv["list/a"] = b""
+        self.assertEqual(self.cluster.run(listed, {"prefix": "list/"}).text(), "list/a,list/b")
+        self.assertEqual(self.cluster.run(listed, {"prefix": "models/"}).text(), "")
 
 
 class BadCode(Live):
@@ -196,13 +207,12 @@ class BadCode(Live):
         for how, expected in ((exits, "7"), (crashes, ""), (floods, "MemoryError")):
             with self.subTest(how.__name__):
 
-                @squall.function(name=how.__name__)
-                def bad(x: int, how=how) -> int:
+                @squall.function(name=how.__name__, inputs={"x": int}, outputs={"y": int})
+                def bad(x, how=how):
                     print("about to go", flush=True)
                     how()
                     return x
 
-                bad.inputs = bad.inputs[:1]
                 error = self.failing(bad, {"x": 1})
                 self.assertEqual(error.code, Code.FAILED, error)
                 self.assertIn(expected, error.message)
@@ -253,6 +263,44 @@ class BadCode(Live):
             return np.zeros(3, np.float32)
 
         self.assertIn("'y'", self.failing(wrong, {"x": 1}).message)
+
+
+class Requirements(unittest.TestCase):
+    """Packages come from a folder of wheels here, by pip's own variables."""
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        wheel(folder, "thing", "1.0")
+        wheel(folder, "thing", "2.0")
+        self.enterContext(unittest.mock.patch.dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=folder))
+        self.cluster = self.enterContext(squall.local())
+
+    def test_each_function_has_its_own(self):
+        def version(_: int) -> str:
+            import thing
+
+            return thing.VERSION
+
+        functions = [
+            squall.function(name=f"needs-{n}", requirements=[f"thing=={n}.0"], inputs={"_": int}, outputs={"v": str})(
+                version
+            )
+            for n in (1, 2)
+        ]
+        for function, expected in zip(functions, ("1.0", "2.0"), strict=True):
+            self.assertEqual(self.cluster.run(function, {"_": 0}, deadline=GENEROUS).text(), expected)
+        without = squall.function(name="without", inputs={"_": int}, outputs={"v": str})(version)
+        with self.assertRaisesRegex(squall.SquallError, "No module named 'thing'"):
+            self.cluster.run(without, {"_": 0})
+
+    def test_a_package_that_does_not_exist(self):
+        @squall.function(requirements=["no-such-thing"])
+        def never(x: int) -> int:
+            return x
+
+        with self.assertRaises(squall.SquallError) as caught:
+            self.cluster.run(never, {"x": 0}, deadline=GENEROUS)
+        self.assertIn("there is no package 'no-such-thing'", caught.exception.message)
 
 
 class Cloudburst(Live):

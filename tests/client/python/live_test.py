@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -317,18 +319,62 @@ class Promises(unittest.TestCase):
             self.assertEqual(taken.id, offers[0].call)
 
 
+class WithKeys(unittest.TestCase):
+    def setUp(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.keys = folder / "keys"
+        for words in (("new", self.keys), ("new", self.keys, "alice")):
+            subprocess.run([find_binary(), "keys", *words], check=True, capture_output=True)
+        runtime = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+        words = ["up", "--name", "locked", "--data", folder / "data", "--keys", self.keys]
+        self.server = subprocess.Popen(
+            [find_binary(), *words], env=runtime, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.addCleanup(self.server.wait)
+        self.addCleanup(self.server.terminate)
+        info = folder / f"squall-{os.getuid()}" / "locked.json"
+        end = time.monotonic() + GENEROUS
+        while not info.exists() or not info.read_text():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        self.endpoint = json.loads(info.read_text())["endpoint"]
+
+    def test_keys_open_the_door_and_say_what_their_holder_may(self):
+        with squall.connect(self.endpoint, keys=self.keys) as admin:
+            admin.register(echo)
+        with squall.connect(self.endpoint, keys=self.keys / "alice", patience=GENEROUS) as alice:
+            self.assertEqual(alice.run("echo", {"x": [3]})["x"].tolist(), [3])
+            with self.assertRaises(squall.SquallError) as caught:
+                alice.register(blink)
+            self.assertEqual(caught.exception.code, Code.PERMISSION_DENIED)
+        with self.assertRaises(squall.SquallError) as caught:
+            squall.connect(self.endpoint, timeout=2)
+        self.assertEqual(caught.exception.code, Code.UNAVAILABLE)
+
+    def test_secrets_that_others_may_read_are_refused(self):
+        secret = self.keys / "client.secret"
+        secret.chmod(0o644)
+        with self.assertRaisesRegex(squall.SquallError, "chmod 600"):
+            squall.connect(self.endpoint, keys=self.keys)
+        with self.assertRaisesRegex(squall.SquallError, "squall keys new"):
+            squall.connect(self.endpoint, keys=self.keys / "nothing")
+
+
 class Restarts(unittest.TestCase):
     def test_the_client_connects_again_when_the_server_comes_back(self):
         with tempfile.TemporaryDirectory() as folder, squall.local(data=folder) as outer:
             outer.register(nap)
             outer.register(echo)
             port = outer.endpoint.rpartition(":")[2]
-            running = outer.call("nap", {"x": [1]})
+            self.enterContext(impatient := squall.connect(outer.endpoint, patience=0))
+            outer.run("echo", {"x": [1]})  # what its inputs are is asked once
+            running = impatient.call("nap", {"x": [1]})
             time.sleep(0.2)
             outer.shutdown()
             with self.assertRaises(squall.SquallError) as caught:
                 running.result(GENEROUS)
             self.assertIn(caught.exception.code, (Code.UNAVAILABLE, Code.CANCELLED))
+            waiting = outer.call("echo", {"x": [4]})  # nobody is there to take it yet
             words = [find_binary(), "up", "--name", f"again{port}", "--data", folder]
             words += ["--listen", f"tcp://127.0.0.1:{port}"]
             again = None
@@ -343,6 +389,7 @@ class Restarts(unittest.TestCase):
                     except squall.SquallError as e:
                         self.assertLess(time.monotonic(), end, e)
                         time.sleep(0.1)
+                self.assertEqual(waiting.result(GENEROUS)["x"].tolist(), [4])
             finally:
                 if again is not None:
                     again.terminate()

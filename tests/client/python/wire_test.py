@@ -71,9 +71,10 @@ def stage(f, payloads):
         f[4],
         f[5],
         None if f[6] is None else predicate(f[6], payloads),
-        Join(f[7][0], f[7][1], f[7][2] / 1e9),
+        Join(f[7][0], f[7][1], f[7][2] / 1e9, f[7][3]),
         f[8],
         f[9],
+        f[10],
     )
 
 
@@ -114,12 +115,12 @@ class Wire(unittest.TestCase):
 
     def test_a_call_with_its_inputs(self):
         head, payloads = self.body("call_request")
-        call, target, version, options, inputs = head[4]
+        call, target, version, options, inputs, again = head[4]
         writer = Writer()
-        made = protocol.options_body(*options[:9])
+        made = protocol.options_body(*options[:9], then=options[10])
         made[9] = options[9]
         values = [[name, writer.value(encoded(value, payloads))] for name, value in inputs]
-        self.expect("call_request", [call, target, version, made, values], writer)
+        self.expect("call_request", [call, target, version, made, values, again], writer)
 
     def test_a_result_is_read(self):
         head, payloads = self.body("call_result")
@@ -149,7 +150,7 @@ class Wire(unittest.TestCase):
         head, payloads = self.body("apply_dag")
         f, replace = head[4]
         outputs = {name: binding(b, payloads) for name, b in f[4]}
-        spec = DagSpec(f[0], ports(f[2]), [stage(s, payloads) for s in f[3]], outputs, f[1])
+        spec = DagSpec(f[0], ports(f[2]), [stage(s, payloads) for s in f[3]], outputs, f[1], f[5])
         writer = Writer()
         self.expect("apply_dag", [spec.to_wire(writer), replace], writer)
 
