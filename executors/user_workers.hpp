@@ -63,6 +63,9 @@ public:
                                                             logger& log);
   virtual ~user_workers() = default; ///< ends all processes
 
+  /// Such a variant may be called soon: gets ready what takes time and is not of the variant itself, its zygote and one
+  /// worker to spare.
+  virtual void prepare(const functions::variant_spec& spec) = 0;
   /// Starts the variant's first workers. `repeatable`: see function_spec. Answered by on_user_loaded().
   virtual result<> load(const wire::worker::load& request, bool repeatable) = 0;
   virtual void unload(variant_id variant) = 0;

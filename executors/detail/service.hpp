@@ -316,6 +316,9 @@ private:
   void report_gone(variant_id variant);
 
   // -- user code (user_code.cpp)
+  [[nodiscard]] static bool runs_user_code(functions::variant_kind kind) {
+    return kind == functions::variant_kind::native || kind == functions::variant_kind::python;
+  }
   [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
   [[nodiscard]] result<shared_bytes> make_user_memory(std::size_t size,
                                                       const std::function<result<>(std::span<std::byte>)>& fill);

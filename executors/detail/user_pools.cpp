@@ -102,6 +102,15 @@ result<> user_pools::open_files(pool& p) const {
   return {};
 }
 
+void user_pools::prepare(const functions::variant_spec& spec) {
+  wire::worker::load kind;
+  kind.spec = spec;
+  kind.spec.worker = completed(spec.worker);
+  // What is wrong with it is said when it is loaded.
+  if (const auto started = zygote_for(kind); !started.ok())
+    log_.debug("workers", started.error().message);
+}
+
 result<> user_pools::load(const wire::worker::load& request, bool repeatable) {
   if (pools_.contains(request.variant))
     unload(request.variant);
@@ -327,9 +336,12 @@ void user_pools::on_alarm() {
   for (auto& [variant, p] : pools_)
     if (p.retry_at <= now)
       keep_minimum(variant, p);
-  for (auto& [name, slot] : zygotes_)
+  for (auto& [name, slot] : zygotes_) {
     if (slot.process && slot.process->next_alarm() <= now)
       slot.process->on_alarm();
+    if (slot.process && slot.spare_due <= now)
+      launch_spare(name, slot);
+  }
 }
 
 /// What is due for one worker.
@@ -361,7 +373,7 @@ time_point user_pools::next_alarm() const {
       at = std::min(at, p.retry_at);
   for (const auto& [name, slot] : zygotes_)
     if (slot.process)
-      at = std::min(at, slot.process->next_alarm());
+      at = std::min({at, slot.process->next_alarm(), slot.spare_due});
   return at;
 }
 

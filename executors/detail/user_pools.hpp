@@ -16,6 +16,7 @@ public:
              logger& log);
   ~user_pools() override;
 
+  void prepare(const functions::variant_spec& spec) override;
   result<> load(const wire::worker::load& request, bool repeatable) override;
   void unload(variant_id variant) override;
   bool knows(variant_id variant) const override { return pools_.contains(variant); }
@@ -29,6 +30,9 @@ public:
 
   /// So many crashes in a row are a loop.
   static constexpr std::uint32_t loop_of_crashes = 3;
+
+  /// Of the events of a worker: its id, doubled, and 1 for its log. Of a zygote: this and its tag.
+  static constexpr std::uint64_t zygote_bit = std::uint64_t{1} << 63;
 
 private:
   /// The workers of a variant, and what waits for one.
@@ -52,6 +56,9 @@ private:
     std::uint32_t failures = 0; ///< in a row
     time_point retry_at{};
     std::string problem;
+    wire::worker::load kind;      ///< one of the variants that it serves: what its command line is made of
+    std::uint64_t spare = 0;      ///< a worker that has no variant yet; 0: none
+    time_point spare_due = never; ///< when the next one is to be started
   };
 
   // -- pools (user_pools.cpp)
@@ -66,11 +73,16 @@ private:
   void note_crash(pool& p, const std::string& why);
   void check_outputs(const pool& p, const user_job& job, wire::worker::done& message) const;
 
-  // -- processes (user_processes.cpp)
+  // -- how they come to be (user_launching.cpp)
   result<> launch(variant_id variant, pool& p);
-  result<> introduce(user_worker& w, const pool& p);
-  result<zygote*> zygote_for(const pool& p);
-  [[nodiscard]] result<zygote::command> zygote_command(const pool& p) const;
+  result<user_worker*> launch_worker(const wire::worker::load& kind);
+  result<user_worker*> take_spare(const pool& p);
+  void launch_spare(const std::string& name, zygote_slot& slot);
+  result<> announce_segments(user_worker& w);
+  result<> send_load(user_worker& w, const pool& p);
+  result<zygote*> zygote_for(const wire::worker::load& kind);
+  [[nodiscard]] result<zygote::command> zygote_command(const wire::worker::load& kind) const;
+  // -- processes (user_processes.cpp)
   void on_events();
   void on_socket(user_worker& w, std::uint32_t events);
   result<> on_packet(user_worker& w, const wire::frames& packet);

@@ -1,4 +1,3 @@
-#include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
 #include <algorithm>
@@ -23,44 +22,9 @@ using namespace std::chrono_literals;
 using phase = user_worker::phase;
 namespace messages = wire::worker;
 
-/// Of the events of a worker: its id, doubled, and 1 for its log. Of a zygote: this and its tag.
-constexpr std::uint64_t zygote_bit = std::uint64_t{1} << 63;
 constexpr std::size_t read_at_once = 4 << 20;
 constexpr std::size_t events_at_once = 64;
-constexpr duration load_limit = 180s;
 constexpr duration farewell = 300ms;
-/// Both segments count as address space of the worker.
-constexpr std::uint64_t segments_of_worker = 2;
-
-error cannot(const char* what) {
-  return {errc::unavailable, std::string("a worker cannot be started: ") + what + ": " + std::strerror(errno), {}};
-}
-
-struct channel {
-  unique_fd own;
-  unique_fd theirs;
-};
-
-result<channel> make_socket_pair() {
-  std::array<int, 2> pair{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
-    return cannot("socketpair");
-  return channel{unique_fd(pair[0]), unique_fd(pair[1])};
-}
-
-result<channel> make_pipe() {
-  std::array<int, 2> pair{};
-  if (pipe2(pair.data(), O_CLOEXEC) != 0)
-    return cannot("pipe");
-  return channel{unique_fd(pair[0]), unique_fd(pair[1])};
-}
-
-result<unique_fd> duplicate(const unique_fd& fd) {
-  unique_fd copy(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy)
-    return cannot("duplicating a descriptor");
-  return copy;
-}
 
 std::uint64_t resident_bytes(std::uint64_t pid) {
   std::uint64_t total = 0;
@@ -83,155 +47,13 @@ std::string_view name_of(const user_worker& w) {
   return "ending";
 }
 
-/// The folder of the packages that a Python variant requires; empty: it requires none.
-std::string packages_of(const functions::variant_spec& spec, const user_worker_options& options) {
-  const auto required = spec.parameters.find("requirements");
-  if (spec.kind != functions::variant_kind::python || required == spec.parameters.end())
-    return {};
-  return python_packages::folder_of(options.python_packages, required->second);
-}
-
 } // namespace
-
-// -- zygotes
-
-result<zygote::command> user_pools::zygote_command(const pool& p) const {
-  zygote::command line;
-  const auto& folder = options_.program_folder;
-  const auto library = folder + "/libsquall-sandbox.so";
-  // A worker's own /tmp hides what lies below the host's.
-  const auto inside = [this](const std::string& path) {
-    return options_.unsandboxed || !path.starts_with("/tmp/") ? path : "/squall" + path.substr(4);
-  };
-  std::vector<std::string> program;
-  std::vector<std::string> read{folder + "/squall-worker", library};
-  std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
-  if (p.request.spec.kind == functions::variant_kind::python) {
-    if (options_.python.empty() || options_.python_worker.empty())
-      return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};
-    program = {inside(options_.python), "-I", "-B", inside(options_.python_worker), "--zygote"};
-    read.insert(read.end(), options_.python_paths.begin(), options_.python_paths.end());
-    variables.push_back("SQUALL_SANDBOX_LIBRARY=" + inside(library));
-    variables.push_back("SQUALL_PRELOAD=" + options_.python_preload);
-    if (const auto packages = packages_of(p.request.spec, options_); !packages.empty()) {
-      read.push_back(packages);
-      variables.push_back("SQUALL_PACKAGES=" + inside(packages));
-    }
-  } else {
-    program = {inside(folder + "/squall-worker"), "--zygote"};
-  }
-  if (options_.unsandboxed) {
-    line.program = "/usr/bin/env";
-    line.arguments = {"-i", "PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "SQUALL_UNSANDBOXED=1"};
-    line.arguments.insert(line.arguments.end(), variables.begin(), variables.end());
-  } else {
-    line.program = folder + "/squall-sandbox";
-    if (p.bounds.network)
-      line.arguments.emplace_back("--network");
-    for (const auto& path : read)
-      line.arguments.insert(line.arguments.end(), {"--read-as", path, inside(path)});
-    for (const auto& variable : variables)
-      line.arguments.insert(line.arguments.end(), {"--set", variable});
-    line.arguments.emplace_back("--");
-  }
-  line.arguments.insert(line.arguments.end(), program.begin(), program.end());
-  return line;
-}
-
-result<zygote*> user_pools::zygote_for(const pool& p) {
-  auto name = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
-  if (const auto packages = packages_of(p.request.spec, options_); !packages.empty())
-    name += "+" + packages.substr(packages.rfind('/') + 1);
-  auto& slot = zygotes_[name];
-  if (slot.process)
-    return slot.process.get();
-  if (post_.now() < slot.retry_at)
-    return {errc::unavailable, slot.problem};
-  SQUALL_ASSIGN(line, zygote_command(p));
-  slot.tag = zygote_bit | (++last_tag_ << 2);
-  SQUALL_ASSIGN(started, zygote::start(name, line, gate_.get(), slot.tag, *this, post_, log_));
-  slot.process = std::move(started);
-  return slot.process.get();
-}
-
-void user_pools::on_zygote_lost(const std::string& name, const std::string& why) {
-  auto& slot = zygotes_[name];
-  const bool was_ready = slot.process && slot.process->ready();
-  slot.failures = was_ready ? 0 : slot.failures + 1;
-  slot.problem = was_ready ? why
-                           : "the sandbox of workers cannot be started on this host, so user code does not run here (" +
-                                 why + "); docs/security.md says what it needs";
-  slot.retry_at = post_.now() + std::min<duration>(500ms * (1 << std::min<std::uint32_t>(slot.failures, 6)), 30s);
-  log_.warn("workers", slot.problem);
-  // Not destroyed here: this is called from inside it.
-  post_.later([gone = std::make_shared<std::unique_ptr<zygote>>(std::move(slot.process))] { gone->reset(); });
-  std::vector<std::uint64_t> ids;
-  for (const auto& [id, w] : workers_)
-    if (w->zygote == name)
-      ids.push_back(id);
-  for (const auto id : ids)
-    end(id, slot.problem, false);
-}
 
 // -- workers
 
 user_worker* user_pools::find(std::uint64_t worker) {
   const auto found = workers_.find(worker);
   return found == workers_.end() ? nullptr : found->second.get();
-}
-
-result<> user_pools::launch(variant_id variant, pool& p) {
-  if (workers_.size() >= options_.max_workers)
-    return {errc::overloaded, "the node runs " + std::to_string(workers_.size()) +
-                                  " workers of user code, which is its limit; fewer instances of a function, or a "
-                                  "shorter keep-alive, make room"};
-  SQUALL_ASSIGN(forks, zygote_for(p));
-  SQUALL_ASSIGN(socket, make_socket_pair());
-  SQUALL_ASSIGN(log, make_pipe());
-  auto made = std::make_unique<user_worker>();
-  auto& w = *made;
-  w.id = ++last_worker_;
-  w.variant = variant;
-  w.zygote = std::string(functions::to_string(p.request.spec.kind)) + (p.bounds.network ? "+network" : "");
-  w.started = w.idle_since = post_.now();
-  w.kill_at = post_.now() + load_limit;
-  w.why_killed = "it did not load in 180 s";
-  SQUALL_ASSIGN(in, inbox::create(++last_segment_, options_.segment_bytes));
-  SQUALL_ASSIGN(out, outbox::create(++last_segment_, options_.segment_bytes, make_));
-  w.in = std::move(in);
-  w.out = std::move(out);
-  w.socket = std::make_unique<packet_socket>(std::move(socket.own), gate_.get(), w.id * 2);
-  w.log = std::make_unique<log_reader>(std::move(log.own), gate_.get(), w.id * 2 + 1);
-  auto bounds = p.bounds;
-  bounds.memory_limit_bytes += segments_of_worker * options_.segment_bytes;
-  SQUALL_TRY(forks->spawn(w.id, bounds, std::move(socket.theirs), std::move(log.theirs)));
-  SQUALL_TRY(introduce(w, p));
-  p.workers.insert(w.id);
-  workers_.emplace(w.id, std::move(made));
-  return {};
-}
-
-/// What it needs to know, before it asks: it reads this when it is up.
-result<> user_pools::introduce(user_worker& w, const pool& p) {
-  const auto single = [](unique_fd fd) {
-    std::vector<unique_fd> out;
-    out.push_back(std::move(fd));
-    return out;
-  };
-  SQUALL_ASSIGN(in, w.in->descriptor());
-  SQUALL_TRY(w.send(w.in->announcement(), {}, single(std::move(in))));
-  SQUALL_ASSIGN(out, w.out->descriptor());
-  SQUALL_TRY(w.send(w.out->announcement(), {}, single(std::move(out))));
-  std::vector<unique_fd> files;
-  if (p.code) {
-    SQUALL_ASSIGN(code, duplicate(p.code));
-    files.push_back(std::move(code));
-  }
-  for (const auto& resource : p.resources) {
-    SQUALL_ASSIGN(file, duplicate(resource));
-    files.push_back(std::move(file));
-  }
-  return w.send(p.request, request_id{p.request.variant.value}, std::move(files));
 }
 
 void user_pools::kill(user_worker& w, errc code, std::string why) {
@@ -554,6 +376,8 @@ std::vector<wire::instance_report> user_pools::instances() {
   }
   std::vector<wire::instance_report> out;
   for (const auto& [id, w] : workers_) {
+    if (!w->variant) // to spare
+      continue;
     wire::instance_report r;
     r.variant = w->variant;
     r.pid = w->host_pid;
