@@ -1,6 +1,7 @@
 // What the rewrite rules are worth, each against the same DAG without it, on one running cluster:
-// - tables-fuse-small, tables-fuse: p50 of six table operators one after the other, on 100 rows (they run in the node's
-//   own thread) and on 100,000 (in the model host), one call at a time;
+// - tables-fuse-100, -1k, -100k: p50 of six table operators one after the other, on so many rows, one call at a time;
+// 100
+//   rows run in the node's own thread, more in the model host;
 // - tables-compete: p95 of a stage that takes 5 ms, and 60 ms in a tenth of its runs, with two replicas on two nodes;
 // - tables-locality: a pass over stored objects that no node has read yet, each asked for by six calls, six at a time.
 #include "bench/calls/no_ops.hpp"
@@ -84,20 +85,17 @@ std::string function(const std::string& name, const std::string& builtin, const 
 }
 
 std::string specs() {
-  return function("paid", "table-filter", R"(where: "price > 1")") +
-         function("total", "table-map", R"(columns: "group, price, total = price * count")") +
-         function("taxed", "table-map", R"(columns: "*, taxed = total * 1.22")") +
-         function("dear", "table-filter", R"(where: "taxed > 20")") +
-         function("groups", "table-aggregate", R"(by: group, columns: "n = count(), sum = sum(taxed)") ") +
-         function("best", "table-filter", R"(where: "n > 0")") +
+  return function("paid", "table-filter", "where: price > 1") +
+         function("total", "table-map", "columns: 'group, price, total = price * count'") +
+         function("taxed", "table-map", "columns: '*, taxed = total * 1.22'") +
+         function("dear", "table-filter", "where: taxed > 20") +
+         function("groups", "table-aggregate", "by: group, columns: 'n = count(), sum = sum(taxed)'") +
+         function("best", "table-filter", "where: n > 0") +
          function("uneven", "sleep", "milliseconds: 5, tail_milliseconds: 60, tail_percent: 10") +
          function("found", "table-lookup", "key: id, prefix: objects/") +
-         function("sizes", "table-map", R"(columns: "id, bytes = length(value)") ") + report_dag(" plain -
-         report
-         ", "
-         ") +
-         report_dag("fused-report", "optimize: [fuse]") +
-         nap_dag("plain-nap", "") + nap_dag("raced-nap", "optimize: [compete]") + users_dag("plain-users", "") +
+         function("sizes", "table-map", "columns: 'id, bytes = length(value)'") + report_dag("plain-report", "") +
+         report_dag("fused-report", "optimize: [fuse]") + nap_dag("plain-nap", "") +
+         nap_dag("raced-nap", "optimize: [compete]") + users_dag("plain-users", "") +
          users_dag("near-users", "optimize: [locality]");
 }
 
@@ -221,8 +219,9 @@ int main(int argc, char** argv) {
   if (auto applied = client::apply(*c, or_fail(client::parse_specs(specs(), "the specs of this benchmark", ".")));
       !applied)
     fail(applied.error());
-  measure_fusing(*c, s, "tables-fuse-small", 100, s.size(500, 10));
-  measure_fusing(*c, s, "tables-fuse", s.size(100'000, 1000), s.size(30, 3));
+  measure_fusing(*c, s, "tables-fuse-100", 100, s.size(300, 10));
+  measure_fusing(*c, s, "tables-fuse-1k", 1000, s.size(200, 5));
+  measure_fusing(*c, s, "tables-fuse-100k", s.size(100'000, 5000), s.size(20, 3));
   measure_competing(*c, s);
   measure_locality(*c, s);
 }

@@ -162,7 +162,8 @@ struct call_arrived {
   micro_cost max_cost = no_cost_limit; ///< the cost SLO
   std::uint32_t assurance_ppm = 0;     ///< of the promise; 0 = none is asked for, `firm_ppm` = every branch is reserved
   placing::preference preference = placing::preference::cheapest;
-  /// A hash of the stored keys that it reads; calls with one hash are placed on one node while its load allows. 0: none.
+  /// A hash of the stored keys that it reads; calls with one hash are placed on one node while its load allows. 0:
+  /// none.
   std::uint64_t affinity = 0;
   friend bool operator==(const call_arrived&, const call_arrived&) = default;
   template <class S, class V>

@@ -113,9 +113,11 @@ std::vector<finding> look_at_host(const std::string& http_address) {
   return findings;
 }
 
-int examine_host(const std::string& http_address) {
+int examine_host(const std::string& http_address) { return print_findings(look_at_host(http_address)); }
+
+int print_findings(const std::vector<finding>& findings) {
   bool bad = false;
-  for (const finding& f : look_at_host(http_address)) {
+  for (const finding& f : findings) {
     const char* mark = f.state == grade::good ? "ok  " : f.state == grade::poor ? "poor" : "BAD ";
     std::printf("%s  %-18s %s\n", mark, f.what.c_str(), f.found.c_str());
     if (!f.remedy.empty())

@@ -16,7 +16,13 @@ struct finding {
 /// Looks at shared memory, limits, the inference runtime (by starting the model host), ports and versions of this host.
 [[nodiscard]] std::vector<finding> look_at_host(const std::string& http_address);
 
-/// Prints the findings; returns 1 when one is bad.
+/// Prints findings; returns 1 when one is bad.
+int print_findings(const std::vector<finding>& findings);
+
+/// Looks at a cluster that runs on this host: whether its controller answers and knows its catalogue, nodes that are
+/// silent or swamped, the disk, processes that die again and again.
+int examine_cluster(const std::string& name);
+
 int examine_host(const std::string& http_address);
 
 } // namespace squall::cluster

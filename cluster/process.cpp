@@ -13,8 +13,11 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include <pthread.h>
@@ -133,6 +136,21 @@ void host_controller(process_parts& parts) {
                     actors::placing::inline_in_bridge);
 }
 
+std::string environment_variable(const char* name) {
+  const char* const given = std::getenv(name);
+  return given == nullptr ? "" : given;
+}
+
+/// Separated by commas.
+std::set<std::string> words_of(const std::string& list) {
+  std::set<std::string> words;
+  std::istringstream in{list};
+  for (std::string word; std::getline(in, word, ',');)
+    if (!word.empty())
+      words.insert(word);
+  return words;
+}
+
 result<> host_node(process_parts& parts) {
   SQUALL_ASSIGN(arena, wire::arena::create());
   parts.arenas->add(arena);
@@ -148,6 +166,9 @@ result<> host_node(process_parts& parts) {
   options.event_log = parts.spec.event_log;
   options.worker.program = program_folder() + "/squall-model-host";
   options.user.program_folder = program_folder();
+  // Of the operator of this host: no message can say so.
+  options.user.unsandboxed = environment_variable("SQUALL_UNSANDBOXED") == "1";
+  options.trusted_functions = words_of(environment_variable("SQUALL_TRUSTED_FUNCTIONS"));
   options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
     if (stay_away)
       status = retired_status;

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +33,7 @@ namespace {
 struct logs_flags {
   std::string cluster = "squall";
   std::string process;
+  std::string call;
   bool follow = false;
   std::size_t lines = 100;
 };
@@ -45,6 +48,24 @@ std::string tail(const fs::path& path, std::size_t lines, std::uintmax_t& end) {
     if (text[at - 1] == '\n' && ++seen > lines)
       break;
   return text.substr(at);
+}
+
+/// The lines that name the call; all of them when none is asked for.
+std::string about(const std::string& call, const std::string& text) {
+  if (call.empty())
+    return text;
+  std::string out;
+  std::istringstream lines{text};
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  for (std::string line; std::getline(lines, line);)
+    for (auto at = line.find(call); at != std::string::npos; at = line.find(call, at + 1)) {
+      const auto end = at + call.size();
+      if ((at > 0 && digit(line[at - 1])) || (end < line.size() && digit(line[end])))
+        continue;
+      out += line + '\n';
+      break;
+    }
+  return out;
 }
 
 int logs(const logs_flags& flags) {
@@ -64,7 +85,8 @@ int logs(const logs_flags& flags) {
                         "there is no log '" + flags.process + "'; there are: " + (known.empty() ? "none" : known),
                         {}});
   for (auto& [path, end] : files)
-    std::fputs(tail(path, flags.lines, end).c_str(), stdout);
+    // Of one call, lines are rare: all of the log is searched for them.
+    std::fputs(about(flags.call, tail(path, flags.call.empty() ? flags.lines : SIZE_MAX - 1, end)).c_str(), stdout);
   while (flags.follow) {
     std::fflush(stdout);
     std::this_thread::sleep_for(std::chrono::milliseconds{200});
@@ -73,7 +95,7 @@ int logs(const logs_flags& flags) {
       in.seekg(static_cast<std::streamoff>(end));
       const std::string text{std::istreambuf_iterator<char>{in}, {}};
       end += text.size();
-      std::fputs(text.c_str(), stdout);
+      std::fputs(about(flags.call, text).c_str(), stdout);
     }
   }
   return 0;
@@ -87,6 +109,7 @@ void add_tool_verbs(CLI::App& app, int& status) {
   logs_verb->add_option("process", flags->process, "only this one, such as controller or node-n1");
   logs_verb->add_option("--name", flags->cluster, "name of the cluster")->envname("SQUALL_NAME");
   logs_verb->add_option("-n,--lines", flags->lines, "lines of each log")->envname("SQUALL_LINES");
+  logs_verb->add_option("--call", flags->call, "only lines about the call of this id")->envname("SQUALL_CALL");
   logs_verb->add_flag("-f,--follow", flags->follow, "go on showing new lines")->envname("SQUALL_FOLLOW");
   logs_verb->callback([&status, flags] { status = logs(*flags); });
 
@@ -101,7 +124,14 @@ void add_tool_verbs(CLI::App& app, int& status) {
   auto http = std::make_shared<std::string>();
   auto* doctor_verb = app.add_subcommand("doctor", "say what is missing or mis-set on this host");
   doctor_verb->add_option("--http", *http, "also check that this address is free")->envname("SQUALL_HTTP");
-  doctor_verb->callback([&status, http] { status = examine_host(*http); });
+  auto name = std::make_shared<std::string>();
+  doctor_verb->add_option("--cluster", *name, "look at this running cluster instead")
+      ->expected(0, 1)
+      ->default_str("squall");
+  doctor_verb->callback([&status, http, name, doctor_verb] {
+    const bool cluster = doctor_verb->count("--cluster") > 0;
+    status = cluster ? examine_cluster(name->empty() ? "squall" : *name) : examine_host(*http);
+  });
 }
 
 void add_cluster_verbs(CLI::App& app, const std::vector<std::string>& arguments, int& status) {

@@ -48,7 +48,9 @@ struct running_call {
   slos wanted;
   client_id owner;
   std::uint64_t bytes = 0; ///< of its inputs
-  bool first = true;       ///< before those of clients that take more than their share
+  std::uint32_t batch = 1; ///< the most items of one of its stages that may run together
+  bool inside = false;     ///< it went through the turnstile
+  bool in_line = false;    ///< it waits for its turn (turnstile.hpp); the scheduler does not know it yet
   bool promised = false;   ///< by one of the attempts
   bool repeatable = false; ///< then `inputs` are kept to the end
   std::uint32_t attempts = 1;

@@ -195,13 +195,13 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();
+  call.batch = widest_batch(*call.dag);
   const client_id owner = call.owner;
   calls::placing::call_arrived fact{call.id, owner, call.dag->id, call.deadline, call.priority, call.sequence};
   fact.affinity = catalogue_.affinity(*call.dag, call.inputs);
   ask_for_promise(call, message.options, fact);
   if (const auto fits = flow_.check(owner, call.bytes); !fits.ok())
     return refuse(fits.error());
-  call.first = !flow_.beyond_share(owner);
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
@@ -214,13 +214,53 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   ++running_of_dag_[called];
   if (redeems)
     return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, owner});
-  step(fact);
+  // A call that a function makes must not wait for the one above it.
+  running_call* added = calls_.find(message.call);
+  if (message.options.depth == 0) {
+    added->inside = turnstile_.enter(owner, called, added->batch, added->id);
+    added->in_line = !added->inside;
+  }
+  if (!added->in_line)
+    step(fact);
 }
 
-/// Priorities as nodes know them: of two calls with the same one, that of a client within its share goes first.
-std::uint32_t controller_service::place_in_queues(const running_call& call) {
-  constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max() / 2;
-  return 2 * std::min(call.priority, most) + (call.first ? 1 : 0);
+std::uint32_t controller_service::widest_batch(const functions::dag& dag) const {
+  std::uint32_t out = 1;
+  for (const functions::stage& stage : dag.stages)
+    if (const auto* function = catalogue_.find_function(stage.function))
+      for (const functions::variant_spec& variant : function->spec.variants)
+        out = std::max(out, variant.max_batch);
+  return out;
+}
+
+void controller_service::count_lanes() {
+  std::uint64_t lanes = 0;
+  for (const auto& [id, node] : nodes_)
+    lanes += node.lanes.size();
+  turnstile_.set_lanes(lanes);
+}
+
+void controller_service::expire_in_line() {
+  if (turnstile_.waiting() == 0)
+    return;
+  std::vector<call_id> late;
+  for (const auto& [id, call] : calls_.running())
+    if (call.in_line && call.deadline <= post_->now())
+      late.push_back(id);
+  std::sort(late.begin(), late.end());
+  for (const call_id id : late)
+    end_without_result(id, errc::deadline_exceeded,
+                       "the deadline passed while the call waited for others of its client to end", duration{0});
+}
+
+/// Calls whose turn has come.
+void controller_service::let_through() {
+  for (const call_id id : turnstile_.take_ready())
+    if (running_call* call = calls_.find(id)) {
+      call->in_line = false;
+      call->inside = true;
+      offer_again(id);
+    }
 }
 
 void controller_service::admit(calls::placing::admit& command) {
@@ -232,6 +272,10 @@ void controller_service::admit(calls::placing::admit& command) {
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
+  if (command.dispatched != dispatching_) {
+    dispatching_ = command.dispatched;
+    turnstile_.open(dispatching_); // a policy that holds work back wants to see all of it
+  }
   if (command.dispatched)
     return start_dispatched(*call);
   call->nodes = nodes_of(command.plan);
@@ -240,7 +284,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.call = call->id;
   message.context.dag = call->dag->id;
   message.context.plan = std::move(command.plan);
-  message.context.priority = place_in_queues(*call);
+  message.context.priority = call->priority;
   message.context.sequence = call->sequence;
   message.context.remaining = call->deadline == never ? duration::max() : call->deadline - now;
   message.context.age = now - call->arrived;
@@ -365,6 +409,10 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
 void controller_service::end_of(running_call& call, calls::outcome outcome) {
   statistics_.ended(call.dag->spec.name, outcome.code, outcome.elapsed, skipped_stages(outcome));
   flow_.end(call.owner, call.bytes, post_->now());
+  if (call.in_line)
+    turnstile_.withdraw(call.owner, call.dag->id, call.id);
+  if (call.inside)
+    turnstile_.leave(call.owner, call.dag->id, post_->now());
   const dag_id dag = call.dag->id;
   calls_.end(call.id, std::move(outcome), post_->now());
   if (const auto running = running_of_dag_.find(dag); running != running_of_dag_.end() && --running->second == 0) {

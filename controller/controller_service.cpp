@@ -92,6 +92,7 @@ void controller_service::on_messages(std::span<actors::incoming> messages) {
 void controller_service::finish_round() {
   while (!to_repeat_.empty())
     place_again();
+  let_through();
   release_drained();
   flush_releases();
   if (drained_ && calls_.running().empty())
@@ -307,6 +308,7 @@ void controller_service::on_alarm() {
   }
   if (next_sweep_ <= now) {
     sweep();
+    expire_in_line();
     retry_waiting();
     expire_refused();
     if (next_profile_save_ <= now) {

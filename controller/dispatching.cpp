@@ -28,7 +28,7 @@ void controller_service::start_dispatched(running_call& call) {
   for (const functions::stage& stage : call.dag->stages)
     message.context.plan.stages.push_back({stage.variants.front(), call.home, {}});
   message.context.plan.exit = call.home;
-  message.context.priority = place_in_queues(call);
+  message.context.priority = call.priority;
   message.context.remaining = call.deadline == never ? duration::max() : call.deadline - now;
   message.context.age = now - call.arrived;
   message.context.client_host = call.client_host;

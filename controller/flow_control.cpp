@@ -1,7 +1,9 @@
 #include "controller/flow_control.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
+#include <utility>
 
 namespace squall::controller {
 
@@ -14,22 +16,33 @@ constexpr duration longest_hint = std::chrono::seconds{5};
 
 } // namespace
 
-error flow_control::overloaded(std::string what, std::uint64_t wanted, std::uint64_t limit) const {
+/// `wait_ns`: until there is room, if what ends goes on ending; not a number when nothing has.
+error flow_control::overloaded(std::string what, double wait_ns, std::uint64_t limit) const {
   duration hint = std::chrono::milliseconds{100};
-  if (bytes_per_ns_ > 0)
-    hint = duration{static_cast<std::int64_t>(
-        std::min(static_cast<double>(wanted) / bytes_per_ns_, static_cast<double>(longest_hint.count())))};
+  if (std::isfinite(wait_ns))
+    hint = duration{static_cast<std::int64_t>(std::min(wait_ns, static_cast<double>(longest_hint.count())))};
   return {errc::overloaded, what + "; the limit is " + std::to_string(limit),
           std::clamp(hint, shortest_hint, longest_hint)};
 }
 
 result<> flow_control::check(client_id client, std::uint64_t bytes) const {
-  if (bytes_ + bytes > limits_.bytes && bytes_ > 0)
-    return overloaded("the inputs of calls in flight have " + std::to_string(bytes_) + " bytes", bytes, limits_.bytes);
+  static const client_flow none;
   const auto at = clients_.find(client);
-  if (at != clients_.end() && at->second.bytes + bytes > limits_.bytes_of_client)
-    return overloaded("the inputs of the client's calls in flight have " + std::to_string(at->second.bytes) + " bytes",
-                      bytes, limits_.bytes_of_client);
+  const client_flow& own = at == clients_.end() ? none : at->second;
+  const double wait_bytes = static_cast<double>(bytes) / bytes_per_ns_;
+  // A hundredth of the calls, so that those who come again do not come one by one.
+  const auto wait_calls = [&](std::uint64_t limit) { return static_cast<double>(limit) / 100 / calls_per_ns_; };
+  if (calls_ >= limits_.calls)
+    return overloaded(std::to_string(calls_) + " calls are in flight", wait_calls(limits_.calls), limits_.calls);
+  if (own.calls >= limits_.calls_of_client)
+    return overloaded("the client has " + std::to_string(own.calls) + " calls in flight",
+                      wait_calls(limits_.calls_of_client), limits_.calls_of_client);
+  if (bytes_ + bytes > limits_.bytes && bytes_ > 0)
+    return overloaded("the inputs of calls in flight have " + std::to_string(bytes_) + " bytes", wait_bytes,
+                      limits_.bytes);
+  if (own.bytes + bytes > limits_.bytes_of_client && own.bytes > 0)
+    return overloaded("the inputs of the client's calls in flight have " + std::to_string(own.bytes) + " bytes",
+                      wait_bytes, limits_.bytes_of_client);
   return {};
 }
 
@@ -50,18 +63,17 @@ void flow_control::end(client_id client, std::uint64_t bytes, time_point now) {
   --calls_;
   if (--at->second.calls == 0)
     clients_.erase(at);
-  ended_since_ += bytes;
+  ended_bytes_ += bytes;
+  ++ended_calls_;
   if (const duration passed = now - last_end_; passed >= stretch) {
-    const double rate = static_cast<double>(ended_since_) / static_cast<double>(passed.count());
-    bytes_per_ns_ = bytes_per_ns_ > 0 ? (3 * bytes_per_ns_ + rate) / 4 : rate;
-    ended_since_ = 0;
+    const auto average = [&](double& of, std::uint64_t& ended) {
+      const double rate = static_cast<double>(std::exchange(ended, 0)) / static_cast<double>(passed.count());
+      of = of > 0 ? (3 * of + rate) / 4 : rate;
+    };
+    average(bytes_per_ns_, ended_bytes_);
+    average(calls_per_ns_, ended_calls_);
     last_end_ = now;
   }
-}
-
-bool flow_control::beyond_share(client_id client) const {
-  const auto at = clients_.find(client);
-  return at != clients_.end() && at->second.calls > std::max(a_few, calls_ / clients_.size());
 }
 
 } // namespace squall::controller

@@ -12,6 +12,8 @@ namespace squall::controller {
 /// Of all clients of a controller together, and of each. Beyond them calls are refused as overloaded (docs/limits.md);
 /// how many calls may run is the scheduler's bound.
 struct flow_limits {
+  std::uint64_t calls = 100'000; ///< that run or wait for their turn
+  std::uint64_t calls_of_client = 20'000;
   std::uint64_t bytes = 2ull << 30; ///< of inputs of calls that run
   std::uint64_t bytes_of_client = 1ull << 30;
   std::size_t clients = 10'000; ///< connections that said hello
@@ -28,29 +30,26 @@ public:
   void begin(client_id client, std::uint64_t bytes);
   void end(client_id client, std::uint64_t bytes, time_point now);
 
-  /// Whether the client has more calls in flight than an equal share, and more than a few. The calls of others then go
-  /// first, so that one that floods waits for itself alone.
-  [[nodiscard]] bool beyond_share(client_id client) const;
-
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] const flow_limits& limits() const { return limits_; }
 
 private:
-  static constexpr std::uint64_t a_few = 4;
   struct client_flow {
     std::uint64_t calls = 0;
     std::uint64_t bytes = 0;
   };
 
-  [[nodiscard]] error overloaded(std::string what, std::uint64_t wanted, std::uint64_t limit) const;
+  [[nodiscard]] error overloaded(std::string what, double wait_ns, std::uint64_t limit) const;
 
   flow_limits limits_;
   std::unordered_map<client_id, client_flow> clients_; ///< with calls in flight
   std::uint64_t calls_ = 0;
   std::uint64_t bytes_ = 0;
-  double bytes_per_ns_ = 0; ///< running average of what ends
+  double bytes_per_ns_ = 0; ///< running averages of what ends
+  double calls_per_ns_ = 0;
   time_point last_end_{};
-  std::uint64_t ended_since_ = 0;
+  std::uint64_t ended_bytes_ = 0; ///< since then
+  std::uint64_t ended_calls_ = 0;
 };
 
 } // namespace squall::controller

@@ -456,6 +456,11 @@ std::string controller_service::metrics_json() {
     samples.push_back({"squall_limit", "The bounds at which calls are refused", kind::gauge, {{"of", what}}, most});
   samples.push_back(
       {"squall_bytes_in_flight", "Inputs of calls that run", kind::gauge, {}, static_cast<double>(flow_.bytes())});
+  samples.push_back({"squall_calls_in_line",
+                     "Calls that wait for others of their client to end",
+                     kind::gauge,
+                     {},
+                     static_cast<double>(turnstile_.waiting())});
   samples.push_back({"squall_calls_repeated_total",
                      "Attempts that were made again since a node was lost or failed them",
                      kind::counter,

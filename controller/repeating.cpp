@@ -79,7 +79,8 @@ void controller_service::offer_again(call_id id) {
   fact.max_cost = call->wanted.max_cost;
   fact.assurance_ppm = call->wanted.assurance_ppm;
   fact.preference = call->wanted.preference;
-  if (!call->promised)
+  fact.affinity = catalogue_.affinity(*call->dag, call->inputs);
+  if (!call->promised && fact.assurance_ppm > 0)
     call->promise = {call->deadline - call->arrived, fact.max_cost, fact.assurance_ppm, duration{0}, {}};
   step(fact);
 }

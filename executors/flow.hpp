@@ -20,7 +20,8 @@ namespace squall::executors {
 /// - a condition over lists in a map is tested element by element, else once for the stage;
 /// - a map of width 0, or none of whose elements runs, settles at once;
 /// - a stage that may fail is skipped by its failure, in a map only the elements that failed;
-/// - a join of `count` that went on ignores what its other producers bring later, and marks them as late in the trace; one
+/// - a join of `count` that went on ignores what its other producers bring later, and marks them as late in the trace;
+/// one
 ///   that must have its count (`must`) also cancels those that nobody else waits for, with what only they wait for;
 /// - a join that must have its count and cannot, because producers failed, fails the call.
 class flow {
@@ -41,13 +42,13 @@ public:
   void complete(stage_index stage, std::uint32_t element, std::vector<functions::value> outputs);
   void fail(stage_index stage, std::uint32_t element, const error& why);
 
-  /// A stage of another node goes on without this stage's outputs. Cancels the stage when nobody is left that waits for it.
+  /// A stage of another node goes on without this stage's outputs. Cancels the stage when nobody is left that waits for
+  /// it.
   void unwanted(stage_index stage, stage_index consumer);
 
   /// What a ready stage reads through a port that no edge feeds.
   void provide(stage_index stage, std::uint32_t element, std::uint32_t port, functions::value value);
   [[nodiscard]] bool provided(stage_index stage) const; ///< with anything
-
 
   /// The driver cannot do what was decided about the stage: the call fails.
   void abort(stage_index stage, const error& why) { give_up(stage, why.code, why.message); }

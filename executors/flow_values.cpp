@@ -32,9 +32,8 @@ bool flow::provided(stage_index stage) const {
 }
 
 bool flow::running(stage_index stage, std::uint32_t element) const {
-  return std::any_of(running_.begin(), running_.end(), [&](const auto& r) {
-    return r.stage == stage && element < r.ended.size() && !r.ended[element];
-  });
+  return std::any_of(running_.begin(), running_.end(),
+                     [&](const auto& r) { return r.stage == stage && element < r.ended.size() && !r.ended[element]; });
 }
 
 void flow::add_provided(stage_index stage, std::uint32_t element, std::vector<value>& inputs) const {

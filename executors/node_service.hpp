@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace squall::executors {
@@ -27,6 +28,8 @@ struct node_options {
   policy::node_queue_config queue;
   worker_host_options worker; ///< program and arguments; lanes are taken from above
   user_worker_options user;   ///< lanes likewise; without a program folder there is no user code
+  std::set<std::string>
+      trusted_functions; ///< native ones that the operator lets into the model host, without a sandbox
   /// The controller let the node go; `stay_away`: an operator drained it, it is not to come back.
   std::function<void(bool stay_away)> on_leave;
 };

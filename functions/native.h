@@ -1,12 +1,12 @@
 #ifndef SQUALL_NATIVE_H
 #define SQUALL_NATIVE_H
 
-/* A function in native code: a shared library that exports squall_function(). C99. docs/functions.md is the tutorial, and
-   functions/native.hpp makes such a function of a C++ lambda.
+/* A function in native code: a shared library that exports squall_function(). C99. docs/functions.md is the tutorial,
+   and functions/native.hpp makes such a function of a C++ lambda.
 
-   The library is loaded into a worker process of its own, inside a sandbox; several processes may run the same function.
-   In each of them `run` is called by one thread, for one batch after the other. Nothing here may be called after the
-   function that was given the context has returned, or by another thread. */
+   The library is loaded into a worker process of its own, inside a sandbox; several processes may run the same
+   function. In each of them `run` is called by one thread, for one batch after the other. Nothing here may be called
+   after the function that was given the context has returned, or by another thread. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -54,17 +54,17 @@ enum squall_status {
 
 enum squall_kind { SQUALL_ABSENT = 0, SQUALL_TENSOR = 1, SQUALL_LIST = 2 };
 
-/* A value by reference: dense, row-major, aligned to 64 bytes when it is large, to 8 otherwise. Inputs are read-only and
-   gone when `run` returns. */
+/* A value by reference: dense, row-major, aligned to 64 bytes when it is large, to 8 otherwise. Inputs are read-only
+   and gone when `run` returns. */
 typedef struct squall_value {
   int32_t kind;
-  int32_t datatype;                      /* of a tensor */
-  uint32_t rank;                         /* of a tensor */
-  uint32_t count;                        /* of a list */
-  const int64_t* shape;                  /* rank extents */
-  const void* data;                      /* of a tensor */
-  size_t size;                           /* bytes */
-  const struct squall_value* elements;   /* of a list */
+  int32_t datatype;                    /* of a tensor */
+  uint32_t rank;                       /* of a tensor */
+  uint32_t count;                      /* of a list */
+  const int64_t* shape;                /* rank extents */
+  const void* data;                    /* of a tensor */
+  size_t size;                         /* bytes */
+  const struct squall_value* elements; /* of a list */
 } squall_value;
 
 typedef struct squall_named_value {
@@ -98,8 +98,8 @@ struct squall_context {
   int64_t (*time_left)(squall_context* context);
 
   /* A new output of an item, to be filled before run() returns: its memory is what travels on, so this is the way
-     without a copy. For BYTES `size` counts lengths and bytes; for others it must fit the shape. Null: see fail, which the
-     host has called. For a port that is a list each call adds an element. */
+     without a copy. For BYTES `size` counts lengths and bytes; for others it must fit the shape. Null: see fail, which
+     the host has called. For a port that is a list each call adds an element. */
   void* (*output)(squall_context* context, uint32_t item, uint32_t port, int32_t datatype, uint32_t rank,
                   const int64_t* shape, size_t size);
   /* Sends the item's outputs so far to a caller who wants to see them before the call ends, and begins new ones. */
@@ -110,8 +110,8 @@ struct squall_context {
   int32_t (*put)(squall_context* context, const char* key, const void* data, size_t size);
   int32_t (*erase)(squall_context* context, const char* key);
 
-  /* Runs a function or a DAG and waits for it; meanwhile the processor is given to others. version 0: the latest. The outputs
-     are valid until run() returns. */
+  /* Runs a function or a DAG and waits for it; meanwhile the processor is given to others. version 0: the latest. The
+     outputs are valid until run() returns. */
   int32_t (*call)(squall_context* context, uint32_t item, const char* target, uint32_t version,
                   const squall_named_value* inputs, size_t input_count, const squall_named_value** outputs,
                   size_t* output_count);
@@ -161,7 +161,8 @@ typedef struct squall_native_function {
 #if defined(__GNUC__)
 __attribute__((visibility("default")))
 #endif
-const squall_native_function* squall_function(void);
+const squall_native_function*
+squall_function(void);
 
 #ifdef __cplusplus
 }

@@ -223,9 +223,7 @@ int32_t run_items(Body& body, squall_context* context, const squall_batch* batch
     static const squall_description description{"", flat_inputs.data(), flat_inputs.size(), flat_outputs.data(),       \
                                                 flat_outputs.size()};                                                  \
     static const squall_native_function function{                                                                      \
-        SQUALL_NATIVE_VERSION,                                                                                         \
-        []() -> const squall_description* { return &description; },                                                    \
-        nullptr,                                                                                                       \
+        SQUALL_NATIVE_VERSION, []() -> const squall_description* { return &description; }, nullptr,                    \
         [](void*, squall_context* context, const squall_batch* batch) -> int32_t {                                     \
           return squall::native::detail::run_items(body, context, batch);                                              \
         },                                                                                                             \

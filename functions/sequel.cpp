@@ -89,6 +89,15 @@ std::optional<std::size_t> output_for(const port& input, const std::vector<port>
   return std::nullopt;
 }
 
+/// "DAG.OUTPUT", or "DAG.again.OUTPUT" when the DAG has run before.
+void qualify(dag_spec& whole, std::size_t output, std::string_view last) {
+  const auto own = whole.outputs[output].name;
+  auto prefix = std::string{last} + ".";
+  while (named(whole.outputs, prefix + own) != whole.outputs.end())
+    prefix += "again.";
+  whole.outputs[output].name = prefix + own;
+}
+
 } // namespace
 
 port output_port(const dag& d, std::size_t output, const std::function<const function_spec*(function_id)>& get) {
@@ -135,7 +144,7 @@ result<dag_spec> sequel(const dag_spec& first, std::string_view last, const std:
   }
   after.add_stages();
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    whole.outputs[i].name = std::string{last} + "." + whole.outputs[i].name;
+    qualify(whole, i, last);
   for (std::size_t i = 0; i < next.outputs.size(); ++i)
     whole.outputs.insert(whole.outputs.begin() + static_cast<std::ptrdiff_t>(i),
                          {next.outputs[i].name, after.placed(next.outputs[i].source)});

@@ -235,7 +235,8 @@ struct join_rule {
   std::uint32_t count = 0;
   duration wait{0}; ///< with count: how long after the call's arrival to wait for more than `count`; a call's deadline
                     ///< less a margin caps it
-  /// With any and count: when too few are present because producers failed, the call fails. False: the stage is skipped.
+  /// With any and count: when too few are present because producers failed, the call fails. False: the stage is
+  /// skipped.
   bool must = false;
 
   friend bool operator==(const join_rule&, const join_rule&) = default;

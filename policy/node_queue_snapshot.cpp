@@ -110,6 +110,8 @@ result<> node_queue::state::rebuild() {
     const slot_index variant = variants.find_slot(item.variant);
     if (variant == no_slot || queued_calls.find(item.call) == nullptr)
       return damaged("item " + to_string(id) + " has no variant or no call");
+    if (variants.at(variant).forgotten)
+      return damaged("item " + to_string(id) + " is of a variant that was forgotten");
     index_item(slot, variant);
   }
   if (!ascends(wanting, [](variant_id id) { return id; }))

@@ -84,8 +84,8 @@ result<> scheduler::state::place_stage(call_id call, bool stateful, const dag_st
   return {};
 }
 
-/// The candidate that keeps what calls of this affinity read: each affinity ranks all nodes in its own way, so that few of
-/// them move when a node comes or goes (rendezvous hashing).
+/// The candidate that keeps what calls of this affinity read: each affinity ranks all nodes in its own way, so that few
+/// of them move when a node comes or goes (rendezvous hashing).
 std::size_t scheduler::state::keeper_of(std::uint64_t affinity) const {
   const auto rank = [affinity](node_id node) {
     std::uint64_t x = affinity ^ (node.value * 0x9e3779b97f4a7c15ULL);

@@ -528,8 +528,8 @@ struct order_short {
   }
 };
 
-/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits for
-/// it, the stage is cancelled.
+/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits
+/// for it, the stage is cancelled.
 struct unwanted_stage {
   SQUALL_MESSAGE(unwanted_stage, node);
   call_id call;

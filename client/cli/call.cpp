@@ -109,10 +109,24 @@ std::string promise_lines(const calls::outcome& outcome) {
   return out;
 }
 
+/// Of the call's target, and of what continues it: those that no output feeds are inputs of the call, too.
+result<std::vector<functions::port>> all_ports(cluster& to, const call_flags& flags) {
+  SQUALL_ASSIGN(ports, ports_of(to, flags.target));
+  for (const std::string& next : flags.then) {
+    SQUALL_ASSIGN(more, ports_of(to, next));
+    for (functions::port& port : more) {
+      port.optional = true; // whether it is missing is for the cluster to say
+      if (std::ranges::find(ports, port.name, &functions::port::name) == ports.end())
+        ports.push_back(std::move(port));
+    }
+  }
+  return ports;
+}
+
 result<> call(session& session, cluster& to, const call_flags& flags) {
   SQUALL_ASSIGN(format, session.format());
   SQUALL_ASSIGN(options, options_of(flags));
-  SQUALL_ASSIGN(ports, ports_of(to, flags.target));
+  SQUALL_ASSIGN(ports, all_ports(to, flags));
   SQUALL_ASSIGN(inputs, read_inputs(ports, flags.inputs, session.context().in));
   call_result ended = await(session, to, flags.target, inputs, options);
   if (const auto* offer = wanted_offer(ended.outcome.offers, flags.accept)) {

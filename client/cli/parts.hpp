@@ -17,6 +17,7 @@ void add_policy_verbs(CLI::App& app, const shared_session& session);
 void add_drain_verb(CLI::App& app, const shared_session& session);
 void add_bench_verb(CLI::App& app, const shared_session& session);
 void add_promise_verbs(CLI::App& app, const shared_session& session); ///< promises, explain
+void add_build_verb(CLI::App& app, const shared_session& session);
 void add_version_verb(CLI::App& app, const shared_session& session);
 
 } // namespace squall::client::cli

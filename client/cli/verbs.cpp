@@ -66,6 +66,7 @@ void add_client_verbs(CLI::App& app, verb_context& context) {
   add_drain_verb(app, shared);
   add_promise_verbs(app, shared);
   add_bench_verb(app, shared);
+  add_build_verb(app, shared);
   add_version_verb(app, shared);
   app.failure_message(message_of);
 }

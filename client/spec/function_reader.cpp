@@ -33,9 +33,9 @@ public:
 
 private:
   result<variant_spec> read_variant(const yaml_view& at) {
-    SQUALL_ASSIGN(fields, at.mapping({"name", "kind", "resource", "builtin", "model", "library", "code",
-                                      "entry", "requirements", "precision", "parameters", "resources", "batch",
-                                      "threads", "memory", "instances", "bounds", "network"}));
+    SQUALL_ASSIGN(fields, at.mapping({"name", "kind", "resource", "builtin", "model", "library", "code", "entry",
+                                      "requirements", "precision", "parameters", "resources", "batch", "threads",
+                                      "memory", "instances", "bounds", "network"}));
     variant_spec variant;
     variant.name = "default";
     if (const auto name = fields.find("name")) {
@@ -68,8 +68,9 @@ private:
         chosen = &w;
     }
     if (chosen == nullptr)
-      return fields.view().fail("a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native code) and "
-                                "`code: FILE` or `entry: MODULE:NAME` (Python)");
+      return fields.view().fail(
+          "a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native code) and "
+          "`code: FILE` or `entry: MODULE:NAME` (Python)");
     variant.kind = chosen->kind;
     if (const auto kind = fields.find("kind")) {
       SQUALL_ASSIGN(given, kind->word("kind", {"builtin", "onnx", "native", "python"}));
@@ -177,8 +178,8 @@ private:
     }
     if (const auto bounds = fields.find("bounds")) {
       SQUALL_ASSIGN(of_bounds, bounds->mapping({"memory", "scratch", "cpu-time", "processes", "open-files"}));
-      for (const auto& [key, field] : {std::pair{"memory", &worker.memory_limit_bytes},
-                                       std::pair{"scratch", &worker.scratch_bytes}})
+      for (const auto& [key, field] :
+           {std::pair{"memory", &worker.memory_limit_bytes}, std::pair{"scratch", &worker.scratch_bytes}})
         if (const auto size = of_bounds.find(key)) {
           SQUALL_ASSIGN(given, size->size_bytes());
           *field = given;

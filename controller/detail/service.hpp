@@ -8,6 +8,7 @@
 #include "controller/ledger.hpp"
 #include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
+#include "controller/turnstile.hpp"
 
 #include <map>
 #include <optional>
@@ -90,7 +91,10 @@ private:
   void on_answered(const actors::incoming& from, wire::calls_answered message);
   void on_taken(const actors::incoming& from, const wire::result_taken& message);
   void admit(calls::placing::admit& command);
-  [[nodiscard]] static std::uint32_t place_in_queues(const running_call& call);
+  void let_through();
+  void expire_in_line();
+  void count_lanes();
+  [[nodiscard]] std::uint32_t widest_batch(const functions::dag& dag) const;
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
@@ -204,6 +208,8 @@ private:
   time_point retry_catalogue_ = never;
   call_table calls_;
   flow_control flow_;
+  turnstile turnstile_;
+  bool dispatching_ = false; ///< the policy in force holds work back
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;
   std::map<node_id, node_record> nodes_;

@@ -1,5 +1,6 @@
 #include "executors/cpu/variants.hpp"
 
+#include "executors/native/library.hpp"
 #include "functions/builtin/builtin.hpp"
 
 #include <cstdio>
@@ -52,6 +53,74 @@ private:
 
   std::vector<std::unique_ptr<builtins::instance>> instances_; ///< one per lane
 };
+
+/// What a native function that the operator trusts finds in this process. There is no sandbox around it, and nobody
+/// whom it could ask.
+class trusted_services final : public native::services {
+public:
+  trusted_services(output_memory& memory, const batch_control* control) : memory_(memory), control_(control) {}
+
+  result<block> allocate(std::size_t size) override {
+    // The memory is made by fill(), and is the function's to write until it is frozen.
+    auto place = std::make_shared<std::pair<shared_bytes, std::span<std::byte>>>();
+    SQUALL_ASSIGN(made, memory_.make(size, [&](std::span<std::byte> bytes) { place->second = bytes; }));
+    place->first = std::move(made);
+    return block{place->second, [place] { return place->first; }};
+  }
+  void log(int, const std::string& text) override { std::fprintf(stderr, "%s\n", text.c_str()); }
+  bool cancelled() override { return control_ != nullptr && !control_->go_on().ok(); }
+  std::optional<duration> time_left() override {
+    if (control_ == nullptr || !control_->deadline)
+      return std::nullopt;
+    return std::chrono::duration_cast<duration>(*control_->deadline - host_clock::now());
+  }
+  result<> emit(std::uint32_t, native::port_values) override { return {}; }
+  result<shared_bytes> get(const std::string&) override { return refuse(); }
+  result<> put(const std::string&, shared_bytes) override { return refuse(); }
+  result<> erase(const std::string&) override { return refuse(); }
+  result<std::vector<wire::wire_value>> call(std::uint32_t, const std::string&, std::uint32_t,
+                                             std::vector<wire::wire_value>) override {
+    return refuse();
+  }
+
+private:
+  static error refuse() {
+    return {errc::unsupported, "a function that runs in the node's own processes has neither state nor calls", {}};
+  }
+
+  output_memory& memory_;
+  const batch_control* control_;
+};
+
+/// One instance of a trusted native function for each lane, since an instance is used by one thread at a time.
+class native_variant final : public resident_variant {
+public:
+  native_variant(std::vector<std::unique_ptr<native::function>> instances, output_memory& memory)
+      : instances_(std::move(instances)), memory_(memory) {}
+
+  std::vector<result<port_values>> run(std::uint32_t lane, std::span<const port_values> items,
+                                       const batch_control& control) override {
+    SQUALL_CHECK(lane < instances_.size(), lane, instances_.size());
+    trusted_services services(memory_, &control);
+    return instances_[lane]->run(items, services);
+  }
+
+private:
+  std::vector<std::unique_ptr<native::function>> instances_;
+  output_memory& memory_;
+};
+
+result<std::unique_ptr<resident_variant>> load_native(const wire::worker::load& request,
+                                                      const variant_environment& environment) {
+  std::vector<std::unique_ptr<native::function>> instances;
+  trusted_services services(*environment.outputs, nullptr);
+  for (std::uint32_t lane = 0; lane < environment.lanes; ++lane) {
+    SQUALL_ASSIGN(instance, native::function::load(request.model_path, request, services));
+    instances.push_back(std::move(instance));
+  }
+  return std::unique_ptr<resident_variant>(
+      std::make_unique<native_variant>(std::move(instances), *environment.outputs));
+}
 
 result<shared_bytes> read_file(const std::string& parameter, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -108,8 +177,10 @@ result<std::unique_ptr<resident_variant>> load_variant(const wire::worker::load&
       return load_builtin(request, environment);
     case functions::variant_kind::onnx:
       return load_model(request, environment);
+    case functions::variant_kind::native:
+      return load_native(request, environment);
     default:
-      return {errc::unsupported, "the model host runs builtin and onnx variants, not " +
+      return {errc::unsupported, "the model host runs builtin, onnx and trusted native variants, not " +
                                      std::string(functions::to_string(request.spec.kind))};
   }
 }

@@ -53,7 +53,7 @@ void node_role::carry_out(const calls::queueing::run& command) {
 void node_role::run_batch(batch_id id, running_batch batch, const std::vector<item_id>& items) {
   wire::worker::run request;
   request.batch = id;
-  request.lane = slot_of(batch.lane);
+  request.lane = batch.slot = slot_of(batch.lane);
   request.variant = batch.variant;
   time_point latest{};
   for (const auto item : items) {

@@ -74,8 +74,7 @@ void block_ledger::adopt(call_id call, const value& v) {
   });
 }
 
-result<shared_bytes> block_ledger::make(std::size_t size,
-                                        const std::function<result<>(std::span<std::byte>)>& fill) {
+result<shared_bytes> block_ledger::make(std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill) {
   if (own_ && size >= wire::share_threshold_bytes)
     if (const auto block = own_->allocate(size); block.ok()) {
       unowned_.push_back(block->ref);

@@ -29,10 +29,9 @@ public:
   /// Holds for the call what a value has in the worker's arena, or in blocks of make().
   void adopt(call_id call, const functions::value& v);
 
-  /// Immutable bytes for a value that is not a call's yet: adopt() it, or it goes with drop_unowned(). In the arena when they
-  /// are large and it has room.
-  [[nodiscard]] result<shared_bytes> make(std::size_t size,
-                                          const std::function<result<>(std::span<std::byte>)>& fill);
+  /// Immutable bytes for a value that is not a call's yet: adopt() it, or it goes with drop_unowned(). In the arena
+  /// when they are large and it has room.
+  [[nodiscard]] result<shared_bytes> make(std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill);
   void drop_unowned();
 
   /// Gives blocks of a value that nobody wants back to the worker.

@@ -101,7 +101,8 @@ struct running_batch {
   variant_id variant;
   std::vector<entry> entries;
   time_point started;
-  batch_id order; ///< likewise
+  batch_id order;         ///< likewise
+  std::uint32_t slot = 0; ///< the lane's place in the model host
 };
 
 } // namespace squall::executors

@@ -6,13 +6,12 @@
 /// How a variant becomes resident: its files come from the store to the disk, then the worker loads them.
 namespace squall::executors {
 
-namespace {
-
-bool runs_user_code(functions::variant_kind kind) {
-  return kind == functions::variant_kind::native || kind == functions::variant_kind::python;
+/// Python always is, native code but where the operator trusts it.
+bool node_role::in_sandbox(const wire::worker::load& request) const {
+  return request.spec.kind == functions::variant_kind::python ||
+         (request.spec.kind == functions::variant_kind::native &&
+          !options_.trusted_functions.contains(request.function));
 }
-
-} // namespace
 
 void node_role::carry_out(const calls::queueing::load& command) {
   on_demand_.insert(command.variant);
@@ -71,7 +70,7 @@ void node_role::file_fetched(variant_id variant, std::uint64_t attempt, const st
 }
 
 void node_role::send_load(variant_id variant, const loading& l) {
-  if (runs_user_code(l.request.spec.kind))
+  if (in_sandbox(l.request))
     return load_user_code(variant, l);
   if (!worker_)
     return load_failed(variant, {errc::unavailable, "there is no worker process", {}});
@@ -84,7 +83,7 @@ void node_role::send_load(variant_id variant, const loading& l) {
 void node_role::send_waiting_loads() {
   std::vector<variant_id> waiting;
   for (const auto& [variant, l] : loading_)
-    if (l.files_missing == 0 && !runs_user_code(l.request.spec.kind))
+    if (l.files_missing == 0 && !in_sandbox(l.request))
       waiting.push_back(variant);
   for (const auto variant : waiting)
     if (const auto found = loading_.find(variant); found != loading_.end())

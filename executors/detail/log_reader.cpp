@@ -72,6 +72,11 @@ void log_reader::read(time_point now, const on_line& line) {
   paused_until_ = second_began_ + second;
 }
 
+void log_reader::add(time_point now, const std::string& text, const on_line& line) {
+  begin_second(now);
+  take(text + "\n", line);
+}
+
 void log_reader::read_rest(const on_line& line) {
   std::array<char, 16384> chunk;
   for (std::size_t total = 0; total < rest_bytes;) {

@@ -27,6 +27,8 @@ public:
   log_reader& operator=(const log_reader&) = delete;
 
   void read(time_point now, const on_line& line);
+  /// A line that came another way; it counts like one that was printed.
+  void add(time_point now, const std::string& text, const on_line& line);
   /// What is left in the pipe of a process that has ended.
   void read_rest(const on_line& line);
   /// When it was read too fast it is read on from then; `never` otherwise.

@@ -83,7 +83,8 @@ void node_role::object_found(std::uint64_t id, std::size_t place, const result<s
     const auto gone = std::move(l);
     lookups_.erase(found);
     if (auto* const call = find_call(gone.call)) {
-      call->flow.abort(gone.ready.stage, {object.error().code, "an object was not read: " + object.error().message, {}});
+      call->flow.abort(gone.ready.stage,
+                       {object.error().code, "an object was not read: " + object.error().message, {}});
       touched_.push_back(gone.call);
     }
     return;

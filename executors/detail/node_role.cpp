@@ -324,7 +324,8 @@ void node_role::on_lost(const std::string& why) {
   ++counters_.worker_lost;
   worker_ready_ = false;
   const error lost{errc::unavailable, "the model host died while running it (" + why + ")", {}};
-  for (const auto& [id, batch] : std::exchange(running_, {})) {
+  const auto running = std::exchange(running_, {});
+  for (const auto& [id, batch] : running) {
     for (const auto& e : batch.entries)
       item_failed(e.item, lost);
     for (const auto& e : batch.entries)
@@ -335,6 +336,7 @@ void node_role::on_lost(const std::string& why) {
   blocks_.set_worker_arena(0);
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
     feed(calls::queueing::lane_closed{lane_id{lane}});
+  drop_user_code(running);
   loading_.clear();
   on_demand_.clear();
   for (const auto& [variant, bytes] : std::exchange(resident_, {}))

@@ -8,9 +8,9 @@
 namespace squall::executors {
 
 /// Objects of the store in this node's memory, for stages that look keys up. An object is asked for its version before
-/// each use that is not within `max_age` of the last time; its bytes are read again only when that has changed. When the
-/// objects together pass the bound, those that were used least recently go; one that is larger than a quarter of it is
-/// not kept.
+/// each use that is not within `max_age` of the last time; its bytes are read again only when that has changed. When
+/// the objects together pass the bound, those that were used least recently go; one that is larger than a quarter of it
+/// is not kept.
 class object_cache {
 public:
   static constexpr std::uint64_t default_max_bytes = std::uint64_t{256} << 20;
@@ -41,7 +41,7 @@ private:
   std::uint64_t used_bytes_ = 0;
   std::uint64_t hits_ = 0;
   std::map<std::string, object> objects_;
-  std::list<std::string> uses_;                      ///< the least recent first
+  std::list<std::string> uses_;                       ///< the least recent first
   std::map<std::string, std::vector<found>> fetches_; ///< by key: those who wait for one fetch
 };
 

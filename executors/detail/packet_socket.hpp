@@ -16,13 +16,13 @@ public:
   packet_socket(const packet_socket&) = delete;
   packet_socket& operator=(const packet_socket&) = delete;
 
-  /// Fails as too_large, or as overloaded when `max_unsent_bytes` are waiting. That the other end is gone shows when it is
-  /// read.
+  /// Fails as too_large, or as overloaded when `max_unsent_bytes` are waiting. That the other end is gone shows when it
+  /// is read.
   [[nodiscard]] result<> send(wire::frames message, std::vector<unique_fd> descriptors = {});
   void on_writable() { write_out(); }
 
-  /// Reads up to about `limit` bytes and hands packets on. An error: the stream has ended (unavailable), or a packet was
-  /// none, or was refused. Descriptors that come along are closed: nobody who writes here has any to send.
+  /// Reads up to about `limit` bytes and hands packets on. An error: the stream has ended (unavailable), or a packet
+  /// was none, or was refused. Descriptors that come along are closed: nobody who writes here has any to send.
   [[nodiscard]] result<> read(std::size_t limit, const std::function<result<>(const wire::frames&)>& on_packet);
 
   /// Ends the stream; the set forgets it.

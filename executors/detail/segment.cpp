@@ -93,8 +93,7 @@ void inbox::reset() {
 }
 
 void inbox::cancel(batch_id batch) {
-  std::atomic_ref{*reinterpret_cast<std::uint64_t*>(data_ + cancel_word)}.store(batch.value,
-                                                                                std::memory_order_relaxed);
+  std::atomic_ref{*reinterpret_cast<std::uint64_t*>(data_ + cancel_word)}.store(batch.value, std::memory_order_relaxed);
 }
 
 void inbox::add(std::shared_ptr<wire::arena>) {}
@@ -139,8 +138,8 @@ result<shared_bytes> outbox::resolve(const wire::arena_ref& ref) {
   copied_.push_back(ref);
   return make_(ref.size, [&](std::span<std::byte> place) -> result<> {
     for (std::size_t done = 0; done < place.size();) {
-      const auto got = pread(memory_.get(), place.data() + done, place.size() - done,
-                             static_cast<off_t>(ref.offset + done));
+      const auto got =
+          pread(memory_.get(), place.data() + done, place.size() - done, static_cast<off_t>(ref.offset + done));
       if (got < 0 && errno == EINTR)
         continue;
       if (got <= 0)

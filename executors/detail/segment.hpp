@@ -46,8 +46,8 @@ private:
 class outbox final : public wire::arena_map {
 public:
   /// Makes immutable bytes of a size; `fill` writes them.
-  using maker = std::function<result<shared_bytes>(std::size_t size,
-                                                   const std::function<result<>(std::span<std::byte>)>& fill)>;
+  using maker =
+      std::function<result<shared_bytes>(std::size_t size, const std::function<result<>(std::span<std::byte>)>& fill)>;
 
   [[nodiscard]] static result<std::unique_ptr<outbox>> create(std::uint64_t id, std::size_t size, maker make);
 

@@ -319,10 +319,12 @@ private:
   [[nodiscard]] bool in_user_worker(variant_id variant) const { return user_ && user_->knows(variant); }
   [[nodiscard]] result<shared_bytes> make_user_memory(std::size_t size,
                                                       const std::function<result<>(std::span<std::byte>)>& fill);
+  [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
   void load_user_code(variant_id variant, const loading& l);
   void start_user_code(variant_id variant, const loading& l);
   void list_user_keys(const worker_question& from, const std::string& prefix);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
+  void drop_user_code(const std::map<batch_id, running_batch>& running);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
   void drop_nested(batch_id batch);

@@ -87,14 +87,26 @@ void node_role::on_user_waiting(batch_id batch, bool waits) {
       return;
     const lane_id extra{options_.lanes + ++last_extra_lane_};
     extra_lanes_[batch] = extra;
-    extra_lane_slot_[extra] = slot_of(running->second.lane);
+    extra_lane_slot_[extra] = running->second.slot;
     return feed(calls::queueing::lane_opened{extra, functions::resource_type::cpu});
   }
   const auto extra = extra_lanes_.find(batch);
   if (extra == extra_lanes_.end())
     return;
   feed(calls::queueing::lane_retired{extra->second});
+  extra_lane_slot_.erase(extra->second); // nothing more begins there
   extra_lanes_.erase(extra);
+}
+
+/// The lanes have all closed; what ran is not wanted any more.
+void node_role::drop_user_code(const std::map<batch_id, running_batch>& running) {
+  for (const auto& [id, batch] : running)
+    if (in_user_worker(batch.variant))
+      user_->cancel(id);
+  for (const auto& [batch, lane] : extra_lanes_)
+    feed(calls::queueing::lane_closed{lane});
+  extra_lanes_.clear();
+  extra_lane_slot_.clear();
 }
 
 // -- partial results

@@ -160,6 +160,8 @@ void user_pools::pump(variant_id variant) {
   std::size_t loading = 0, occupied = 0;
   for (const auto id : p.workers) {
     auto& w = *workers_.at(id);
+    if (w.ended)
+      continue;
     if (w.state == phase::idle && !p.waiting.empty()) {
       auto job = std::move(p.waiting.front());
       p.waiting.pop_front();
@@ -298,8 +300,8 @@ void user_pools::check_outputs(const pool& p, const user_job& job, wire::worker:
       continue;
     std::string wrong;
     if (item.outputs.size() != ports.size())
-      wrong = "it gave " + std::to_string(item.outputs.size()) + " outputs, registered are " +
-              std::to_string(ports.size());
+      wrong =
+          "it gave " + std::to_string(item.outputs.size()) + " outputs, registered are " + std::to_string(ports.size());
     for (std::size_t i = 0; wrong.empty() && i < ports.size(); ++i)
       if (const auto fits = functions::check_value("output '" + ports[i].name + "'", ports[i], item.outputs[i]);
           !fits.ok())

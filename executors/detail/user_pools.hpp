@@ -12,8 +12,8 @@ namespace squall::executors::detail {
 
 class user_pools final : public user_workers, private zygote_listener {
 public:
-  user_pools(const user_worker_options& options, actors::post& post, user_worker_listener& listener,
-             outbox::maker make, logger& log);
+  user_pools(const user_worker_options& options, actors::post& post, user_worker_listener& listener, outbox::maker make,
+             logger& log);
   ~user_pools() override;
 
   result<> load(const wire::worker::load& request, bool repeatable) override;

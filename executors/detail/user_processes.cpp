@@ -1,6 +1,7 @@
 #include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -320,7 +321,7 @@ result<> user_pools::on_packet(user_worker& w, const wire::frames& packet) {
   }
   if (head.type == messages::note::type) {
     SQUALL_ASSIGN(message, wire::decode<messages::note>(packet, nullptr));
-    say(w, message.text.substr(0, 4096));
+    w.log->add(post_.now(), message.text.substr(0, 4096), [&](const std::string& line) { say(w, line); });
     return {};
   }
   if (head.type == messages::done::type) {
@@ -492,12 +493,15 @@ void user_pools::end(std::uint64_t worker, const std::string& how, bool by_itsel
   const auto found = workers_.find(worker);
   if (found == workers_.end())
     return;
-  const auto w = std::move(found->second);
+  found->second->ended = true;
+  auto* const dying = found->second.get();
   // Its last answers may still be in the socket: they count.
-  if (w->state != phase::leaving && w->socket->open())
-    (void)w->socket->read(std::numeric_limits<std::size_t>::max(), [&](const auto& p) { return on_packet(*w, p); });
-  w->log->read_rest([&](const std::string& line) { say(*w, line); });
+  if (dying->state != phase::leaving && dying->socket->open())
+    (void)dying->socket->read(std::numeric_limits<std::size_t>::max(),
+                              [&](const auto& p) { return on_packet(*dying, p); });
+  const auto w = std::move(workers_.at(worker));
   workers_.erase(worker);
+  w->log->read_rest([&](const std::string& line) { say(*w, line); });
   const auto in_pool = pools_.find(w->variant);
   pool* const p = in_pool == pools_.end() ? nullptr : &in_pool->second;
   if (p != nullptr)
@@ -537,15 +541,22 @@ void user_pools::end(std::uint64_t worker, const std::string& how, bool by_itsel
 }
 
 std::vector<wire::instance_report> user_pools::instances() {
-  std::map<std::string, std::map<std::uint64_t, std::uint64_t>> pids;
-  for (const auto& [name, slot] : zygotes_)
-    if (slot.process)
-      pids[name] = slot.process->host_pids();
+  for (const auto& [name, slot] : zygotes_) {
+    const auto unknown = [&, &zygote = name](const auto& entry) {
+      return entry.second->zygote == zygote && entry.second->pid != 0 && entry.second->host_pid == 0;
+    };
+    if (!slot.process || std::none_of(workers_.begin(), workers_.end(), unknown))
+      continue;
+    const auto pids = slot.process->host_pids();
+    for (const auto& [id, w] : workers_)
+      if (const auto found = pids.find(w->pid); w->zygote == name && found != pids.end())
+        w->host_pid = found->second;
+  }
   std::vector<wire::instance_report> out;
   for (const auto& [id, w] : workers_) {
     wire::instance_report r;
     r.variant = w->variant;
-    r.pid = w->pid == 0 ? 0 : pids[w->zygote][w->pid];
+    r.pid = w->host_pid;
     r.state = name_of(*w);
     r.memory_bytes = r.pid == 0 ? w->memory_bytes : resident_bytes(r.pid);
     r.batches = w->batches;

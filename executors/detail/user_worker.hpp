@@ -32,16 +32,18 @@ struct user_worker {
   std::string zygote; ///< its name
   phase state = phase::loading;
   bool waiting = false; ///< for a call that it made
+  bool ended = false;   ///< the process is gone: nothing more is sent to it
   time_point started;
   time_point idle_since;
   std::uint64_t batches = 0;
-  std::uint64_t pid = 0; ///< as the zygote sees it
+  std::uint64_t pid = 0;      ///< as the zygote sees it
+  std::uint64_t host_pid = 0; ///< once it was looked up
   std::uint64_t memory_bytes = 0;
 
   std::optional<user_job> job;
-  bool cancelled = false;       ///< the job
-  time_point kill_at = never;   ///< when it has not answered, ended or loaded
-  std::string why_killed;       ///< for whoever waits for its job
+  bool cancelled = false;     ///< the job
+  time_point kill_at = never; ///< when it has not answered, ended or loaded
+  std::string why_killed;     ///< for whoever waits for its job
   errc killed_as = errc::failed;
   std::set<std::uint64_t> questions; ///< calls that it made
 

@@ -45,7 +45,8 @@ private:
 
 value value_of(const squall_value& v) {
   if (v.kind == SQUALL_TENSOR)
-    return {functions::tensor{static_cast<functions::datatype>(v.datatype), {v.shape, v.shape + v.rank},
+    return {functions::tensor{static_cast<functions::datatype>(v.datatype),
+                              {v.shape, v.shape + v.rank},
                               shared_bytes::copy_of(v.data, v.size)}};
   functions::value_list list;
   if (v.kind == SQUALL_LIST)
@@ -55,8 +56,12 @@ value value_of(const squall_value& v) {
 }
 
 squall_port flat(const functions::port& p) {
-  return {p.name.c_str(),  static_cast<std::int32_t>(p.type), static_cast<std::uint32_t>(p.shape.size()),
-          p.shape.data(), p.list ? 1 : 0,                     p.optional ? 1 : 0};
+  return {p.name.c_str(),
+          static_cast<std::int32_t>(p.type),
+          static_cast<std::uint32_t>(p.shape.size()),
+          p.shape.data(),
+          p.list ? 1 : 0,
+          p.optional ? 1 : 0};
 }
 
 std::vector<squall_port> flat(const std::vector<functions::port>& ports) {
@@ -175,7 +180,8 @@ private:
     if (!memory.ok())
       return refuse("output '" + name + "': " + memory.error().message);
     static std::byte nothing{};
-    auto& made = items_[item].outputs.emplace_back(pending_output{port, datatype, std::move(shape), *std::move(memory)});
+    auto& made =
+        items_[item].outputs.emplace_back(pending_output{port, datatype, std::move(shape), *std::move(memory)});
     return made.memory.bytes.empty() ? &nothing : made.memory.bytes.data();
   }
 
@@ -289,8 +295,9 @@ public:
       parameters.push_back(name.c_str());
       parameters.push_back(text.c_str());
     }
-    const squall_load what{request_.function.c_str(), inputs.data(),     inputs.size(),        outputs.data(),
-                           outputs.size(),            parameters.data(), parameters.size() / 2};
+    const squall_load what{
+        request_.function.c_str(), inputs.data(),        inputs.size(), outputs.data(), outputs.size(),
+        parameters.data(),         parameters.size() / 2};
     run_state state{request_, host, 0};
     if (const auto status = entry_->load(state.context(), &what, &instance_); status != SQUALL_OK)
       return {errc::failed, "its load() failed" + (state.problem().empty() ? " with status " + std::to_string(status)

@@ -7,8 +7,10 @@
 /// squall-worker: started by a node inside its sandbox, never by hand.
 int main(int count, char** words) {
   if (count != 2 || std::string_view{words[1]} != "--zygote") {
-    std::fputs("usage: squall-worker --zygote\nForks workers of native code for the node that holds the other end of descriptor 3.\n",
-               stderr);
+    std::fputs(
+        "usage: squall-worker --zygote\nForks workers of native code for the node that holds the other end of "
+        "descriptor 3.\n",
+        stderr);
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);

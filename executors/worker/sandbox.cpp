@@ -1,5 +1,7 @@
 #include "executors/worker/sandbox.h"
 
+#include <seccomp.h>
+
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -11,7 +13,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,38 +27,70 @@ constexpr unsigned namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLO
 /// What no function needs, and what has made holes in kernels or would pass the bounds (memory that is in no address
 /// space). All are refused with EPERM, so that a library that only tries goes on.
 constexpr std::array refused_calls{
-    SCMP_SYS(ptrace),          SCMP_SYS(process_vm_readv),
-    SCMP_SYS(process_vm_writev), SCMP_SYS(process_madvise),
-    SCMP_SYS(kcmp),            SCMP_SYS(pidfd_getfd),
-    SCMP_SYS(mount),           SCMP_SYS(umount2),
-    SCMP_SYS(pivot_root),      SCMP_SYS(chroot),
-    SCMP_SYS(mount_setattr),   SCMP_SYS(move_mount),
-    SCMP_SYS(open_tree),       SCMP_SYS(fsopen),
-    SCMP_SYS(fsconfig),        SCMP_SYS(fsmount),
-    SCMP_SYS(fspick),          SCMP_SYS(setns),
-    SCMP_SYS(unshare),         SCMP_SYS(bpf),
-    SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd),
-    SCMP_SYS(io_uring_setup),  SCMP_SYS(io_uring_enter),
-    SCMP_SYS(io_uring_register), SCMP_SYS(keyctl),
-    SCMP_SYS(add_key),         SCMP_SYS(request_key),
-    SCMP_SYS(memfd_create),    SCMP_SYS(memfd_secret),
-    SCMP_SYS(shmget),          SCMP_SYS(shmat),
-    SCMP_SYS(msgget),          SCMP_SYS(semget),
-    SCMP_SYS(mq_open),         SCMP_SYS(open_by_handle_at),
-    SCMP_SYS(name_to_handle_at), SCMP_SYS(fanotify_init),
-    SCMP_SYS(init_module),     SCMP_SYS(finit_module),
-    SCMP_SYS(delete_module),   SCMP_SYS(kexec_load),
-    SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),
-    SCMP_SYS(swapon),          SCMP_SYS(swapoff),
-    SCMP_SYS(acct),            SCMP_SYS(quotactl),
-    SCMP_SYS(syslog),          SCMP_SYS(settimeofday),
-    SCMP_SYS(clock_settime),   SCMP_SYS(adjtimex),
-    SCMP_SYS(clock_adjtime),   SCMP_SYS(personality),
-    SCMP_SYS(lookup_dcookie),  SCMP_SYS(mbind),
-    SCMP_SYS(migrate_pages),   SCMP_SYS(move_pages),
-    SCMP_SYS(set_mempolicy),   SCMP_SYS(iopl),
-    SCMP_SYS(ioperm),          SCMP_SYS(modify_ldt),
-    SCMP_SYS(vhangup),         SCMP_SYS(setdomainname),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(process_madvise),
+    SCMP_SYS(kcmp),
+    SCMP_SYS(pidfd_getfd),
+    SCMP_SYS(mount),
+    SCMP_SYS(umount2),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(chroot),
+    SCMP_SYS(mount_setattr),
+    SCMP_SYS(move_mount),
+    SCMP_SYS(open_tree),
+    SCMP_SYS(fsopen),
+    SCMP_SYS(fsconfig),
+    SCMP_SYS(fsmount),
+    SCMP_SYS(fspick),
+    SCMP_SYS(setns),
+    SCMP_SYS(unshare),
+    SCMP_SYS(bpf),
+    SCMP_SYS(perf_event_open),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(io_uring_setup),
+    SCMP_SYS(io_uring_enter),
+    SCMP_SYS(io_uring_register),
+    SCMP_SYS(keyctl),
+    SCMP_SYS(add_key),
+    SCMP_SYS(request_key),
+    SCMP_SYS(memfd_create),
+    SCMP_SYS(memfd_secret),
+    SCMP_SYS(shmget),
+    SCMP_SYS(shmat),
+    SCMP_SYS(msgget),
+    SCMP_SYS(semget),
+    SCMP_SYS(mq_open),
+    SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(name_to_handle_at),
+    SCMP_SYS(fanotify_init),
+    SCMP_SYS(init_module),
+    SCMP_SYS(finit_module),
+    SCMP_SYS(delete_module),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(kexec_file_load),
+    SCMP_SYS(reboot),
+    SCMP_SYS(swapon),
+    SCMP_SYS(swapoff),
+    SCMP_SYS(acct),
+    SCMP_SYS(quotactl),
+    SCMP_SYS(syslog),
+    SCMP_SYS(settimeofday),
+    SCMP_SYS(clock_settime),
+    SCMP_SYS(adjtimex),
+    SCMP_SYS(clock_adjtime),
+    SCMP_SYS(personality),
+    SCMP_SYS(lookup_dcookie),
+    SCMP_SYS(mbind),
+    SCMP_SYS(migrate_pages),
+    SCMP_SYS(move_pages),
+    SCMP_SYS(set_mempolicy),
+    SCMP_SYS(iopl),
+    SCMP_SYS(ioperm),
+    SCMP_SYS(modify_ldt),
+    SCMP_SYS(vhangup),
+    SCMP_SYS(setdomainname),
     SCMP_SYS(sethostname),
 };
 
@@ -112,7 +145,9 @@ void bound(__rlimit_resource which, const char* name, std::uint64_t most) {
 }
 
 void bound_resources(const squall_bounds& bounds, bool sandboxed) {
+#ifndef __SANITIZE_ADDRESS__ // which takes terabytes of address space for itself
   bound(RLIMIT_AS, "bounding its memory", bounds.memory_bytes);
+#endif
   bound(RLIMIT_NOFILE, "bounding its files", bounds.open_files);
   bound(RLIMIT_CORE, "switching core dumps off", 0);
   bound(RLIMIT_MEMLOCK, "bounding locked memory", 0);
@@ -136,8 +171,8 @@ void drop_privileges() {
 /// Whether the network can be reached is a matter of the namespace; families that are in no namespace are refused.
 bool restrict_sockets(scmp_filter_ctx filter) {
   const auto refuse = [&](scmp_compare how, scmp_datum_t family) {
-    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                            SCMP_CMP(0, how, family, 0)) == 0;
+    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_CMP(0, how, family, 0)) ==
+           0;
   };
   bool sound = refuse(SCMP_CMP_GT, AF_INET6);
   for (int family = AF_UNIX + 1; family < AF_INET6; ++family)
@@ -152,8 +187,8 @@ void filter_calls() {
   for (const int call : refused_calls)
     sound = sound && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0) == 0;
   // New namespaces; clone3 hides its flags, so libraries are sent back to clone.
-  for (const unsigned flag : {CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS,
-                              CLONE_NEWCGROUP})
+  for (const unsigned flag :
+       {CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS, CLONE_NEWCGROUP})
     sound = sound && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                                       SCMP_CMP(0, SCMP_CMP_MASKED_EQ, flag, flag)) == 0;
   sound = sound && seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;

@@ -1,8 +1,8 @@
 #ifndef SQUALL_SANDBOX_H
 #define SQUALL_SANDBOX_H
 
-/* How a zygote forks a worker of user code (docs/workers.md, docs/security.md). Plain C, so that a Python zygote can call
-   it through ctypes: libsquall-sandbox.so. */
+/* How a zygote forks a worker of user code (docs/workers.md, docs/security.md). Plain C, so that a Python zygote can
+   call it through ctypes: libsquall-sandbox.so. */
 
 #include <stddef.h>
 #include <stdint.h>

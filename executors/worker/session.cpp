@@ -41,9 +41,9 @@ functions::value bytes_value(shared_bytes bytes) {
 } // namespace
 
 time_point clock_now() {
-  return from_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                     std::chrono::steady_clock::now().time_since_epoch())
-                     .count());
+  return from_ns(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
 }
 
 int session::serve() {
@@ -186,17 +186,15 @@ void session::on_run(const wire::frames& packet) {
 
 result<native::services::block> session::allocate(std::size_t size) {
   if (size > wire::max_value_bytes)
-    return {errc::too_large, std::to_string(size) + " bytes are beyond the limit of " +
-                                 std::to_string(wire::max_value_bytes)};
+    return {errc::too_large,
+            std::to_string(size) + " bytes are beyond the limit of " + std::to_string(wire::max_value_bytes)};
   if (size >= wire::share_threshold_bytes)
     if (const auto place = segments_.allocate(size))
       return block{*place, [p = *place] { return segments::freeze(p); }};
   if (size > wire::max_payload_bytes)
     return {errc::overloaded, "there is no room for " + std::to_string(size) + " more bytes of results"};
   auto memory = std::make_shared<std::vector<std::byte>>(size);
-  return block{*memory, [memory] {
-                 return shared_bytes{memory, std::span<const std::byte>{*memory}};
-               }};
+  return block{*memory, [memory] { return shared_bytes{memory, std::span<const std::byte>{*memory}}; }};
 }
 
 void session::log(int level, const std::string& text) {

@@ -49,7 +49,7 @@ struct builtin {
   std::vector<port> outputs;
   std::vector<parameter> parameters;
   signature ports = signature::fixed;
-  bool light = false; ///< costs microseconds on small inputs: may then run on a node's message thread
+  bool light = false;    ///< costs microseconds on small inputs: may then run on a node's message thread
   bool hands_on = false; ///< light whatever the size of its inputs: it does not read them
   bool foreign_bytes =
       false; ///< parses bytes that somebody else made: runs in the model host, never in the node's process
@@ -88,8 +88,8 @@ struct resource_key {
 [[nodiscard]] result<std::unique_ptr<instance>> make_instance(const builtin& b, const parameter_map& parameters,
                                                               const resource_map& resources);
 
-/// The keys, each once, of the objects that a run of a builtin with `keys` on these inputs reads; at most max_map_width.
-/// The port `objects` is not looked at.
+/// The keys, each once, of the objects that a run of a builtin with `keys` on these inputs reads; at most
+/// max_map_width. The port `objects` is not looked at.
 [[nodiscard]] result<std::vector<std::string>> keys_of(const builtin& b, const parameter_map& parameters,
                                                        std::span<const value> inputs);
 

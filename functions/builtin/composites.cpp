@@ -24,12 +24,21 @@ struct linked_step {
 class chain_instance final : public instance {
 public:
   chain_instance(std::vector<linked_step> steps, std::vector<chain_source> outputs)
-      : steps_(std::move(steps)), outputs_(std::move(outputs)) {}
+      : steps_(std::move(steps)), outputs_(std::move(outputs)), last_reader_(steps_.size()) {
+    for (std::size_t i = 0; i < steps_.size(); ++i)
+      for (const auto& source : steps_[i].spec.inputs)
+        if (source && source->step)
+          last_reader_[*source->step] = i;
+    for (const auto& source : outputs_)
+      if (source.step)
+        last_reader_[*source.step] = steps_.size();
+  }
 
   detail::outputs run(std::span<const value> inputs, const run_context& context) override {
     const stop_check go_on{context};
     std::vector<std::vector<value>> made;
-    for (const auto& step : steps_) {
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      const auto& step = steps_[i];
       SQUALL_TRY(go_on());
       std::vector<value> given;
       for (const auto& source : step.spec.inputs) {
@@ -44,6 +53,10 @@ public:
         return error{ran.error().code, "step " + quoted(step.spec.stage) + ": " + ran.error().message,
                      ran.error().retry_after};
       made.push_back(std::move(*ran));
+      // What nobody reads any more goes at once: the next step gets its memory, which is mapped already.
+      for (std::size_t k = 0; k < i; ++k)
+        if (last_reader_[k] == i)
+          made[k].clear();
     }
     std::vector<value> out;
     for (const auto& source : outputs_) {
@@ -66,6 +79,7 @@ private:
 
   std::vector<linked_step> steps_;
   std::vector<chain_source> outputs_;
+  std::vector<std::size_t> last_reader_; ///< of each step's values; steps_.size(): the outputs
 };
 
 result<std::unique_ptr<instance>> link(const chain_step& step, const settings& s) {

@@ -20,6 +20,12 @@ std::uint32_t state::odds_of(const call_entry& call, const dag_stage& stage) con
       std::clamp<std::uint64_t>(std::uint64_t{stage.odds_ppm} * odds.safety_ppm / 1'000'000, 20'000, whole_task));
 }
 
+/// The share of what a task books that it pays for. A branch that is booked in full often gives its place back: it pays
+/// for the middle between full and its odds.
+std::uint32_t state::paid_ppm(const task_entry& task, const dag_stage& stage) const {
+  return stage.info.conditional && task.odds == whole_task ? (1'000'000 + stage.odds_ppm) / 2 : 1'000'000;
+}
+
 slot state::open_call(const placing::call_arrived& fact, slot dag) {
   const slot s = g.add_call();
   call_entry& call = g.calls[s];
@@ -87,9 +93,11 @@ void state::rank_plans(const call_entry& call) {
     std::size_t at = 0;
     for (std::size_t s = 0; s < dag.stages.size(); ++s) {
       const std::int64_t one = stage_prices[at + plan.choice[s]];
-      if (call.stages[s].phase != stage_phase::done)
-        sum =
-            std::min(unpriced, sum + one / 1000 * call.stages[s].width * call.tasks[call.stages[s].first].odds / 1000);
+      if (call.stages[s].phase != stage_phase::done) {
+        const task_entry& task = call.tasks[call.stages[s].first];
+        const std::int64_t booked_ppm = std::int64_t{task.odds} * paid_ppm(task, dag.stages[s]) / 1'000'000;
+        sum = std::min(unpriced, sum + one / 1000 * call.stages[s].width * booked_ppm / 1000);
+      }
       at += dag.stages[s].variants.size();
     }
     if (sum < unpriced)
@@ -248,7 +256,10 @@ bool state::place_task(task_ref task, slot variant, ns key, std::int64_t& paid) 
   const bool placed = resource == 1 ? join() || open() : open() || join();
   if (!placed && !load_for(task, variant, key))
     return false;
-  paid += price.of(resource, g.booked[resource] - before);
+  const call_entry& call = g.calls[task.call];
+  const task_entry& mine = call.tasks[task.index];
+  paid += price.of(resource, g.booked[resource] - before) / 1000 *
+          paid_ppm(mine, g.dags[call.dag].stages[mine.stage]) / 1000;
   return true;
 }
 

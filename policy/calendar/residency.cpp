@@ -207,7 +207,7 @@ void state::load_on_gpu(slot variant) {
       load -= left.demand;
       gone.push_back(u.replica);
     }
-    if (free < v.info.memory_bytes || loss / 1000 * config.swap_ppm / 1000 >= v.worth ||
+    if (free < v.info.memory_bytes || loss / 1000 * config.gpu_swap_ppm / 1000 >= v.worth ||
         (best != none && load >= best_load))
       continue;
     best = n;

@@ -126,6 +126,7 @@ struct state {
   };
   [[nodiscard]] slot open_call(const placing::call_arrived& fact, slot dag);
   [[nodiscard]] std::uint32_t odds_of(const call_entry& call, const dag_stage& stage) const;
+  [[nodiscard]] std::uint32_t paid_ppm(const task_entry& task, const dag_stage& stage) const;
   void rank_plans(const call_entry& call);
   void refresh_prices();
   [[nodiscard]] std::int64_t stage_price(const variant_entry& v) const;

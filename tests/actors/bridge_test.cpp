@@ -565,9 +565,8 @@ TEST(BridgeKeys, AKeyDoesWhatItsRoleMayAndNoMore) {
     peer p{b->endpoint(), with};
     p.send(message, 1);
     const auto answer = p.receive();
-    if (!answer || answer->head.type != wire::message_type::reply)
-      return errc::ok; // the role has it
-    return wire::decode<wire::reply>(answer->message, nullptr)->code;
+    const auto reply = answer ? wire::decode<wire::reply>(*answer, nullptr) : result<wire::reply>{errc::ok, ""};
+    return reply.ok() ? reply->code : errc::ok; // another answer: the role has it
   };
   for (std::size_t i = 0; i < roles.size(); ++i) {
     EXPECT_NE(code_of(i, wire::ping{}), errc::permission_denied) << roles[i];

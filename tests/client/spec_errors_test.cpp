@@ -168,13 +168,14 @@ TEST(SpecErrors, Ports) {
 
 TEST(SpecErrors, Variants) {
   EXPECT_EQ(variant_error("{name: a}"),
-            "f.yaml:7:5: spec.variants[0]: a variant has either `builtin: NAME` or `model: FILE`");
+            "f.yaml:7:5: spec.variants[0]: a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native "
+            "code) and `code: FILE` or `entry: MODULE:NAME` (Python)");
   EXPECT_EQ(variant_error("{builtin: a, model: ./b}"),
-            "f.yaml:7:5: spec.variants[0]: a variant has either `builtin: NAME` or `model: FILE`");
+            "f.yaml:7:5: spec.variants[0]: `builtin` and `model` do not go together");
   EXPECT_EQ(variant_error("{kind: onnx, builtin: a}"),
-            "f.yaml:7:12: spec.variants[0].kind: `builtin: NAME` goes with kind: builtin");
+            "f.yaml:7:12: spec.variants[0].kind: `builtin` goes with kind: builtin");
   EXPECT_EQ(variant_error("{kind: python, builtin: a}"),
-            "f.yaml:7:12: spec.variants[0].kind: unknown kind 'python'; kinds: builtin, onnx");
+            "f.yaml:7:12: spec.variants[0].kind: `builtin` goes with kind: builtin");
   EXPECT_EQ(variant_error("{model: m.onnx}"),
             "f.yaml:7:13: spec.variants[0].model: 'm.onnx' is neither a path (it starts with ./, ../ or "
             "/) nor a key of the store (it starts with models/)");
@@ -196,7 +197,7 @@ TEST(SpecErrors, Variants) {
             "f.yaml:7:53: spec.variants[0].resources.d: is among the `parameters`, too");
   EXPECT_EQ(
       error_of("apiVersion: squall/v1\nkind: Function\nmetadata: {name: f}\nspec: {variants: [{model: models/x}]}"),
-      "f.yaml:4:7: spec: the key 'outputs' is missing; a function of a model declares its ports");
+      "f.yaml:4:7: spec: the key 'outputs' is missing; a function of a model, or of code, declares its ports");
   EXPECT_EQ(variant_error("{builtin: a}\n  - {builtin: b}"),
             "f.yaml:8:5: spec.variants[1]: there are two variants named 'default'; give each its own `name`");
 }

@@ -54,7 +54,11 @@ class Faults(unittest.TestCase):
         call = self.nap()
         node = self.node_of_running_work()
         self.cluster.kill(f'"node_name":"{node}"')
-        self.assertNotEqual(self.ends_well(call)["trace"][0]["node"], "")
+        ended = self.ends_well(call)
+        self.assertNotEqual(ended["trace"][0]["node"], "")
+        log = self.cluster.run("logs", "--name", self.cluster.name, "--call", ended["call"], cluster=False)
+        self.assertIn("placed again", log)
+        self.assertEqual([line for line in log.splitlines() if str(ended["call"]) not in line], [])
         self.assertTrue(answers(self.cluster), "the other node serves")
         wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back")
 
@@ -86,6 +90,23 @@ class Faults(unittest.TestCase):
         finally:
             os.kill(pid, signal.SIGCONT)
         wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back")
+
+    def test_the_doctor_sees_a_process_that_dies_again_and_again(self):
+        healthy = self.cluster.run("doctor", "--cluster", self.cluster.name, cluster=False)
+        self.assertIn("node n2", healthy)
+        for _ in range(3):
+            old = self.cluster.kill('"node_name":"n1"')
+            wait_until(lambda old=old: self.pid_of_n1() not in (None, old), "the node to be started again")
+            wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back", 30)
+        sick = self.cluster.run("doctor", "--cluster", self.cluster.name, cluster=False, status=1)
+        self.assertIn("node-n1", sick)
+        self.assertIn("was started 4 times", sick)
+
+    def pid_of_n1(self):
+        try:
+            return self.cluster.process('"node_name":"n1"')
+        except harness.Failed:
+            return None
 
     def test_a_client_that_vanishes_costs_nobody_anything(self):
         call = self.nap()

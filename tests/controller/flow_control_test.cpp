@@ -42,26 +42,15 @@ TEST(FlowControl, TheHintComesFromTheRateAtWhichBytesEnd) {
   EXPECT_LT(hint, milliseconds{60});
 }
 
-TEST(FlowControl, WhoFloodsIsBeyondItsShareAndOthersAreNot) {
-  flow_control flow{{}};
-  for (int i = 0; i < 1000; ++i)
-    flow.begin(one, 1);
-  EXPECT_FALSE(flow.beyond_share(one)) << "alone it takes from nobody";
+TEST(FlowControl, BoundsTheCallsOfAllAndOfEach) {
+  flow_control flow{{.calls = 3, .calls_of_client = 2}};
+  flow.begin(one, 1);
+  flow.begin(one, 1);
+  EXPECT_EQ(flow.check(one, 1).error().code, errc::overloaded);
+  EXPECT_GT(flow.check(one, 1).error().retry_after, duration{0});
+  EXPECT_TRUE(flow.check(two, 1).ok());
   flow.begin(two, 1);
-  EXPECT_TRUE(flow.beyond_share(one));
-  EXPECT_FALSE(flow.beyond_share(two));
-  EXPECT_FALSE(flow.beyond_share(client_id{3}));
-  flow.end(two, 1, from_ns(1));
-  EXPECT_FALSE(flow.beyond_share(one));
-}
-
-TEST(FlowControl, EqualsAreWithinTheirShares) {
-  flow_control flow{{}};
-  for (int i = 0; i < 100; ++i)
-    for (std::uint64_t c = 1; c <= 5; ++c)
-      flow.begin(client_id{c}, 1);
-  for (std::uint64_t c = 1; c <= 5; ++c)
-    EXPECT_FALSE(flow.beyond_share(client_id{c})) << c;
+  EXPECT_EQ(flow.check(client_id{3}, 1).error().code, errc::overloaded);
 }
 
 } // namespace

@@ -73,9 +73,9 @@ TEST_F(ModelHost, LoadsThatFailSayWhy) {
   EXPECT_EQ(no_model.code, errc::invalid_argument);
   EXPECT_THAT(no_model.message, HasSubstr("no model that can be read"));
   EXPECT_EQ(load(builtin(first, "no-such-thing")).code, errc::not_found);
-  auto native = builtin(first, "x");
-  native.spec.kind = functions::variant_kind::native;
-  EXPECT_EQ(load(native).code, errc::unsupported);
+  auto python = builtin(first, "x");
+  python.spec.kind = functions::variant_kind::python;
+  EXPECT_EQ(load(python).code, errc::unsupported);
   EXPECT_EQ(finish(begin(first, {{text("x")}})).items[0].code, errc::not_found) << "and nothing is loaded";
 }
 

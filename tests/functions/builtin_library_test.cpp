@@ -38,6 +38,7 @@ parameter_map required_of(const builtin& b) {
       {"first-answer", {{"outputs", "1"}}},
       {"fused", {{"steps", "s\tnoop\t$0\n0.0"}}},
       {"fused-light", {{"steps", "s\tnoop\t$0\n0.0"}}},
+      {"table-aggregate", {{"columns", "n = count()"}}},
       {"table-apply", {{"builtin", "threshold"}, {"inputs", "x = a"}, {"outputs", "y = b"}}},
       {"table-columns", {{"columns", "a"}}},
       {"table-filter", {{"where", "a > 1"}}},
@@ -208,9 +209,10 @@ TEST(Parameters, AreCheckedAtRegistration) {
     return completed(of(std::move(target), std::move(parameters)));
   };
   const std::string where = "function 'f', variant 'default', builtin ";
-  EXPECT_EQ(
-      with("sleep", {{"millisecond", "1"}}),
-      where + "'sleep': there is no parameter 'millisecond'; did you mean 'milliseconds'? parameters: milliseconds");
+  EXPECT_EQ(with("sleep", {{"millisecond", "1"}}),
+            where +
+                "'sleep': there is no parameter 'millisecond'; did you mean 'milliseconds'? parameters: milliseconds, "
+                "tail_milliseconds, tail_percent");
   EXPECT_EQ(with("sleep", {{"milliseconds", "soon"}}),
             where + "'sleep': parameter 'milliseconds': 'soon' is not a number");
   EXPECT_EQ(with("sleep", {{"milliseconds", "nan"}}),

@@ -268,6 +268,14 @@ TEST_F(RewriteTest, SequelsOfSequelsNameOutputsByTheirOwnDag) {
   for (const auto& o : abb->outputs)
     names += o.name + " ";
   EXPECT_EQ(names, "y b.x a.x ");
+  const auto third = sequel(*abb, "b", {p("y")}, small("b", {p("y")}, "y", "x"));
+  ASSERT_TRUE(third.ok()) << third.error().message;
+  const auto fourth = sequel(*third, "b", {p("x")}, small("c", {p("x")}, "x", "z"));
+  ASSERT_TRUE(fourth.ok()) << fourth.error().message;
+  names.clear();
+  for (const auto& o : fourth->outputs)
+    names += o.name + " ";
+  EXPECT_EQ(names, "z b.again.x b.y b.x a.x ");
   EXPECT_EQ(stages({*abb, {}}), "a--run(a=$in); b--run(a=a--run.x); b--again-run(a=b--run.x)");
   EXPECT_TRUE(compile(*abb, dag_id{1}, known_.lookup()).ok());
 }

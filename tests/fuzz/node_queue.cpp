@@ -187,7 +187,8 @@ private:
       end_load(0);
       tick();
     }
-    check_.end(now_);
+    if (!replicas_)
+      check_.end(now_);
     fail_if_broken();
     if (queue_->queued() != 0)
       fuzzing::broken("items are left");

@@ -126,15 +126,19 @@ template <class T>
 column gather_cells(const column& from, std::span<const std::uint32_t> rows, T missing) {
   const auto given = numbers_of<T>(from);
   const std::size_t width = from.width;
-  std::vector<T> out(rows.size() * width, missing);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (rows[i] != no_row)
-      std::copy_n(given.begin() + static_cast<std::ptrdiff_t>(rows[i] * width), width,
-                  out.begin() + static_cast<std::ptrdiff_t>(i * width));
-  auto c = column_of(from.name, from.type, std::move(out));
-  c.width = from.width;
-  c.rows = rows.size();
-  return c;
+  auto out = std::make_shared_for_overwrite<T[]>(rows.size() * width);
+  T* to = out.get();
+  for (const auto row : rows) {
+    if (row == no_row) {
+      to = std::fill_n(to, width, missing);
+    } else if (width == 1) { // nearly always
+      *to++ = given[row];
+    } else {
+      to = std::copy_n(given.data() + row * width, width, to);
+    }
+  }
+  const auto bytes = std::as_bytes(std::span{out.get(), rows.size() * width});
+  return {from.name, from.type, from.width, rows.size(), shared_bytes{std::move(out), bytes}};
 }
 
 column gather_texts(const column& from, std::span<const std::uint32_t> rows) {

@@ -1,5 +1,5 @@
-// A function that does what its parameter `do` says, most of it nothing good. x: FP32 [-1], y: FP32 [-1]. Those that try to
-// break out give in y[0] how often they got through.
+// A function that does what its parameter `do` says, most of it nothing good. x: FP32 [-1], y: FP32 [-1]. Those that
+// try to break out give in y[0] how often they got through.
 #include "functions/native.hpp"
 
 #include <atomic>
@@ -67,8 +67,9 @@ void leave_children(item& i) {
 
 void read_host(item& i) {
   float through = 0;
-  for (const char* path : {"/etc/passwd", "/etc/shadow", "/root/.bashrc", "/home", "/dev/shm/../../etc/hostname", "/proc/1/root/etc/passwd",
-                           "/proc/2/environ", "/var/log", "/dev/vda", "/dev/mem", "/sys/kernel"})
+  for (const char* path :
+       {"/etc/passwd", "/etc/shadow", "/root/.bashrc", "/home", "/dev/shm/../../etc/hostname",
+        "/proc/1/root/etc/passwd", "/proc/2/environ", "/var/log", "/dev/vda", "/dev/mem", "/sys/kernel"})
     through += access(path, R_OK) == 0 ? 1 : 0;
   for (const char* path : {"/x", "/usr/x", "/dev/x", "/etc/x"})
     through += open(path, O_CREAT | O_WRONLY, 0600) >= 0 ? 1 : 0;
@@ -77,16 +78,17 @@ void read_host(item& i) {
 
 void reach_out(item& i) {
   float through = 0;
-  for (const auto& [address, port] : {std::pair{"127.0.0.1", 22}, std::pair{"10.0.0.1", 80}, std::pair{"8.8.8.8", 53}}) {
+  for (const auto& [address, port] :
+       {std::pair{"127.0.0.1", 22}, std::pair{"10.0.0.1", 80}, std::pair{"8.8.8.8", 53}}) {
     const int s = socket(AF_INET, SOCK_DGRAM, 0);
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<std::uint16_t>(port));
     inet_pton(AF_INET, address, &to.sin_addr);
-    through += s >= 0 && connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
-                       std::string(address) != "127.0.0.1"
-                   ? 1
-                   : 0;
+    through +=
+        s >= 0 && connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 && std::string(address) != "127.0.0.1"
+            ? 1
+            : 0;
   }
   through += socket(AF_NETLINK, SOCK_RAW, 0) >= 0 ? 1 : 0;
   through += socket(AF_PACKET, SOCK_RAW, 0) >= 0 ? 1 : 0;
@@ -223,7 +225,10 @@ const std::map<std::string, action>& actions() {
          hang();
        }},
       {"wrong-type", [](item& i) { i.output<std::int64_t>(0, {1})[0] = 1; }},
-      {"wrong-rank", [](item& i) { i.output<float>(0, {1, 1})[0] = 1; }},
+      {"wrong-rank",
+       [](item& i) {
+         i.output<float>(0, {1, 1})[0] = 1;
+       }},
       {"no-output", [](item&) {}},
       {"read-host", read_host},
       {"reach-out", reach_out},
@@ -244,7 +249,8 @@ const std::map<std::string, action>& actions() {
          }
          give(i, 3);
        }},
-      {"cpu", [](item&) {
+      {"cpu",
+       [](item&) {
          for (volatile bool on = true; on;) {
          }
        }},
