@@ -94,8 +94,9 @@ wire::role controller_service::role_of(actors::peer_id peer) const {
 /// Whether a call can be taken at all, whatever it calls.
 result<> controller_service::check(const wire::call_request& message) const {
   if (!ready_ || draining_)
-    return {errc::unavailable, ready_ ? "the controller is stopping" : "the controller is still reading its catalogue",
-            std::chrono::milliseconds{200}};
+    return error{errc::unavailable,
+                 ready_ ? "the controller is stopping" : "the controller is still reading its catalogue",
+                 std::chrono::milliseconds{200}};
   if (!message.call)
     return {errc::invalid_argument, "a call needs an id that is not 0"};
   if (message.options.max_cost < 0)
