@@ -258,8 +258,8 @@ bool state::place_task(task_ref task, slot variant, ns key, std::int64_t& paid) 
     return false;
   const call_entry& call = g.calls[task.call];
   const task_entry& mine = call.tasks[task.index];
-  paid += price.of(resource, g.booked[resource] - before) / 1000 *
-          paid_ppm(mine, g.dags[call.dag].stages[mine.stage]) / 1000;
+  paid += price.of(resource, g.booked[resource] - before) / 1000 * paid_ppm(mine, g.dags[call.dag].stages[mine.stage]) /
+          1000;
   return true;
 }
 

@@ -32,6 +32,7 @@ slot take_slot(std::vector<Entry>& entries, std::vector<slot>& free) {
 void graph::begin() {
   SQUALL_CHECK(!trial_);
   trial_ = true;
+  violated_before_ = violated.size();
   log_.clear();
 }
 
@@ -45,6 +46,7 @@ void graph::keep() {
 
 void graph::take_back() {
   trial_ = false;
+  violated.resize(violated_before_);
   while (!log_.empty()) {
     const undo u = log_.back();
     log_.pop_back();
@@ -166,13 +168,13 @@ bool graph::precedes(const call_entry& call, std::uint32_t stage, slot batch) co
   return true;
 }
 
-bool graph::follows(const call_entry& call, std::uint32_t stage, ns start) const {
+bool graph::follows(const call_entry& call, std::uint32_t stage, slot batch, ns start) const {
   for (const std::uint32_t c : dags[call.dag].stages[stage].consumers) {
     const stage_entry& consumer = call.stages[c];
     if (!consumer.placed)
       continue;
     for (std::uint32_t i = 0; i < consumer.width; ++i)
-      if (const slot b = call.tasks[consumer.first + i].batch; b != none && batches[b].end() <= start)
+      if (const slot b = call.tasks[consumer.first + i].batch; b != none && (b == batch || batches[b].end() <= start))
         return false;
   }
   return true;
@@ -456,7 +458,16 @@ void graph::remove(task_ref task) {
     const auto index = [&](const std::vector<slot>& list) {
       return static_cast<std::uint32_t>(std::find(list.begin(), list.end(), s) - list.begin());
     };
-    log_.push_back({step::emptied, s, 0, 0, 0, 0, {}, 0, index(variants[b.variant].open), index(lanes[b.lane].order),
+    log_.push_back({step::emptied,
+                    s,
+                    0,
+                    0,
+                    0,
+                    0,
+                    {},
+                    0,
+                    index(variants[b.variant].open),
+                    index(lanes[b.lane].order),
                     index(replicas[b.replica].order)});
   }
   forget_open(s);

@@ -58,8 +58,9 @@ public:
   [[nodiscard]] ns latest_end(task_ref task) const;
   /// Whether nothing that the stage waits for can come after the batch, nor is it the batch itself.
   [[nodiscard]] bool precedes(const call_entry& call, std::uint32_t stage, slot batch) const;
-  /// Whether nothing that waits for the stage comes before what starts then.
-  [[nodiscard]] bool follows(const call_entry& call, std::uint32_t stage, ns start) const;
+  /// Whether nothing that waits for the stage can come before what starts then (not before the stage's inputs are
+  /// there), nor is it in the batch itself.
+  [[nodiscard]] bool follows(const call_entry& call, std::uint32_t stage, slot batch, ns start) const;
 
   // -- bookings
   /// Where a new batch would stand.
@@ -147,6 +148,7 @@ private:
 
   ns now_ = 0;
   bool trial_ = false;
+  std::size_t violated_before_ = 0; ///< the trial
   std::vector<undo> log_;
   std::vector<slot> work_;
   std::vector<slot> free_batches_, free_replicas_, free_calls_;

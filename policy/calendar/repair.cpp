@@ -81,8 +81,8 @@ void state::repair() {
       if (!replan(s))
         give_up(s, errc::deadline_exceeded,
                 "executions took longer than profiled, and the rest of it fits nowhere within its deadline and cost");
+      dirty = true;
     }
-    dirty = true;
   }
 }
 

@@ -22,7 +22,7 @@ std::optional<slot> find_join(const graph& g, task_ref task, slot variant) {
       continue;
     const ns end = std::max(b.earliest, inputs) + g.time_of(variant, b.weight + t.odds);
     if (end > least_end || end > b.latest_end() || (best && end >= best_end) || !g.precedes(call, t.stage, v.open[i]) ||
-        !g.follows(call, t.stage, b.earliest))
+        !g.follows(call, t.stage, v.open[i], std::max(b.earliest, inputs)))
       continue;
     best = v.open[i];
     best_end = end;
@@ -146,7 +146,7 @@ std::optional<graph::place> find_place_at(const graph& g, const std::vector<task
   for (const task_ref t : tasks) {
     const call_entry& call = g.calls[t.call];
     const std::uint32_t stage = call.tasks[t.index].stage;
-    if (!g.follows(call, stage, s.best->start))
+    if (!g.follows(call, stage, none, s.best->start))
       return std::nullopt;
     for (const slot next : after)
       if (next != none && !g.precedes(call, stage, next))

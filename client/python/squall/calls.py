@@ -25,7 +25,7 @@ class Result(Mapping[str, Any]):
     """The outputs of a call by name: arrays, lists of them, or None where a stage was skipped.
 
     Arrays are read-only; large ones lie in the cluster's shared memory, which gets it back when the last of them is
-    dropped. BYTES come as arrays of `bytes`.
+    dropped or the connection is closed: copy what is to outlive it. BYTES come as arrays of `bytes`.
     """
 
     __slots__ = ("_body", "_decoded", "_outcome", "_raw", "_reader")
