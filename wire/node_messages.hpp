@@ -146,8 +146,8 @@ struct node_leave {
   }
 };
 
-/// To the controller: the node is to end; place nothing more on it, and say when it has nothing left. To a node: that moment has
-/// come (no running call needs it), leave.
+/// To the controller: the node is to end; place nothing more on it, and say when it has nothing left. To a node: that
+/// moment has come (no running call needs it), leave.
 struct node_drain {
   SQUALL_MESSAGE(node_drain, controller);
   node_id node;
@@ -528,8 +528,8 @@ struct order_short {
   }
 };
 
-/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits for
-/// it, the stage is cancelled.
+/// To the home of a stage that has not settled: one of its consumers goes on without it. When none is left that waits
+/// for it, the stage is cancelled.
 struct unwanted_stage {
   SQUALL_MESSAGE(unwanted_stage, node);
   call_id call;
