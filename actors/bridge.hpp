@@ -64,8 +64,8 @@ public:
   /// From any thread or a signal handler's thread; idempotent.
   virtual void stop() = 0;
 
-  /// Asks every role to finish what it has; stops when all have. From any thread. Whoever does not want to wait longer calls
-  /// stop().
+  /// Asks every role to finish what it has; stops when all have. From any thread. Whoever does not want to wait longer
+  /// calls stop().
   virtual void drain() = 0;
 
   /// Another list of those who may connect. From any thread. A list with a mistake is refused, and logged.

@@ -75,8 +75,8 @@ public:
 
   virtual void on_alarm() = 0;
 
-  /// The process is to end: take on nothing new, and call `done` (in the role's context) when nothing is left. stop() comes in any
-  /// case, if need be without waiting for that.
+  /// The process is to end: take on nothing new, and call `done` (in the role's context) when nothing is left. stop()
+  /// comes in any case, if need be without waiting for that.
   virtual void drain(std::function<void()> done) { done(); }
 
   /// Once, before the process ends; the sockets still work.

@@ -29,10 +29,10 @@ struct options {
   client::keys keys;
   duration timeout = std::chrono::seconds{10}; ///< of connect() and of every request but calls
   /// How long calls wait for a controller that is gone, or for nodes that are to come, before they end as unavailable.
-  /// Those that were sent are sent again when it is back, with their ids; it runs them again only if that is safe. Zero:
-  /// they end at once.
+  /// Those that were sent are sent again when it is back, with their ids; it runs them again only if that is safe.
+  /// Zero: they end at once.
   duration patience = std::chrono::seconds{10};
-  std::size_t max_outstanding = 10'000;        ///< calls; the next one fails as overloaded
+  std::size_t max_outstanding = 10'000;   ///< calls; the next one fails as overloaded
   std::size_t arena_bytes = 0;            ///< shared memory for large inputs; 0 = the default of docs/data-plane.md
   std::string software = "squall client"; ///< for the server's log
 };

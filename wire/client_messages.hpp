@@ -231,8 +231,8 @@ struct set_policy {
   }
 };
 
-/// Place nothing more on the node of this name, and let it leave when it has finished what it has (`squall drain`). Answered at
-/// once; the node is gone from the list of nodes when it has left.
+/// Place nothing more on the node of this name, and let it leave when it has finished what it has (`squall drain`).
+/// Answered at once; the node is gone from the list of nodes when it has left.
 struct drain {
   SQUALL_MESSAGE(drain, controller);
   std::string node;

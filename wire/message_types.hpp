@@ -73,8 +73,8 @@ enum class message_type : std::uint16_t {
   store_reply = 68,
 };
 
-/// What a key lets its holder do (docs/keys.md); each may do what those before it may. Peers without keys, which are on this
-/// host, may do everything.
+/// What a key lets its holder do (docs/keys.md); each may do what those before it may. Peers without keys, which are on
+/// this host, may do everything.
 enum class access : std::uint8_t { nobody = 0, user = 1, node = 2, admin = 3 };
 
 /// The first line of a message's struct: its number, and who it is for.

@@ -146,8 +146,8 @@ struct node_leave {
   }
 };
 
-/// To the controller: the node is to end; place nothing more on it, and say when it has nothing left. To a node: that moment has
-/// come (no running call needs it), leave.
+/// To the controller: the node is to end; place nothing more on it, and say when it has nothing left. To a node: that
+/// moment has come (no running call needs it), leave.
 struct node_drain {
   SQUALL_MESSAGE(node_drain, controller);
   node_id node;

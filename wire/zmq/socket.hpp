@@ -58,9 +58,9 @@ struct server_options {
   std::string endpoint; ///< "tcp://127.0.0.1:*" takes any port
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
-  key_pair keys;                    ///< empty: no encryption, loopback only
-  /// With keys at least one: "KEY", "KEY ROLE" or "KEY ROLE NAME" with the client's public key; the role is user, node or admin
-  /// (which it is where none is given).
+  key_pair keys; ///< empty: no encryption, loopback only
+  /// With keys at least one: "KEY", "KEY ROLE" or "KEY ROLE NAME" with the client's public key; the role is user, node
+  /// or admin (which it is where none is given).
   std::vector<std::string> allowed;
 };
 
