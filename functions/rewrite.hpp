@@ -47,7 +47,8 @@ struct rewritten_dag {
 /// ports `outputs`; `last` is the DAG that ended `first`, or `first` itself. An input of `next` takes the output of
 /// that name; if none of its inputs finds one, its only required input takes the only output. Inputs that find none
 /// become inputs of the whole, shared by name. The outputs are those of `next`, and those before as "DAG.OUTPUT"; the
-/// stages are named "DAG--STAGE" ("DAG.again.OUTPUT" and "DAG--again-STAGE" where a DAG runs twice). Errors name the input that does not fit.
+/// stages are named "DAG--STAGE" ("DAG.again.OUTPUT" and "DAG--again-STAGE" where a DAG runs twice). Errors name the
+/// input that does not fit.
 [[nodiscard]] result<dag_spec> sequel(const dag_spec& first, std::string_view last, const std::vector<port>& outputs,
                                       const dag_spec& next);
 

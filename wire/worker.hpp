@@ -3,10 +3,10 @@
 #include "wire/messages.hpp"
 
 /// What a node and a worker process (the model host, or a worker of user code) say to each other over a Unix stream
-/// socket (docs/workers.md is the whole of it for workers of user code). A packet: u32 bytes of the header, u32 number of payloads, u32 bytes of each payload, header,
-/// payloads; all little-endian. The header is that of docs/wire.md with message types from 256 on. The request in the
-/// header of `load` is the variant, in that of `run` the batch, so that even one whose body does not decode (a
-/// reference to memory that is gone) gets its answer.
+/// socket (docs/workers.md is the whole of it for workers of user code). A packet: u32 bytes of the header, u32 number
+/// of payloads, u32 bytes of each payload, header, payloads; all little-endian. The header is that of docs/wire.md with
+/// message types from 256 on. The request in the header of `load` is the variant, in that of `run` the batch, so that
+/// even one whose body does not decode (a reference to memory that is gone) gets its answer.
 namespace squall::wire {
 
 namespace worker {

@@ -167,9 +167,10 @@ TEST(SpecErrors, Ports) {
 }
 
 TEST(SpecErrors, Variants) {
-  EXPECT_EQ(variant_error("{name: a}"),
-            "f.yaml:7:5: spec.variants[0]: a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native "
-            "code) and `code: FILE` or `entry: MODULE:NAME` (Python)");
+  EXPECT_EQ(
+      variant_error("{name: a}"),
+      "f.yaml:7:5: spec.variants[0]: a variant has one of `builtin: NAME`, `model: FILE`, `library: FILE` (native "
+      "code) and `code: FILE` or `entry: MODULE:NAME` (Python)");
   EXPECT_EQ(variant_error("{builtin: a, model: ./b}"),
             "f.yaml:7:5: spec.variants[0]: `builtin` and `model` do not go together");
   EXPECT_EQ(variant_error("{kind: onnx, builtin: a}"),
