@@ -21,8 +21,8 @@ _squall_verb_flags() {
     up) echo "--file --name --data --listen --detach" ;;
     down) echo "--name" ;;
     node) echo "--join --listen --keys" ;;
-    logs) echo "--name --lines --follow" ;;
-    doctor) echo "--http" ;;
+    logs) echo "--name --lines --follow --call" ;;
+    doctor) echo "--http --cluster" ;;
     replay) echo "--print" ;;
     whatif) echo "--set --seed --plot" ;;
   esac
@@ -30,9 +30,9 @@ _squall_verb_flags() {
 
 _squall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local verbs="up down node keys logs replay doctor apply get describe delete call kv policy promises explain bench version sim whatif"
+  local verbs="up down node keys logs replay doctor apply get describe delete call kv policy drain promises explain bench build version sim whatif"
   local shared="--cluster --keys --output --timeout --help"
-  local kinds="functions dags nodes calls promises keys policy status metrics"
+  local kinds="functions dags nodes instances calls promises keys policy status metrics"
   COMPREPLY=()
 
   case $previous in

@@ -129,7 +129,7 @@ TEST_F(CliTest, WrongUsageEndsWithTwoAndSaysWhatWasMeant) {
   EXPECT_EQ(verb.status, 2);
   EXPECT_EQ(verb.err,
             "squall: unknown verb 'aply'; did you mean 'apply'? verbs: apply, get, describe, delete, call, kv, policy, "
-            "promises, explain, bench, version\n"
+            "drain, promises, explain, bench, build, version\n"
             "Try: squall --help\n");
   EXPECT_EQ(run({}).status, 2);
   EXPECT_EQ(run({"call"}).status, 2);

@@ -59,7 +59,7 @@ TEST(SpecErrors, Metadata) {
 TEST(SpecErrors, StagesSayWhichKeyAndWhere) {
   EXPECT_EQ(stage_error("inptus: {}"),
             "f.yaml:8:13: spec.stages[0].inptus: unknown key 'inptus'; did you mean 'inputs'? keys: name, "
-            "function, inputs, map, max-width, when, join, may-fail, variant");
+            "function, inputs, map, max-width, when, join, may-fail, variant, compete");
   EXPECT_EQ(stage_error("inputs: [a]"), "f.yaml:8:13: spec.stages[0].inputs: expected a mapping, not a list");
   EXPECT_EQ(stage_error("may-fail: maybe"),
             "f.yaml:8:15: spec.stages[0].may-fail: expected true or false, not 'maybe'");

@@ -256,7 +256,9 @@ TEST_P(Store, SeveralThreadsWriteAndRead) {
         if (!engine().put("shared", shared_bytes::copy_of(value), i % 20 == 0).ok())
           ++wrong;
         const auto seen = read_all(engine(), "shared");
-        if (!seen.ok() || seen->text().find_first_not_of(seen->text()[0]) != std::string_view::npos)
+        // It may be replaced faster than it is read; what is read is one value, never parts of two.
+        if (seen.ok() ? seen->text().find_first_not_of(seen->text()[0]) != std::string_view::npos
+                      : seen.error().code != errc::data_loss)
           ++wrong;
       }
     });

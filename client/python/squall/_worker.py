@@ -18,7 +18,6 @@ import mmap
 import os
 import pathlib
 import pickle
-import shutil
 import signal
 import socket
 import struct
@@ -601,16 +600,28 @@ def _archive_path(code: int) -> str:
     if os.access(own, os.R_OK):
         return own
     path = "/tmp/squall-modules.zip"
-    with open(code, "rb") as source, open(path, "wb") as copy:
-        shutil.copyfileobj(source, copy)
+    with open(path, "wb") as copy:
+        copy.write(_bytes_of(code))
     return path
+
+
+def _bytes_of(file: int) -> bytes:
+    """All of a file, whose position is shared by every process that was given the descriptor."""
+    size = os.fstat(file).st_size
+    parts, at = [], 0
+    while at < size:
+        part = os.pread(file, size - at, at)
+        if not part:
+            break
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
 
 
 def _unpickled(code: int | None) -> Any:
     if code is None:
         raise invalid("the function came without its code")
-    with open(code, "rb") as file:
-        return pickle.load(file)
+    return pickle.loads(_bytes_of(code))
 
 
 def _code_of_failure(e: BaseException) -> int:
