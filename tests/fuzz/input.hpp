@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/fields.hpp"
+#include "base/result.hpp"
 #include "base/time.hpp"
 #include "calls/field_kinds.hpp"
 
