@@ -201,6 +201,27 @@ bool nests_too_deeply(std::string_view text) {
   return false;
 }
 
+/// RapidJSON reads beyond its table of powers for a number of about 60 digits and a large exponent. No number that
+/// means anything to a double or a 64-bit integer is as long as this.
+bool has_endless_number(std::string_view text) {
+  constexpr int max_number_length = 40;
+  int length = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\')
+      ++i;
+    else if (c == '"')
+      quoted = !quoted;
+    const bool of_number =
+        !quoted && ((c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E');
+    length = of_number ? length + 1 : 0;
+    if (length > max_number_length)
+      return true;
+  }
+  return false;
+}
+
 std::string position(std::string_view text, std::size_t offset) {
   const auto before = text.substr(0, std::min(offset, text.size()));
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
@@ -218,6 +239,8 @@ json_document::~json_document() = default;
 result<json_document> json_document::parse(std::string_view text) {
   if (nests_too_deeply(text))
     return {errc::invalid_argument, "JSON: nests more than 128 deep"};
+  if (has_endless_number(text))
+    return {errc::invalid_argument, "JSON: a number has more than 40 characters"};
   auto s = std::make_unique<state>();
   constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseFullPrecisionFlag;
   s->document.Parse<flags>(text.empty() ? "" : text.data(), text.size());

@@ -18,6 +18,14 @@ std::string error_of(std::string_view text) {
   return read.ok() ? "" : read.error().message;
 }
 
+TEST(Json, ANumberThatGoesOnAndOnIsRefused) {
+  EXPECT_TRUE(json_document::parse("[123456789012345678901234567890.5e-300]").ok());
+  const auto refused = json_document::parse("[" + std::string(80, '9') + "e308]");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message, "JSON: a number has more than 40 characters");
+  EXPECT_TRUE(json_document::parse("[\"" + std::string(80, '9') + "\"]").ok()) << "texts may be long";
+}
+
 TEST(Json, AStructIsAnObjectOfItsFields) {
   const placement p{variant_id{3}, node_id{1}, {node_id{1}, node_id{2}}};
   EXPECT_EQ(to_json(p), R"({"variant":"3","home":"1","spread":["1","2"]})");

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM CORPUS MAX_LENGTH SECONDS [KEEP]: replays the corpus, then tries new inputs for so long. New inputs are thrown
+# run.sh PROGRAM CORPUS MAX_LENGTH SECONDS [KEEP]: replays the corpus, then tries new inputs for so long (or SQUALL_FUZZ_SECONDS). New inputs are thrown
 # away, or kept in KEEP, a folder. An input that breaks something is left in build-fuzz/findings, and named.
 set -euo pipefail
 program=$1 corpus=$2 max_length=$3 seconds=$4 keep=${5:-}
@@ -11,4 +11,6 @@ mkdir -p "$findings"
 common=(-max_len="$max_length" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 "-artifact_prefix=$findings/$(basename "$program")-")
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 "$program" "${common[@]}" -runs=0 "$corpus" 2>&1
+seconds=${SQUALL_FUZZ_SECONDS:-$seconds}
+if ((seconds == 0)); then exit 0; fi
 "$program" "${common[@]}" -max_total_time="$seconds" "${keep:-$scratch}" "$corpus" 2>&1
