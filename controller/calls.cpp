@@ -272,7 +272,7 @@ void controller_service::admit(calls::placing::admit& command) {
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
-  if (command.dispatched != dispatching_) {
+  if (command.dispatched != dispatching_ && scheduler_.share().policy.empty()) {
     dispatching_ = command.dispatched;
     turnstile_.open(dispatching_); // a policy that holds work back wants to see all of it
   }

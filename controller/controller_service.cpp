@@ -145,7 +145,7 @@ void controller_service::handle(actors::incoming& m) {
     case message_type::set_policy:
       return decode_and<wire::set_policy>(m, [&](wire::set_policy x) {
         policy_error_.reset();
-        step(calls::placing::policy_set{x.name});
+        step(calls::placing::policy_set{x.name, x.share_ppm, x.shadow});
         policy_error_ ? answer(m, errc::invalid_argument, *policy_error_)
                       : answer(m, errc::ok, "policy is now " + x.name);
       });

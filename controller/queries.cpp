@@ -414,7 +414,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "ledger")
     return calls::to_json(ledger_totals());
   if (kind == "policy")
-    return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
+    return calls::to_json(policy_in_force());
   if (kind == "status")
     return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
                                             nodes_.size(), clients_.size(), calls_.running().size(),
@@ -426,6 +426,20 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                "cannot list '" + kind +
                    "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
                {}};
+}
+
+policy_view controller_service::policy_in_force() const {
+  policy_view view{scheduler_.policy_name(), {}, {}};
+  if (auto share = scheduler_.share(); !share.policy.empty()) {
+    auto& shown = view.share.emplace(policy_view::second{
+        share.policy, share.share_ppm, share.state, share.calls, share.decided, share.admitted, {}});
+    for (const node_id id : share.nodes)
+      if (const auto node = nodes_.find(id); node != nodes_.end())
+        shown.nodes.push_back(node->second.info.name);
+  }
+  if (auto shadow = scheduler_.shadow_so_far(); !shadow.policy.empty())
+    view.shadow = std::move(shadow);
+  return view;
 }
 
 ledger_view controller_service::ledger_totals() const {

@@ -193,6 +193,7 @@ private:
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
   [[nodiscard]] ledger_view ledger_totals() const;
+  [[nodiscard]] policy_view policy_in_force() const;
   [[nodiscard]] std::string metrics_json();
 
   controller_options options_;

@@ -47,7 +47,8 @@ private:
     if (c.remaining == duration::max())
       return duration::max();
     const auto whole = c.age + c.remaining;
-    return whole - std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+    const auto margin = std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+    return whole - std::max(margin, c.reserve);
   }
 };
 
