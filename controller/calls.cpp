@@ -277,7 +277,7 @@ void controller_service::admit(calls::placing::admit& command) {
     turnstile_.open(dispatching_); // a policy that holds work back wants to see all of it
   }
   if (command.dispatched)
-    return start_dispatched(*call);
+    return start_dispatched(*call, command);
   call->nodes = nodes_of(command.plan);
   const time_point now = post_->now();
   wire::start_call message;
@@ -293,6 +293,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.depth = call->depth;
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
+  message.context.reserve = command.reserve;
   auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);

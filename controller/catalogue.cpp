@@ -343,6 +343,13 @@ calls::placing::dag_registered fact_of(const functions::dag& dag) {
     info.map = s.map;
     info.width_max = s.map ? s.width_max : 1;
     info.conditional = s.when.has_value();
+    info.best_effort = s.join.best_effort() ? s.join.count : 0;
+    if (s.join.rule == functions::join_rule::kind::all)
+      for (const functions::resolved_input& input : s.inputs)
+        if (input.bound && input.required && input.source.from == functions::binding::source::stage_output)
+          info.needs.push_back(input.source.stage);
+    std::sort(info.needs.begin(), info.needs.end());
+    info.needs.erase(std::unique(info.needs.begin(), info.needs.end()), info.needs.end());
   }
   return fact;
 }

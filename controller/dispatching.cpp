@@ -12,7 +12,7 @@ namespace placing = calls::placing;
 // -- the way of a dispatched call
 
 /// All stages have one home, which gathers their inputs and says what could run. Homes take turns.
-void controller_service::start_dispatched(running_call& call) {
+void controller_service::start_dispatched(running_call& call, const placing::admit& command) {
   auto node = nodes_.upper_bound(last_home_);
   if (node == nodes_.end())
     node = nodes_.begin();
@@ -37,6 +37,8 @@ void controller_service::start_dispatched(running_call& call) {
   message.context.answer_to = call.answer_to;
   message.context.expected = call.promise.expected;
   message.context.dispatched = true;
+  message.context.reserve = command.reserve;
+  message.context.without = command.without;
   message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
 }

@@ -280,8 +280,23 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   duration finish{0};
   for (const duration d : draft.finish)
     finish = std::max(finish, d);
-  commands.emplace_back(
-      placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0});
+  placing::admit command{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0};
+  command.reserve = reserve_of(dag, finish);
+  commands.emplace_back(std::move(command));
+}
+
+/// What follows the start of a best-effort join takes so long.
+duration scheduler::state::reserve_of(const dag_state& dag, duration finish) const {
+  duration reserve{0};
+  for (const stage_state& stage : dag.stages) {
+    if (stage.info.best_effort == 0)
+      continue;
+    duration start{0};
+    for (const stage_index p : stage.info.producers)
+      start = std::max(start, draft.finish[p]);
+    reserve = std::max(reserve, finish - start);
+  }
+  return reserve;
 }
 
 void scheduler::state::on(const placing::call_ended& fact) {

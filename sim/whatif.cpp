@@ -204,6 +204,8 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
       std::sort(stage.after.begin(), stage.after.end());
       stage.map = info.map;
       stage.width_max = info.width_max;
+      stage.best_effort = info.best_effort;
+      stage.needs = info.needs;
       if (info.conditional)
         stage.chance_ppm = info.chance_ppm;
     }

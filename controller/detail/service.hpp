@@ -124,7 +124,7 @@ private:
     time_point until;
   };
   static constexpr std::size_t refused_kept = 10'000;
-  void start_dispatched(running_call& call);
+  void start_dispatched(running_call& call, const calls::placing::admit& command);
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
   void on_order_report(const wire::order_report& message);

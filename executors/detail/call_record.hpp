@@ -16,7 +16,9 @@ struct call_record {
       : context(std::move(c)),
         arrived(now),
         deadline(context.remaining < never - now ? now + context.remaining : never),
-        flow(std::move(graph), context.plan, self, answer_by(context)) {}
+        flow(std::move(graph), context.plan, self, answer_by(context)) {
+    flow.leave_out(context.without);
+  }
   call_record(const call_record&) = delete;
   call_record& operator=(const call_record&) = delete;
 
@@ -48,7 +50,7 @@ private:
       return duration::max();
     const auto whole = c.age + c.remaining;
     const auto margin = std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
-    return whole - std::max(margin, c.reserve);
+    return std::max(c.age, whole - margin - c.reserve);
   }
 };
 

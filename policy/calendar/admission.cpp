@@ -44,6 +44,8 @@ slot state::open_call(const placing::call_arrived& fact, slot dag) {
   call.preference = fact.preference;
   call.order = ++arrivals;
   call.held = false;
+  call.answer_at = far_off;
+  call.without.clear();
   call.stages.assign(d.stages.size(), {});
   call.tasks.clear();
   for (std::uint32_t i = 0; i < d.stages.size(); ++i) {
@@ -291,10 +293,12 @@ bool state::load_for(task_ref task, slot variant, ns key) {
   return true;
 }
 
+/// Members of a best-effort join do not count once the call is admitted: what they feed does.
 ns state::finish_of(const call_entry& call) const {
+  const dag_entry& dag = g.dags[call.dag];
   ns end = now;
   for (const task_entry& t : call.tasks)
-    if (t.batch != none)
+    if (t.batch != none && (call.answer_at == far_off || !dag.stages[t.stage].optional))
       end = std::max(end, g.batches[t.batch].end());
   return end;
 }

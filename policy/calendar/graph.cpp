@@ -120,6 +120,42 @@ ns graph::time_of(slot variant, std::uint64_t weight) const {
 
 ns graph::inputs_end(const call_entry& call, std::uint32_t stage) const {
   ns latest = std::max(now_, call.release);
+  if (call.stages[stage].phase != stage_phase::waiting)
+    return latest;
+  const placing::stage_info& info = dags[call.dag].stages[stage].info;
+  if (info.best_effort > 0 && call.answer_at < far_off)
+    return std::min(all_inputs_end(call, stage),
+                    std::max({latest, call.answer_at, enough_inputs_end(call, stage, info.best_effort)}));
+  return all_inputs_end(call, stage);
+}
+
+ns graph::producer_end(const call_entry& call, std::uint32_t stage) const {
+  const stage_entry& producer = call.stages[stage];
+  ns end = 0;
+  if (producer.phase == stage_phase::done)
+    return end;
+  for (std::uint32_t i = 0; i < producer.width; ++i)
+    if (const task_entry& t = call.tasks[producer.first + i]; !t.done && t.batch != none)
+      end = std::max(end, batches[t.batch].end());
+  return end;
+}
+
+/// When the first `count` producers have ended.
+ns graph::enough_inputs_end(const call_entry& call, std::uint32_t stage, std::uint32_t count) const {
+  const auto& producers = dags[call.dag].stages[stage].info.producers;
+  ns least = 0;
+  for (const stage_index candidate : producers) {
+    const ns end = producer_end(call, candidate);
+    const auto earlier = static_cast<std::uint32_t>(
+        std::count_if(producers.begin(), producers.end(), [&](stage_index p) { return producer_end(call, p) < end; }));
+    if (earlier < count)
+      least = std::max(least, end);
+  }
+  return least;
+}
+
+ns graph::all_inputs_end(const call_entry& call, std::uint32_t stage) const {
+  ns latest = std::max(now_, call.release);
   for (const stage_index p : dags[call.dag].stages[stage].info.producers) {
     const stage_entry& producer = call.stages[p];
     if (producer.phase == stage_phase::done)

@@ -31,6 +31,18 @@ std::string state::margins(const call_entry& call) const {
   return out;
 }
 
+/// The call stands in the books; from now on its best-effort joins have a time at which they go on.
+void state::admit_call(slot s, bool promised) {
+  call_entry& call = g.calls[s];
+  const ns reserve = reserve_of(call);
+  placing::admit command{call.id, {}, duration{finish_of(call) - now}, true, call.cost, promised, margins(call)};
+  command.reserve = duration{reserve};
+  command.without.assign(call.without.begin(), call.without.end());
+  if (reserve > 0 && call.deadline < far_off)
+    call.answer_at = call.deadline - reserve;
+  out->emplace_back(std::move(command));
+}
+
 bool state::may_hold(client_id client) const {
   const auto mine = static_cast<std::size_t>(std::count_if(
       tickets.begin(), tickets.end(), [&](const held_ticket& t) { return g.calls[t.call].client == client; }));
@@ -204,7 +216,7 @@ void state::on(const placing::ticket_redeemed& fact) {
   g.touch_call(s);
   if (manage_at == far_off)
     manage_at = now;
-  out->emplace_back(placing::admit{call.id, {}, duration{finish_of(call) - now}, true, call.cost, true, margins(call)});
+  admit_call(s, true);
   // The other offers to the same call are void.
   for (std::size_t i = 0; i < tickets.size();) {
     const slot other = tickets[i].call;

@@ -150,6 +150,7 @@ struct state {
   std::vector<std::int64_t> stage_prices;                      ///< of the DAG's stages and variants, in order
 
   // -- offers (offers.cpp)
+  void admit_call(slot call, bool promised);
   void refuse_call(slot call, verdict v);
   void offer_finish(slot call, std::vector<placing::offer>& offers);
   void offer_cost(slot call, std::vector<placing::offer>& offers);
@@ -169,6 +170,17 @@ struct state {
   void unbook(slot call);
   bool settle_odds(slot call, std::uint32_t stage);
   void learn_time(slot variant, std::size_t count, ns executed);
+
+  // -- answers without some members (partial.cpp)
+  /// From the start of a best-effort join to the end of the call, as booked; 0: the call has none.
+  [[nodiscard]] ns reserve_of(const call_entry& call) const;
+  [[nodiscard]] bool member_late(const call_entry& call) const;
+  [[nodiscard]] bool needless(const call_entry& call, std::uint32_t stage) const;
+  void go_on_without(slot call, std::uint32_t join);
+  void leave_out(slot call, std::uint32_t stage);
+  bool let_go(slot call);
+  /// replan(), if need be without members that may be missing.
+  bool place_again(slot call);
 
   // -- making the certificate better (tidying.cpp)
   void tidy();

@@ -98,6 +98,78 @@ TEST(Calendar, CallsJoinBatchesOfAGpu) {
   EXPECT_EQ(w.broken(), 0);
 }
 
+// -- best-effort joins
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Three members of 10 ms, and a vote of 5 ms that is content with two of them; `lanes` CPU lanes.
+void ensemble(world& w, int lanes) {
+  w.functions({{.function = 0, .exec = 10, .load = 5, .cost = 10}, {.function = 1, .exec = 5, .load = 5, .cost = 1}});
+  w.dag(1, {{.function = 0}, {.function = 0}, {.function = 0}, {.function = 1, .after = {0, 1, 2}, .best_effort = 2}});
+  w.join(1, false, lanes, 1'000);
+  for (int i = 0; i < 4; ++i) {
+    w.call({.slo = 500});
+    w.run_until(w.now + 30);
+  }
+}
+
+TEST(Calendar, AnEnsembleIsAnsweredInTimeWithoutAMemberThatStalls) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{1, 5'000}}});
+  const std::int64_t asked = w.now;
+  w.run_until(w.now + 100);
+  EXPECT_TRUE(w.admitted(id));
+  ASSERT_TRUE(w.finished(id)) << w.why(id);
+  EXPECT_LE(w.finish(id), asked + 60);
+  EXPECT_EQ(w.missing(id), (std::set<stage_index>{1}));
+  const call_id whole = w.call({.slo = 60});
+  w.run_until(w.now + 6'000);
+  EXPECT_TRUE(w.finished(whole));
+  EXPECT_TRUE(w.missing(whole).empty()) << "the lane of the stalled member is all that is missing";
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, MembersThatWaitBehindAStalledOneAreLetGo) {
+  world w;
+  ensemble(w, 2);
+  w.exact = false;
+  std::vector<call_id> calls;
+  calls.push_back(w.call({.slo = 80, .stalled = {{0, 3'000}}}));
+  for (int i = 0; i < 2; ++i)
+    calls.push_back(w.call({.slo = 120}));
+  w.run_until(w.now + 500);
+  for (const call_id id : calls)
+    if (w.admitted(id)) {
+      EXPECT_TRUE(w.finished(id)) << w.why(id);
+      EXPECT_LE(w.missing(id).size(), 1U);
+    }
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, WithFewerMembersThanItNeedsAnEnsembleIsLate) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{0, 400}, {1, 400}}});
+  w.run_until(w.now + 1'000);
+  EXPECT_TRUE(w.admitted(id));
+  EXPECT_EQ(w.broken(), 1);
+}
+
+TEST(Calendar, BestEffortStateSurvivesASnapshot) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{2, 5'000}}});
+  for (int i = 0; i < 12; ++i) {
+    w.run_until(w.now + 5);
+    w.save_and_restore();
+  }
+  EXPECT_TRUE(w.finished(id));
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
 // -- bad input
 // ---------------------------------------------------------------------------------------------------------------------
 
