@@ -272,6 +272,7 @@ void controller_service::admit(calls::placing::admit& command) {
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
+  call->decision = std::move(command.how);
   if (command.dispatched != dispatching_ && scheduler_.share().policy.empty()) {
     dispatching_ = command.dispatched;
     turnstile_.open(dispatching_); // a policy that holds work back wants to see all of it

@@ -4,6 +4,7 @@
 #include "functions/builtin/builtin.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <set>
 
@@ -352,6 +353,18 @@ calls::placing::dag_registered fact_of(const functions::dag& dag) {
     info.needs.erase(std::unique(info.needs.begin(), info.needs.end()), info.needs.end());
   }
   return fact;
+}
+
+std::string with_stage_names(std::string text, const functions::dag& dag) {
+  constexpr std::string_view mark = "stage #";
+  for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
+    std::size_t number = 0;
+    const char* digits = text.data() + at + mark.size();
+    const auto [end, code] = std::from_chars(digits, text.data() + text.size(), number);
+    if (code == std::errc{} && number < dag.stages.size())
+      text.replace(at, static_cast<std::size_t>(end - text.data()) - at, "stage '" + dag.stages[number].name + "'");
+  }
+  return text;
 }
 
 } // namespace squall::controller

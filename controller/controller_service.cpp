@@ -257,6 +257,9 @@ void controller_service::carry_out(calls::placing::command& command) {
     running_call* call = calls_.find(refused->id);
     if (!call || wait_for_node(*call, refused->code))
       return;
+    call->decision = std::move(refused->how);
+    for (calls::offer& o : refused->offers)
+      o.how = with_stage_names(o.how, *call->dag);
     std::string text = call->attempts == 1 ? std::move(refused->message)
                                            : call->setback + "; it could not be placed again: " + refused->message;
     end_without_result(refused->id, refused->code, std::move(text),

@@ -214,8 +214,23 @@ placing::function_registered controller_service::described(const functions::regi
   return fact;
 }
 
+void controller_service::say_drifts() {
+  for (const drift& d : profiles_.take_drifts())
+    for (const functions::registered_function* f : catalogue_.functions())
+      for (std::size_t i = 0; i < f->variants.size(); ++i)
+        if (f->variants[i] == d.variant)
+          log_.warn("controller",
+                    d.over ? "a variant takes again what its profile says"
+                           : "a variant no longer takes what its profile said; promises follow the new times",
+                    {{"function", f->spec.name},
+                     {"variant", f->spec.variants[i].name},
+                     {"booked_us", std::to_string(d.booked.count() / 1000)},
+                     {"recent_us", std::to_string(d.recent.count() / 1000)}});
+}
+
 /// Tells the scheduler of times that have moved.
 void controller_service::refresh_profiles() {
+  say_drifts();
   const auto moved = profiles_.take_moved();
   if (moved.empty())
     return;

@@ -281,12 +281,13 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   for (const duration d : draft.finish)
     finish = std::max(finish, d);
   placing::admit command{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0};
-  command.reserve = reserve_of(dag, finish);
+  if (fact.deadline != never)
+    command.reserve = reserve_of(dag, finish, fact.deadline - now);
   commands.emplace_back(std::move(command));
 }
 
-/// What follows the start of a best-effort join takes so long.
-duration scheduler::state::reserve_of(const dag_state& dag, duration finish) const {
+/// What follows the start of a best-effort join takes so long, and the way of news.
+duration scheduler::state::reserve_of(const dag_state& dag, duration finish, duration left) const {
   duration reserve{0};
   for (const stage_state& stage : dag.stages) {
     if (stage.info.best_effort == 0)
@@ -296,6 +297,8 @@ duration scheduler::state::reserve_of(const dag_state& dag, duration finish) con
       start = std::max(start, draft.finish[p]);
     reserve = std::max(reserve, finish - start);
   }
+  if (reserve.count() > 0)
+    reserve += std::clamp<duration>(left / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
   return reserve;
 }
 

@@ -139,6 +139,7 @@ private:
   [[nodiscard]] calls::placing::function_registered described(const functions::registered_function& function);
   void learn_from(const running_call& call, const calls::stage_trace& trace);
   void refresh_profiles();
+  void say_drifts();
   void measure(const functions::registered_function& function, std::size_t variant);
   void recall_profiles(const functions::registered_function& function);
   void save_profiles();
@@ -195,6 +196,7 @@ private:
   [[nodiscard]] ledger_view ledger_totals() const;
   [[nodiscard]] policy_view policy_in_force() const;
   [[nodiscard]] std::string metrics_json();
+  void count_drifts(std::vector<metric_sample>& samples) const;
 
   controller_options options_;
   std::shared_ptr<wire::arena_map> arenas_;

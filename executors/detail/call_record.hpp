@@ -50,7 +50,7 @@ private:
       return duration::max();
     const auto whole = c.age + c.remaining;
     const auto margin = std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
-    return std::max(c.age, whole - margin - c.reserve);
+    return whole - (c.reserve.count() > 0 ? std::min(c.reserve, whole) : margin);
   }
 };
 

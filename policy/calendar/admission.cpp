@@ -9,7 +9,6 @@ namespace squall::policy::calendar {
 
 namespace {
 constexpr std::int64_t unpriced = std::numeric_limits<std::int64_t>::max() / 65'536;
-constexpr ns no_deadline_span = 2'000'000'000; ///< a call without a deadline stands in line as if it had this one
 constexpr std::uint32_t most_priority = 16;
 } // namespace
 
@@ -156,12 +155,14 @@ bool state::crowded(std::size_t resource) const {
 state::verdict state::place_call(slot s) {
   const dag_entry& dag = g.dags[g.calls[s].dag];
   rank_plans(g.calls[s]);
+  failed.clear();
+  how = {};
+  how.plans = static_cast<std::uint32_t>(dag.plans.size());
   if (ranked.empty())
     return verdict::impossible;
   const bool promised = g.calls[s].deadline < far_off;
   const std::int64_t limit = promised ? prices::limit << (2 * g.calls[s].priority) : far_off;
   std::size_t failed_on = resources;
-  failed.clear();
   std::uint32_t tried = 0;
   for (const candidate& c : ranked) {
     const plan_entry& plan = dag.plans[c.plan];
@@ -177,10 +178,15 @@ state::verdict state::place_call(slot s) {
     std::uint32_t failed_at = 0;
     if (try_plan(s, plan, limit, failed_at)) {
       price.note(true, 0, config.no_place_ppm);
+      note_plan(g.calls[s], c.plan, "taken");
+      explain_admission(s, c.plan);
       return verdict::admitted;
     }
-    if (failed_at == too_dear_at)
+    if (failed_at == too_dear_at) {
+      note_plan(g.calls[s], c.plan, "takes more of the cluster than calls may now");
       continue;
+    }
+    note_plan(g.calls[s], c.plan, "no place for stage #" + std::to_string(failed_at));
     failed.emplace_back(c.plan, failed_at);
     if (failed_on == resources)
       failed_on = g.variants[dag.stages[failed_at].variants[plan.choice[failed_at]]].resource();

@@ -173,7 +173,7 @@ ns graph::latest_end(task_ref ref) const {
   const call_entry& call = calls[ref.call];
   const dag_entry& dag = dags[call.dag];
   const dag_stage& stage = dag.stages[call.tasks[ref.index].stage];
-  ns least = call.deadline;
+  ns least = stage.optional ? std::min(call.deadline, call.answer_at) : call.deadline;
   for (const std::uint32_t c : stage.consumers) {
     const stage_entry& consumer = call.stages[c];
     if (!consumer.placed) {

@@ -22,6 +22,8 @@ inline constexpr slot none = std::numeric_limits<slot>::max();
 inline constexpr ns far_off = std::numeric_limits<ns>::max() / 4; ///< later than every deadline; can be added to
 inline constexpr std::size_t resources = 2;                       ///< cpu, gpu: functions::resource_type as index
 
+/// A call without a deadline stands in line as if it had this one.
+inline constexpr ns no_deadline_span = 2'000'000'000;
 inline constexpr std::uint32_t max_batch_known = 1024; ///< larger batches are not formed
 inline constexpr std::uint32_t max_width_booked = 4096;
 

@@ -5,7 +5,11 @@
 
 namespace squall::policy::calendar {
 
-ns state::reserve_of(const call_entry& call) const {
+namespace {
+constexpr ns least_margin = 2'000'000, most_margin = 100'000'000; ///< for the way of news
+}
+
+ns state::tail_of_joins(const call_entry& call) const {
   const dag_entry& dag = g.dags[call.dag];
   std::vector<ns> tail(dag.stages.size(), 0);
   ns reserve = 0;
@@ -22,6 +26,22 @@ ns state::reserve_of(const call_entry& call) const {
       reserve = std::max(reserve, tail[s]);
   }
   return reserve;
+}
+
+/// Some time before what follows has to start, as long as no member is booked to end later; from now on none is.
+void state::set_answer_time(slot s) {
+  call_entry& call = g.calls[s];
+  const ns tail = tail_of_joins(call);
+  if (tail == 0 || call.deadline >= far_off)
+    return;
+  const dag_entry& dag = g.dags[call.dag];
+  const ns margin = std::clamp((call.deadline - call.arrival) / 20, least_margin, most_margin);
+  ns members_end = now;
+  for (const task_entry& t : call.tasks)
+    if (t.batch != none && dag.stages[t.stage].optional)
+      members_end = std::max(members_end, g.batches[t.batch].end());
+  call.answer_at = std::min(std::max(call.deadline - tail - margin, members_end), call.deadline - tail);
+  g.touch_call(s);
 }
 
 /// Whether a member that waits stands past its latest start.

@@ -319,7 +319,7 @@ struct scheduler::state {
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
   void admit(const calls::placing::call_arrived& fact, detail::dag_state& dag);
-  [[nodiscard]] duration reserve_of(const detail::dag_state& dag, duration finish) const;
+  [[nodiscard]] duration reserve_of(const detail::dag_state& dag, duration finish, duration left) const;
   /// Enters a call into what counts calls.
   detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   void learn(const detail::call_state& call, const calls::placing::call_ended& fact);

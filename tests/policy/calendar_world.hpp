@@ -227,7 +227,7 @@ public:
   std::int64_t now = 0;
   bool exact = true;                                            ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
-  int dispatched = 0, loads = 0, largest_batch = 0;
+  int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
 
 private:
   struct node_state {
@@ -358,8 +358,10 @@ private:
       if (stages[n].best_effort == 0 || c.begun.contains(n) || there < static_cast<int>(stages[n].best_effort))
         continue;
       for (const stage_index p : stages[n].after)
-        if (!c.settled.contains(p) && c.let_go.insert(p).second)
+        if (!c.settled.contains(p) && c.let_go.insert(p).second) {
           --c.unsettled;
+          ++let_go;
+        }
       c.waits[n] = 0;
       ready(id, n);
     }
