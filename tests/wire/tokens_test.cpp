@@ -1,5 +1,7 @@
 #include "wire/detail/tokens.hpp"
 
+#include "wire/detail/encoder.hpp"
+
 #include <gtest/gtest.h>
 #include <msgpack.hpp>
 
@@ -137,6 +139,55 @@ TEST(Tokens, AreWhatMsgpacksOwnParserFinds) {
     }
     const std::string document = out.str();
     ASSERT_EQ(read_all(document), read_by_msgpack(document)) << "round " << round;
+  }
+}
+
+TEST(HeaderWriter, WritesWhatMsgpacksOwnPackerWrites) {
+  std::mt19937_64 random{11};
+  for (int round = 0; round < 2'000; ++round) {
+    std::stringstream out;
+    msgpack::packer packer{out};
+    header_writer ours;
+    for (int i = 0; i < 300; ++i) {
+      const auto n = random() >> random() % 64;
+      const auto signed_n = static_cast<std::int64_t>(random()) >> random() % 64;
+      const std::string text(n % (i == 0 ? 70'000 : 300), 'a');
+      switch (random() % 8) {
+        case 0:
+          packer.pack_nil();
+          ours.nil();
+          break;
+        case 1:
+          n % 2 != 0 ? packer.pack_true() : packer.pack_false();
+          ours.boolean(n % 2 != 0);
+          break;
+        case 2:
+          packer.pack_uint64(n);
+          ours.natural(n);
+          break;
+        case 3:
+          packer.pack_int64(signed_n);
+          ours.integer(signed_n);
+          break;
+        case 4:
+          packer.pack_double(static_cast<double>(signed_n) / 3);
+          ours.real(static_cast<double>(signed_n) / 3);
+          break;
+        case 5:
+          packer.pack_str(static_cast<std::uint32_t>(text.size()));
+          packer.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
+          ours.text(text);
+          break;
+        case 6:
+          packer.pack_array(static_cast<std::uint32_t>(n));
+          ours.array(static_cast<std::uint32_t>(n));
+          break;
+        default:
+          packer.pack_map(static_cast<std::uint32_t>(n));
+          ours.map(static_cast<std::uint32_t>(n));
+      }
+    }
+    ASSERT_EQ(ours.bytes().text(), out.str()) << "round " << round;
   }
 }
 

@@ -30,7 +30,7 @@ struct token {
 [[nodiscard]] std::string_view to_string(token::kind kind);
 
 /// Takes the elements of a msgpack document one by one, without a copy: what msgpack's own parser does for a quarter of
-/// the time of a call (it allocates a stack, and calls back for each element, so that they must be kept).
+/// the time of a call (it allocates a stack, and calls back for each element, which must then be kept).
 class token_reader {
 public:
   explicit token_reader(std::span<const std::byte> document)
