@@ -11,13 +11,6 @@ void decoder::fail_kind(token::kind wanted, token::kind found) {
     fail("expected " + std::string{to_string(wanted)} + ", found " + std::string{to_string(found)});
 }
 
-bool decoder::skip_nil() {
-  if (failure_ || tokens_.peek() != kind::nil)
-    return false;
-  next(); // or it fails: the end reads as nil
-  return true;
-}
-
 void decoder::skip(std::uint64_t elements) {
   for (std::uint64_t i = 0; i < elements && !failure_; ++i) {
     const token t = next();
@@ -92,26 +85,24 @@ void decoder::finish() {
     fail(std::to_string(tokens_.left()) + " bytes after the end of the header's array");
 }
 
-bool decoder::read_bool() { return next(kind::boolean).natural != 0; }
-
-std::uint64_t decoder::read_natural(std::uint64_t least, std::uint64_t most) {
-  const token t = next(kind::natural);
-  if (failure_)
-    return least;
-  if (t.natural < least || t.natural > most) {
-    fail(std::to_string(t.natural) + " is not in " + std::to_string(least) + ".." + std::to_string(most));
-    return least;
-  }
-  return t.natural;
+std::uint64_t decoder::out_of_range(std::uint64_t n, std::uint64_t least, std::uint64_t most) {
+  fail(std::to_string(n) + " is not in " + std::to_string(least) + ".." + std::to_string(most));
+  return least;
 }
 
 std::int64_t decoder::read_integer(std::int64_t least, std::int64_t most) {
-  if (tokens_.peek() != kind::negative)
-    return static_cast<std::int64_t>(read_natural(0, static_cast<std::uint64_t>(most)));
-  const token t = next();
-  if (!failure_ && t.negative < least)
-    fail(std::to_string(t.negative) + " is less than " + std::to_string(least));
-  return failure_ ? 0 : t.negative;
+  std::uint64_t n = 0;
+  if (!tokens_.take_natural(n)) {
+    if (tokens_.peek() == kind::negative) {
+      const token t = next();
+      if (t.negative < least)
+        fail(std::to_string(t.negative) + " is less than " + std::to_string(least));
+      return failure_ ? 0 : t.negative;
+    }
+    n = next(kind::natural).natural;
+  }
+  const auto limit = static_cast<std::uint64_t>(most);
+  return static_cast<std::int64_t>(n <= limit ? n : out_of_range(n, 0, limit));
 }
 
 double decoder::read_real() {
@@ -134,12 +125,10 @@ std::string decoder::read_text() {
   return failure_ ? std::string{} : std::string{t.bytes()};
 }
 
-std::uint32_t decoder::read_array() { return next(kind::array).size; }
-
 std::uint32_t decoder::read_map_size() { return next(kind::map).size; }
 
 void decoder::read_value(functions::value& v) {
-  if (skip_nil()) {
+  if (tokens_.take_nil()) {
     v.data = std::monostate{};
     return;
   }

@@ -32,14 +32,6 @@ enum first_byte : unsigned char {
 
 constexpr std::size_t power(unsigned exponent) { return std::size_t{1} << exponent; }
 
-template <class T>
-T big_endian(const unsigned char* at) {
-  T n = 0;
-  for (std::size_t i = 0; i < sizeof n; ++i)
-    n = static_cast<T>(n << 8 | at[i]);
-  return n;
-}
-
 } // namespace
 
 std::string_view to_string(token::kind kind) {
@@ -107,19 +99,9 @@ token::kind token_reader::peek() const {
 bool token_reader::number(std::size_t size, std::uint64_t& out) {
   if (left() < size)
     return false;
-  switch (size) {
-    case 1:
-      out = *at_;
-      break;
-    case 2:
-      out = big_endian<std::uint16_t>(at_);
-      break;
-    case 4:
-      out = big_endian<std::uint32_t>(at_);
-      break;
-    default:
-      out = big_endian<std::uint64_t>(at_);
-  }
+  std::uint64_t bytes = 0; // its first ones are the number's
+  std::memcpy(&bytes, at_, size);
+  out = be64toh(bytes) >> (64 - 8 * size);
   at_ += size;
   return true;
 }

@@ -52,7 +52,8 @@ private:
     if (failure_)
       return;
     if constexpr (std::is_same_v<T, bool>) {
-      v = read_bool();
+      if (!tokens_.take_boolean(v))
+        v = next(token::kind::boolean).natural != 0;
     } else if constexpr (std::is_enum_v<T>) {
       v = static_cast<T>(read_natural(range_of<T>.first, range_of<T>.last));
     } else if constexpr (std::is_unsigned_v<T>) {
@@ -74,7 +75,7 @@ private:
     } else if constexpr (calls::map_type<T>) {
       read_map(v);
     } else if constexpr (calls::optional_type<T>) {
-      if (!skip_nil())
+      if (!tokens_.take_nil())
         read(v.emplace());
     } else if constexpr (calls::variant_type<T>) {
       read_variant(v, std::make_index_sequence<std::variant_size_v<T>>{});
@@ -125,12 +126,20 @@ private:
 
   void read_head(std::uint16_t type);
   void finish();
-  bool read_bool();
-  std::uint64_t read_natural(std::uint64_t least, std::uint64_t most);
+  std::uint64_t read_natural(std::uint64_t least, std::uint64_t most) {
+    std::uint64_t n = 0;
+    if (!tokens_.take_natural(n))
+      n = next(token::kind::natural).natural;
+    return n >= least && n <= most ? n : out_of_range(n, least, most);
+  }
+  std::uint64_t out_of_range(std::uint64_t n, std::uint64_t least, std::uint64_t most);
   std::int64_t read_integer(std::int64_t least, std::int64_t most);
   double read_real();
   std::string read_text();
-  std::uint32_t read_array();
+  std::uint32_t read_array() {
+    std::uint32_t count = 0;
+    return tokens_.take_array(count) ? count : next(token::kind::array).size;
+  }
   std::uint32_t read_map_size();
   void read_value(functions::value& v);
   void read_list(functions::value& v);
@@ -155,7 +164,6 @@ private:
     return {};
   }
   void fail_kind(token::kind wanted, token::kind found);
-  bool skip_nil();
   void skip(std::uint64_t elements);
   /// Counts memory that is about to be made; false (and a failure) when it is too much.
   bool charge(std::size_t count, std::size_t each_bytes);

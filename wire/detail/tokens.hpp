@@ -1,7 +1,10 @@
 #pragma once
 
+#include <endian.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +48,51 @@ public:
       return true;
     }
     return next_long(out);
+  }
+
+  /// Short ways for what most elements are. False, with nothing taken, when it is another or written otherwise.
+  [[nodiscard]] bool take_natural(std::uint64_t& out) {
+    if (at_ == end_)
+      return false;
+    const unsigned char b = *at_;
+    if (b < 0x80) {
+      out = b;
+      ++at_;
+      return true;
+    }
+    if (b == 0xcf && left() > 8) { // ids, nanoseconds
+      std::uint64_t n = 0;
+      std::memcpy(&n, at_ + 1, sizeof n);
+      out = be64toh(n);
+      at_ += 9;
+      return true;
+    }
+    if (b == 0xce && left() > 4) {
+      std::uint32_t n = 0;
+      std::memcpy(&n, at_ + 1, sizeof n);
+      out = be32toh(n);
+      at_ += 5;
+      return true;
+    }
+    return false;
+  }
+  [[nodiscard]] bool take_boolean(bool& out) {
+    if (at_ == end_ || (*at_ & 0xfe) != 0xc2)
+      return false;
+    out = *at_++ == 0xc3;
+    return true;
+  }
+  [[nodiscard]] bool take_array(std::uint32_t& count) {
+    if (at_ == end_ || (*at_ & 0xf0) != 0x90 || left() <= (*at_ & 0x0fU))
+      return false;
+    count = *at_++ & 0x0fU;
+    return true;
+  }
+  [[nodiscard]] bool take_nil() {
+    if (at_ == end_ || *at_ != 0xc0)
+      return false;
+    ++at_;
+    return true;
   }
 
   /// Of the next element; nil at the end, or when it is none.
