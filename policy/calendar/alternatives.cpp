@@ -16,6 +16,7 @@ void state::omit(slot s, std::uint32_t index) {
   for (std::uint32_t i = 0; i < stage.width; ++i)
     call.tasks[stage.first + i].done = true;
   stage.width = stage.left = 0;
+  stage.variant = g.dags[call.dag].stages[index].variants.front(); // of which it takes none
   stage.phase = stage_phase::done;
   call.without.push_back(index);
 }

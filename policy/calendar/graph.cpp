@@ -176,6 +176,8 @@ ns graph::latest_end(task_ref ref) const {
   ns least = stage.optional ? std::min(call.deadline, call.answer_at) : call.deadline;
   for (const std::uint32_t c : stage.consumers) {
     const stage_entry& consumer = call.stages[c];
+    if (consumer.phase == stage_phase::done)
+      continue; // the call does without it
     if (!consumer.placed) {
       least = std::min(least, call.deadline - dag.stages[c].tail);
       continue;

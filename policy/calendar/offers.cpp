@@ -73,7 +73,7 @@ void state::refuse_call(slot s, verdict v) {
       call.id, never_fits ? errc::invalid_argument : errc::overloaded, refusal(call, dag, static_cast<int>(v)), {}, {}};
   if (!never_fits)
     command.retry_after = std::chrono::milliseconds{20};
-  quiet = !crowded(0) && !crowded(1);
+  quiet = !(g.lane_count[0] > 0 && crowded(0)) && !(g.lane_count[1] > 0 && crowded(1));
   explain_refusal(s, v);
   command.how = std::move(how);
   if (may_hold(s) && dag.least_cost <= g.calls[s].max_cost)

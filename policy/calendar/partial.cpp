@@ -40,7 +40,7 @@ void state::set_answer_time(slot s) {
   for (const task_entry& t : call.tasks)
     if (t.batch != none && dag.stages[t.stage].optional)
       members_end = std::max(members_end, g.batches[t.batch].end());
-  call.answer_at = std::min(std::max(call.deadline - tail - margin, members_end), call.deadline - tail);
+  call.answer_at = std::max(call.deadline - tail - margin, members_end);
   g.touch_call(s);
 }
 

@@ -342,7 +342,7 @@ private:
     }
     for (stage_index n = 0; n < stages.size(); ++n)
       for (const stage_index p : stages[n].after)
-        if (p == s && --c.waits[n] == 0 && !c.dropped)
+        if (p == s && !c.begun.contains(n) && --c.waits[n] == 0 && !c.dropped)
           ready(id, n);
     if (c.answer_at >= 0 && c.answer_at <= now && !c.dropped)
       go_on(id);
@@ -357,13 +357,19 @@ private:
       });
       if (stages[n].best_effort == 0 || c.begun.contains(n) || there < static_cast<int>(stages[n].best_effort))
         continue;
+      c.waits[n] = 0;
+      ready(id, n);
+      const auto needed = [&](stage_index p) {
+        for (stage_index reader = 0; reader < stages.size(); ++reader)
+          if (!c.begun.contains(reader) && std::ranges::count(stages[reader].after, p) > 0)
+            return true;
+        return false;
+      };
       for (const stage_index p : stages[n].after)
-        if (!c.settled.contains(p) && c.let_go.insert(p).second) {
+        if (!c.dropped && !c.settled.contains(p) && !needed(p) && c.let_go.insert(p).second) {
           --c.unsettled;
           ++let_go;
         }
-      c.waits[n] = 0;
-      ready(id, n);
     }
   }
 
