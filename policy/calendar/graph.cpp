@@ -304,6 +304,7 @@ void graph::flow_forward() {
       violated.push_back(s);
     push_after(b);
   }
+  visits_ += work_.size();
   work_.clear();
 }
 
@@ -322,6 +323,7 @@ void graph::flow_back() {
     b.latest = latest < b.latest ? latest - spare : latest;
     push_before(b);
   }
+  visits_ += work_.size();
   work_.clear();
 }
 

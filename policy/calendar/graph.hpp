@@ -41,6 +41,8 @@ public:
 
   std::vector<slot> violated; ///< batches that were pushed past their latest start
 
+  /// Batches whose times were looked at so far: what changes cost.
+  [[nodiscard]] std::uint64_t visits() const { return visits_; }
   void set_now(ns now) { now_ = now; }
   [[nodiscard]] ns now() const { return now_; }
 
@@ -151,6 +153,7 @@ private:
   void relink(Order& order, std::uint32_t at, slot batch_entry::*before, slot batch_entry::*after);
 
   ns now_ = 0;
+  std::uint64_t visits_ = 0;
   bool trial_ = false;
   std::size_t violated_before_ = 0; ///< the trial
   std::vector<undo> log_;
