@@ -528,7 +528,7 @@ TEST_F(ControllerService, SwitchesPoliciesAndNamesUnknownOnes) {
   EXPECT_EQ(reply->body.code, errc::invalid_argument);
   EXPECT_NE(reply->body.message.find("balance"), std::string::npos) << reply->body.message;
   give(*service_, wire::query{"policy", ""}, client_peer, request_id{5});
-  EXPECT_EQ(post_.take<wire::reply>()->body.body, R"({"name":"rr"})");
+  EXPECT_EQ(post_.take<wire::reply>()->body.body, R"({"name":"rr","share":null,"shadow":null})");
 }
 
 TEST_F(ControllerService, SpeaksOnlyCommonVersions) {
