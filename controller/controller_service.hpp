@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace squall::controller {
 
@@ -31,6 +32,10 @@ struct controller_options {
   std::uint32_t default_assurance_ppm =
       calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises
   std::function<void()> on_shutdown; ///< a client asked the cluster to stop
+  /// Of its leadership; grows from leader to leader. 0: there is only this controller. Nodes and the store obey nobody
+  /// whose term is over.
+  std::uint64_t term = 0;
+  std::function<std::vector<std::string>()> controllers; ///< where others stand by, and this one; may be empty
 };
 
 /// The answer to the query "status", as JSON.

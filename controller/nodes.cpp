@@ -51,6 +51,9 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   welcome.store_endpoint = options_.store_endpoint;
   welcome.host = host_;
   welcome.prices = options_.prices;
+  welcome.term = options_.term;
+  if (options_.controllers)
+    welcome.controllers = options_.controllers();
   for (const functions::registered_function* f : catalogue_.functions())
     welcome.functions.push_back(*f);
   std::sort(welcome.functions.begin(), welcome.functions.end(),

@@ -333,7 +333,7 @@ bool engine::wait_and_send_again(pending_call& call, const calls::outcome& refus
   if (again_at >= call.give_up || again_at - *call.first_refused > options_.patience)
     return false;
   call.again_at = again_at;
-  call.sent = false;
+  call.sent = call.doubtful;
   return true;
 }
 
@@ -345,7 +345,7 @@ void engine::send_again(pending_call& call, clock::time_point now) {
     if (request.options.deadline <= 0ns)
       return; // the sweep ends it
   }
-  request.again = call.sent;
+  request.again = call.doubtful = call.sent;
   request.inputs = call.inputs;
   const auto sent = controller_->send(
       wire::encode(request, request_id{call.id.value}, {.local = same_host_.load() ? arenas_.get() : nullptr}));

@@ -2,6 +2,7 @@
 
 #include "client/cluster.hpp"
 #include "client/detail/pending.hpp"
+#include "wire/endpoints.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <memory>
@@ -22,13 +23,14 @@ class link {
 public:
   link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);
 
-  /// Begins to connect. After a failure tick() tries again.
-  void open(const std::string& endpoint, clock::time_point now);
+  /// Begins to connect. After a failure tick() tries again: of several endpoints (wire/endpoints.hpp) the next, for
+  /// another controller may have taken over.
+  void open(const std::string& endpoints, clock::time_point now);
   void close();
 
   [[nodiscard]] bool is_open() const { return socket_ != nullptr; }
   [[nodiscard]] bool ready() const { return ready_; }
-  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+  [[nodiscard]] const std::string& endpoint() const { return endpoints_.current(); }
   /// Why it is not ready, for people.
   [[nodiscard]] const error& trouble() const { return trouble_; }
 
@@ -54,6 +56,7 @@ public:
   std::size_t woken(std::span<const pollfd> polled);
 
 private:
+  void connect(clock::time_point now);
   void say_hello(clock::time_point now);
   void on_welcome(const wire::frames& message);
   void on_pong(const wire::frames& message);
@@ -66,7 +69,7 @@ private:
   const options& options_;
   const wire::role peer_;
   const client_id self_;
-  std::string endpoint_;
+  wire::endpoint_list endpoints_;
   std::unique_ptr<wire::client_socket> socket_;
   mutable std::vector<int> fds_; ///< as last watched
   bool news_ = true;             ///< of the connection may be there

@@ -21,6 +21,26 @@ node_options completed(node_options o) {
   return o;
 }
 
+/// A controller that does not lead any more may not know it yet.
+bool only_controllers_say(wire::message_type type) {
+  using wire::message_type;
+  switch (type) {
+    case message_type::peers:
+    case message_type::define_function:
+    case message_type::define_dag:
+    case message_type::forget_function:
+    case message_type::forget_dag:
+    case message_type::start_call:
+    case message_type::hand_out:
+    case message_type::preload:
+    case message_type::want_replica:
+    case message_type::end_sequence:
+      return true;
+    default:
+      return false;
+  }
+}
+
 } // namespace
 
 node_role::node_role(const node_options& options, node_parts parts, logger& log)
@@ -77,6 +97,8 @@ void node_role::on_messages(std::span<actors::incoming> messages) {
 void node_role::on_peer_lost(actors::peer_id peer) {
   const round_guard r{*this};
   clients_.lose(peer);
+  if (store_ && peer == store_connection_)
+    connect_store(store_endpoint_); // it is started again
   membership_.on_peer_lost(peer);
 }
 
@@ -176,7 +198,8 @@ void node_role::handle(actors::incoming& m) {
     return;
   switch (m.head.type) {
     case message_type::node_welcome:
-      return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
+      return decode_and<wire::node_welcome>(
+          m, [&](auto&& w) { membership_.from_controller(m.from) ? on_welcome(w) : void(); });
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
@@ -190,14 +213,15 @@ void node_role::handle(actors::incoming& m) {
       (void)post_->send(m.from, wire::encode(wire::pong{membership_.epoch()}, m.head.request, {}, wire::role::any));
       return;
     case message_type::node_leave:
-      return membership_.stop();
+      return membership_.from_controller(m.from) ? membership_.stop() : void();
     case message_type::node_drain:
-      return decode_and<wire::node_drain>(m, [&](auto&& d) { leave(d); });
+      return decode_and<wire::node_drain>(m,
+                                          [&](auto&& d) { membership_.from_controller(m.from) ? leave(d) : void(); });
     default:
       break;
   }
-  // What another epoch says is void.
-  if (membership_.joined())
+  // What another epoch says is void, and what another controller orders than the one that was joined.
+  if (membership_.joined() && (membership_.from_controller(m.from) || !only_controllers_say(m.head.type)))
     handle_call_message(m);
 }
 

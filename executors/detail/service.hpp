@@ -399,6 +399,8 @@ private:
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
   std::unique_ptr<object_source> store_;
+  std::string store_endpoint_;       ///< empty: the controller's connection serves it, or a role of this process
+  actors::peer_id store_connection_; ///< of our own; zero without
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
   object_cache objects_;

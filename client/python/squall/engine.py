@@ -343,7 +343,7 @@ class Engine:
         if again_at >= call.give_up or again_at - call.first_refused > self.patience:
             return False
         call.again_at = again_at
-        call.sent = False
+        call.sent = call.doubtful
         return True
 
     def _send_again(self, call: Call, now: float) -> None:
@@ -353,6 +353,7 @@ class Engine:
             options[0] = round((call.give_up - _DELIVERY_ALLOWANCE - now) * 1e9)
             if options[0] <= 0:
                 return  # the sweep ends it
+        call.doubtful = call.sent
         body = [*call.body[:3], options, call.body[4], call.sent]
         header = protocol.frames(Type.CALL_REQUEST, Role.CONTROLLER, call.id, body)
         if self._controller.send([*header, *call.frames[1:]]) is None:

@@ -117,7 +117,7 @@ class Wire(unittest.TestCase):
         head, payloads = self.body("call_request")
         call, target, version, options, inputs, again = head[4]
         writer = Writer()
-        made = protocol.options_body(*options[:9], then=options[10])
+        made = protocol.options_body(*options[:9], then=options[10], durable=options[11])
         made[9] = options[9]
         values = [[name, writer.value(encoded(value, payloads))] for name, value in inputs]
         self.expect("call_request", [call, target, version, made, values, again], writer)
