@@ -31,4 +31,9 @@ public:
 /// The record is a key of the cluster's store. `store` must outlive it.
 [[nodiscard]] std::unique_ptr<arbiter> make_store_arbiter(actors::store_client& store);
 
+/// The record is a key of an etcd, whose JSON gateway is at `endpoint` ("http://127.0.0.1:2379"). Answers come by
+/// post.later().
+[[nodiscard]] std::unique_ptr<arbiter> make_etcd_arbiter(const std::string& endpoint, const std::string& cluster,
+                                                         actors::post& post);
+
 } // namespace squall::cluster

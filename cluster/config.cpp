@@ -14,6 +14,7 @@ namespace {
 
 constexpr duration default_lease = std::chrono::seconds{3};
 constexpr duration shortest_lease = std::chrono::milliseconds{500};
+constexpr duration shortest_lease_of_etcd = std::chrono::seconds{2}; // an answer may take the time of a disk or two
 constexpr duration longest_lease = std::chrono::minutes{5};
 
 using client::yaml_mapping;
@@ -109,6 +110,8 @@ result<> read_leadership(const yaml_mapping& spec, cluster_config& config) {
   SQUALL_TRY(read(spec, "etcd", config.etcd));
   if (const auto etcd = spec.find("etcd"); etcd && !config.etcd.starts_with("http://"))
     return etcd->fail("etcd's address looks like http://127.0.0.1:2379");
+  if (!config.etcd.empty() && config.lease < shortest_lease_of_etcd)
+    return spec.find("etcd")->fail("who leads can be kept in etcd only with a lease of 2s or more, such as lease: 3s");
   return {};
 }
 

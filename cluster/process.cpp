@@ -154,6 +154,10 @@ std::unique_ptr<actors::role_service> one_of_several(process_parts& parts) {
     leading.controllers = std::move(controllers);
     return controller::make_controller_service(leading, arenas, log);
   };
+  if (!parts.spec.etcd.empty())
+    options.make_arbiter = [etcd = parts.spec.etcd, cluster = parts.spec.cluster](actors::post& post) {
+      return make_etcd_arbiter(etcd, cluster, post);
+    };
   options.on_deposed = [&bridge = parts.bridge, &status = parts.status] {
     status = deposed_status;
     bridge.stop();
