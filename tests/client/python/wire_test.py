@@ -157,8 +157,9 @@ class Wire(unittest.TestCase):
     def test_pieces_of_the_store(self):
         head, payloads = self.body("store_put")
         writer = Writer()
-        *fields, piece = head[4]
-        self.expect("store_put", [*fields, writer.value(encoded(piece, payloads))], writer)
+        *fields, piece, expected_version, fence = head[4]
+        body = [*fields, writer.value(encoded(piece, payloads)), expected_version, fence]
+        self.expect("store_put", body, writer)
         for name in (
             "store_get",
             "store_delete",
