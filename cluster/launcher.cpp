@@ -97,6 +97,8 @@ result<launched> await_ready(const child& c, int fd, const std::string& log_fold
   return launched{line.substr(0, space), space == std::string::npos ? "" : line.substr(space + 1)};
 }
 
+} // namespace
+
 process_spec base_spec(const cluster_config& config, std::string roles, const std::string& folder) {
   process_spec spec;
   spec.roles = std::move(roles);
@@ -113,6 +115,8 @@ process_spec base_spec(const cluster_config& config, std::string roles, const st
   spec.etcd = config.etcd;
   return spec;
 }
+
+namespace {
 
 class cluster_run {
 public:

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "cluster/config.hpp"
+#include "cluster/process.hpp"
 
 #include <functional>
 #include <string>
@@ -14,6 +15,9 @@ struct launched {
   std::string endpoint; ///< of the controller; with those that stand by, and commas between them
   std::string http;     ///< empty without
 };
+
+/// What every process of a cluster is told; `folder` is its own, below the cluster's data.
+[[nodiscard]] process_spec base_spec(const cluster_config& config, std::string roles, const std::string& folder);
 
 /// Starts the processes of a cluster on this host (store, controller, stand-bys, nodes, in this order), calls `ready`
 /// when all listen, and keeps them alive: one that dies is started again, with the same address, after a pause that

@@ -36,6 +36,8 @@ controller_service::controller_service(const controller_options& options, std::s
 void controller_service::start(actors::post& out) {
   post_ = &out;
   started_ = out.now();
+  if (options_.controllers)
+    controllers_ = options_.controllers();
   unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
   if (options_.event_log) {
@@ -239,8 +241,7 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   welcome.host = host_;
   welcome.store_endpoint = options_.store_endpoint;
   welcome.default_deadline = options_.default_deadline;
-  if (options_.controllers)
-    welcome.controllers = options_.controllers();
+  welcome.controllers = controllers_;
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
   if (client.answers_from_nodes)
     (void)post_->send(from.from, wire::encode(peers(), request_id{}, {}, wire::role::client));

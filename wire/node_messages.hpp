@@ -166,10 +166,12 @@ struct node_drain {
 /// To nodes, and to clients that want answers from them.
 struct peers {
   SQUALL_MESSAGE(peers, node);
-  std::vector<peer_info> nodes; ///< all that live now
+  std::vector<peer_info> nodes;         ///< all that live now
+  std::vector<std::string> controllers; ///< as in `welcome`
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("nodes", s.nodes);
+    v("controllers", s.controllers);
   }
 };
 

@@ -299,6 +299,7 @@ void engine::on_peers(const wire::frames& message) {
   const auto peers = wire::decode<wire::peers>(message, nullptr);
   if (!peers.ok())
     return;
+  controller_->learn(peers->controllers);
   node_endpoints_.clear();
   for (const wire::peer_info& node : peers->nodes)
     // What answers there already needs no second connection; and many nodes are not worth one each.

@@ -128,7 +128,8 @@ void link::on_hello_refused(const wire::frames& message) {
 
 std::optional<error> link::tick(clock::time_point now) {
   next_tick_ = now + tick_interval;
-  const auto limit = endpoints_.several() && !ready_ ? connect_limit : silence_limit;
+  const bool connecting = socket_ && socket_->now() == wire::client_socket::state::connecting;
+  const auto limit = endpoints_.several() && connecting ? connect_limit : silence_limit;
   if (socket_ && now - heard_ >= limit && peer_ == wire::role::controller)
     fail(errc::unavailable, silence(), now);
   if (socket_ && now - pinged_ >= ping_interval && ready_ && peer_ != wire::role::node) {

@@ -43,6 +43,9 @@ public:
   [[nodiscard]] std::optional<error> tick(clock::time_point now);
   [[nodiscard]] clock::time_point next_tick() const { return next_tick_; }
 
+  /// Where else to look, as the controller says.
+  void learn(const std::vector<std::string>& controllers) { endpoints_.learn(controllers); }
+
   /// A welcome that came since the last time this was asked.
   [[nodiscard]] std::optional<wire::welcome> take_welcome() { return std::exchange(welcome_, std::nullopt); }
 

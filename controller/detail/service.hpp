@@ -241,6 +241,7 @@ private:
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;
   std::map<node_id, node_record> nodes_;
+  std::vector<std::string> controllers_; ///< where others stand by, and this one; as clients and nodes were told
   std::unordered_map<actors::peer_id, node_id> node_of_peer_;
   std::uint64_t last_node_ = 0;
   std::unordered_map<call_id, held_result> held_;

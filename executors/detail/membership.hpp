@@ -18,7 +18,7 @@ public:
   static constexpr duration beat_interval = std::chrono::seconds{1};
   static constexpr duration controller_silence = std::chrono::seconds{5};
   /// Of several controllers, one that does not answer a hello for so long is left for the next.
-  static constexpr duration hello_patience = std::chrono::milliseconds{1500};
+  static constexpr duration hello_patience = std::chrono::milliseconds{2500};
   /// Messages to a node that `peers` has not named yet wait for it so long; the controller tells nodes of each other in
   /// its own time.
   static constexpr duration stranger_patience = std::chrono::seconds{2};
@@ -42,6 +42,7 @@ public:
   /// welcome.
   void on_welcome(const wire::node_welcome& message);
   void on_peers(const std::vector<wire::peer_info>& peers);
+  void on_controllers(const std::vector<std::string>& endpoints) { controllers_.learn(endpoints); }
   /// The answer to a hello or a beat that was not accepted.
   void on_refused(const wire::reply& message);
   void on_peer_lost(actors::peer_id peer);

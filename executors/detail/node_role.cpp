@@ -256,7 +256,10 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
   using wire::message_type;
   switch (m.head.type) {
     case message_type::peers:
-      return decode_and<wire::peers>(m, [&](auto&& p) { membership_.on_peers(p.nodes); });
+      return decode_and<wire::peers>(m, [&](auto&& p) {
+        membership_.on_peers(p.nodes);
+        membership_.on_controllers(p.controllers);
+      });
     case message_type::define_function:
       return decode_and<wire::define_function>(m, [&](auto&& d) { define(d.function); });
     case message_type::define_dag:

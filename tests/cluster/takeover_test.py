@@ -138,6 +138,39 @@ class TakingOver(unittest.TestCase):
         self.assertIn("stands by", str(refused.exception))
         self.assertIn(self.endpoints[0], str(refused.exception))
 
+    def test_one_of_another_place_stands_by_and_takes_over(self):
+        spec = self.cluster.file.read_text().replace("standby: [{}]", f"listen: {self.endpoints[0]}")
+        file = self.cluster.folder / "elsewhere.yaml"
+        refused = [harness.BINARY, "standby", "-f", str(file), "--listen", "tcp://127.0.0.1:*"]
+        file.write_text(spec)
+        done = subprocess.run(refused, capture_output=True, timeout=30, env=self.cluster.env)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"store.listen is tcp://127.0.0.1:*", done.stderr)
+        log = self.log_of("up")
+        at = next(line for line in log.splitlines() if "process=store" in line).split("endpoint=")[1].split()[0]
+        file.write_text(spec + f"  store: {{listen: '{at}'}}\n")
+        third = subprocess.Popen(
+            [*refused, "--data", str(self.cluster.folder / "elsewhere")],
+            env=self.cluster.env,
+            stderr=(self.cluster.folder / "data" / "logs" / "elsewhere.log").open("w"),
+        )
+        try:
+            wait_until(lambda: "another leads" in self.log_of("elsewhere"), "it to stand by")
+            own = self.log_of("elsewhere").split("stands by endpoint=")[1].split()[0]
+            wait_until(lambda: own in self.cluster.run("get", "keys", "cluster/controllers/"), "it to be known")
+            for process in ("controller", "standby-1"):
+                os.kill(self.pid_of(process), signal.SIGSTOP)
+            try:
+                wait_until(lambda: " leads term=" in self.log_of("elsewhere"), "it to lead", 20)
+                out = self.cluster.run("call", "echo", "--input", "x=[1]", "--cluster", own, cluster=False)
+                self.assertIn("UINT8", out)
+            finally:
+                for process in ("controller", "standby-1"):
+                    os.kill(self.pid_of(process), signal.SIGCONT)
+        finally:
+            third.terminate()
+            self.assertEqual(third.wait(timeout=30), 0)
+
     def test_a_store_that_is_started_again_is_found_again(self):
         self.cluster.kill('"roles":"store"')
         wait_until(lambda: self.stores(), "the store to take changes", 30)

@@ -255,7 +255,7 @@ class Link:
 
     def tick(self, now: float) -> SquallError | None:
         """Pings, and finds out whether the server is still there. When the link was ready and is no more, says why."""
-        limit = CONNECT_LIMIT if len(self._endpoints) > 1 and not self.ready else SILENCE_LIMIT
+        limit = CONNECT_LIMIT if len(self._endpoints) > 1 and not self._up else SILENCE_LIMIT
         if self._socket is not None and now - self._heard >= limit and self._peer is Role.CONTROLLER:
             why = f"no word from it for {SILENCE_LIMIT:.0f} s" if self._up else "nobody answers there"
             self._fail(SquallError(Code.UNAVAILABLE, why), now)
