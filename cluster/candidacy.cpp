@@ -27,7 +27,8 @@ time_point true_now() {
 /// What the controller has in the place of the bridge.
 class guarded_post final : public actors::post {
 public:
-  explicit guarded_post(std::function<bool()> leads) : leads_(std::move(leads)) {}
+  guarded_post(std::function<bool()> leads, std::function<void()> rearm)
+      : leads_(std::move(leads)), rearm_(std::move(rearm)) {}
   void begin(actors::post& out) { out_ = &out; }
 
   result<> send(actors::peer_id to, wire::frames message) override {
@@ -43,13 +44,19 @@ public:
   [[nodiscard]] time_point now() const override { return out_->now(); }
   void set_alarm(time_point at) override { alarm_ = at; } // the candidacy arms for both
   void watch(int fd, std::function<void()> ready) override { out_->watch(fd, std::move(ready)); }
-  void later(std::function<void()> task) override { out_->later(std::move(task)); }
+  void later(std::function<void()> task) override {
+    out_->later([this, task = std::move(task)] {
+      task();
+      rearm_();
+    });
+  }
 
   [[nodiscard]] time_point alarm() const { return alarm_; }
   void fired() { alarm_ = never; }
 
 private:
   std::function<bool()> leads_;
+  std::function<void()> rearm_;
   actors::post* out_ = nullptr;
   time_point alarm_ = never;
 };
@@ -57,7 +64,9 @@ private:
 class candidacy final : public actors::role_service {
 public:
   candidacy(const candidacy_options& options, logger& log)
-      : options_(options), log_(log), guarded_([this] { return machine_ && machine_->leads(true_now()); }) {}
+      : options_(options),
+        log_(log),
+        guarded_([this] { return machine_ && machine_->leads(true_now()); }, [this] { arm(); }) {}
 
   void start(actors::post& out) override {
     post_ = &out;
@@ -125,7 +134,7 @@ public:
     if (controller_)
       controller_->stop();
     stopping_ = true;
-    if (!machine_)
+    if (!machine_ || deposed_)
       return;
     store_->erase(controllers_prefix + options_.leadership.endpoint, [](const result<>&) {});
     step(resign_wanted{}); // the sockets still work, and linger
@@ -170,10 +179,14 @@ private:
                              m.head.type == wire::message_type::node_hello ? wire::role::node : wire::role::client));
   }
 
+  /// Whose lease is over takes no other: the process begins anew, and another candidate with it.
   void step(const lease_event& fact) {
+    if (deposed_)
+      return;
     machine_->step(true_now(), fact);
     for (const lease_command& command : machine_->take_commands())
-      carry_out(command);
+      if (!deposed_)
+        carry_out(command);
   }
 
   void carry_out(const lease_command& command) {
@@ -249,7 +262,7 @@ private:
   }
 
   void try_again(const error& why) {
-    log_.warn("controller", "the store does not know the new term yet: trying again", {{"error", why.message}});
+    log_.debug("controller", "the store does not know the new term yet: trying again", {{"error", why.message}});
     retry_at_ = post_->now() + retry_pause;
     arm();
   }
