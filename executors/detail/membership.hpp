@@ -34,8 +34,11 @@ public:
   /// Any message of the controller is a sign of life.
   void heard() { heard_ = post_->now(); }
 
-  /// Whether a welcome counts: not of a controller that led before another did which the node has known.
-  [[nodiscard]] bool still_leads(const wire::node_welcome& message) const { return message.term >= term_; }
+  /// Whether a welcome counts: not of a controller that led before another did which the node has known. (Term 0: the
+  /// only one.)
+  [[nodiscard]] bool still_leads(const wire::node_welcome& message) const {
+    return message.term == 0 || message.term >= term_;
+  }
   /// Leaves the controller for the next that it knows of, if there are several.
   void look_elsewhere();
   /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
