@@ -149,11 +149,9 @@ class TakingOver(unittest.TestCase):
         log = self.log_of("up")
         at = next(line for line in log.splitlines() if "process=store" in line).split("endpoint=")[1].split()[0]
         file.write_text(spec + f"  store: {{listen: '{at}'}}\n")
-        third = subprocess.Popen(
-            [*refused, "--data", str(self.cluster.folder / "elsewhere")],
-            env=self.cluster.env,
-            stderr=(self.cluster.folder / "data" / "logs" / "elsewhere.log").open("w"),
-        )
+        with (self.cluster.folder / "data" / "logs" / "elsewhere.log").open("w") as log:
+            data = str(self.cluster.folder / "elsewhere")
+            third = subprocess.Popen([*refused, "--data", data], env=self.cluster.env, stderr=log)
         try:
             wait_until(lambda: "another leads" in self.log_of("elsewhere"), "it to stand by")
             own = self.log_of("elsewhere").split("stands by endpoint=")[1].split()[0]
@@ -162,14 +160,19 @@ class TakingOver(unittest.TestCase):
                 os.kill(self.pid_of(process), signal.SIGSTOP)
             try:
                 wait_until(lambda: " leads term=" in self.log_of("elsewhere"), "it to lead", 20)
-                out = self.cluster.run("call", "echo", "--input", "x=[1]", "--cluster", own, cluster=False)
-                self.assertIn("UINT8", out)
+                wait_until(lambda: self.answers_at(own), "the nodes to find it", 40)
             finally:
                 for process in ("controller", "standby-1"):
                     os.kill(self.pid_of(process), signal.SIGCONT)
         finally:
             third.terminate()
             self.assertEqual(third.wait(timeout=30), 0)
+
+    def answers_at(self, endpoint):
+        try:
+            return self.cluster.run("call", "echo", "--input", "x=[1]", "--cluster", endpoint, cluster=False)
+        except harness.Failed:
+            return None
 
     def test_a_store_that_is_started_again_is_found_again(self):
         self.cluster.kill('"roles":"store"')
