@@ -1,9 +1,9 @@
 #pragma once
 
 #include "actors/bridge.hpp"
-#include "actors/detail/ready_set.hpp"
 #include "actors/detail/role_actor.hpp"
 #include "wire/outbox.hpp"
+#include "wire/zmq/ready_set.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <array>
@@ -157,7 +157,7 @@ private:
     std::function<void()> ready;
   };
   std::vector<watched> watches_;
-  ready_set fds_; ///< the outbox, the server's, each connection's, the watched
+  wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
   std::uint32_t busy_rounds_ = 0;

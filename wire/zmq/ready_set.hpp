@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-namespace squall::actors::detail {
+namespace squall::wire {
 
 /// The descriptors that a loop waits for, by their place in a list. The kernel keeps the list, so that a wait costs as
 /// much as there is news, not as there are descriptors.
@@ -33,4 +33,4 @@ private:
   std::vector<std::uint32_t> ready_; ///< the places that are set in woke_
 };
 
-} // namespace squall::actors::detail
+} // namespace squall::wire

@@ -1,4 +1,4 @@
-#include "actors/detail/ready_set.hpp"
+#include "wire/zmq/ready_set.hpp"
 
 #include "base/check.hpp"
 
@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-namespace squall::actors::detail {
+namespace squall::wire {
 
 ready_set::~ready_set() {
   if (epoll_ >= 0)
@@ -44,4 +44,4 @@ std::size_t ready_set::wait(const std::optional<timespec>& patience) {
   return ready_.size();
 }
 
-} // namespace squall::actors::detail
+} // namespace squall::wire
