@@ -50,6 +50,8 @@ struct controller_status {
   std::uint64_t calls_ended = 0;
   std::uint64_t facts_left_out = 0;
   duration up{0};
+  std::uint64_t term = 0;               ///< of its leadership; 0: it is the only one
+  std::vector<std::string> controllers; ///< it and those that stand by, as clients and nodes know them
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("cluster", s.cluster);
@@ -62,6 +64,8 @@ struct controller_status {
     v("calls_ended", s.calls_ended);
     v("facts_left_out", s.facts_left_out);
     v("up_ns", s.up);
+    v("term", s.term);
+    v("controllers", s.controllers);
   }
 };
 

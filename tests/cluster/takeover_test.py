@@ -155,7 +155,7 @@ class TakingOver(unittest.TestCase):
         try:
             wait_until(lambda: "another leads" in self.log_of("elsewhere"), "it to stand by")
             own = self.log_of("elsewhere").split("stands by endpoint=")[1].split()[0]
-            wait_until(lambda: own in self.cluster.run("get", "keys", "cluster/controllers/"), "it to be known")
+            wait_until(lambda: own in self.cluster.json("get", "status")["controllers"], "it to be known")
             for process in ("controller", "standby-1"):
                 os.kill(self.pid_of(process), signal.SIGSTOP)
             try:
