@@ -91,6 +91,8 @@ void engine::run() {
     }
   }
   on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
+  if (!taken_.empty())
+    give_back(std::exchange(taken_, {})); // what is kept for us need not be
   controller_->close();
   store_->close();
   nodes_.clear();
