@@ -176,6 +176,7 @@ template <class OnDevice>
     (on_device(t) ? out.device : out.cpu) += t.executed;
     out.loading += t.loading;
     out.bytes_moved += t.bytes_moved;
+    out.missing += t.late ? 1 : 0;
   }
   out.cost = (out.cpu.count() * prices.cpu + out.device.count() * prices.gpu) / 1'000'000;
   return out;

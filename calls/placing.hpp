@@ -67,8 +67,9 @@ struct stage_info {
   std::uint32_t width_max = 1;
   bool conditional = false;
   std::uint32_t chance_ppm = 1'000'000; ///< that a conditional stage runs, as declared
-  std::uint32_t best_effort = 0; ///< of a join: the call is answered at its promised time with so many producers; 0 =
-                                 ///< all that the join waits for
+  std::uint32_t best_effort = 0;  ///< of a join: the call is answered at its promised time with so many producers; 0 =
+                                  ///< all that the join waits for
+  std::vector<stage_index> needs{}; ///< of the producers those without which it is skipped
   friend bool operator==(const stage_info&, const stage_info&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -80,6 +81,7 @@ struct stage_info {
     v("conditional", s.conditional);
     v("chance_ppm", s.chance_ppm);
     v("best_effort", s.best_effort);
+    v("needs", s.needs);
   }
 };
 
@@ -222,10 +224,15 @@ struct cancel_requested {
 /// An operator chose another policy by name. Bookings and calls in flight stay.
 struct policy_set {
   std::string name;
+  /// Of the calls, in millionths; the others stay with the policy in force, and each of the two has nodes of its own.
+  std::uint32_t share_ppm = 1'000'000;
+  bool shadow = false; ///< it decides nothing: it is told the same facts, and what it would have done is compared
   friend bool operator==(const policy_set&, const policy_set&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
+    v("share_ppm", s.share_ppm);
+    v("shadow", s.shadow);
   }
 };
 
@@ -338,6 +345,44 @@ using event = std::variant<function_registered, dag_registered, dag_removed, nod
 // -- commands
 // --------------------------------------------------------------------------------------------------------------
 
+/// A choice of variants that was looked at for a call.
+struct considered_plan {
+  std::vector<variant_id> variants; ///< one a stage
+  duration latency{0};              ///< the least that it takes
+  micro_cost cost = 0;
+  duration finish{0}; ///< from arrival, as it was booked; zero: it has no place
+  std::string came_of_it;
+  friend bool operator==(const considered_plan&, const considered_plan&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variants", s.variants);
+    v("latency_ns", s.latency);
+    v("cost_micro", s.cost);
+    v("finish_ns", s.finish);
+    v("came_of_it", s.came_of_it);
+  }
+};
+
+/// How a call was decided, for who asks why.
+struct decision {
+  std::uint32_t plans = 0;                ///< that its DAG has
+  std::vector<considered_plan> looked_at; ///< best first by the caller's preference
+  std::string binding;                    ///< what kept it from being admitted, or would first
+  std::string margin;                     ///< of the plan taken, to its SLOs and to the next one
+  duration enough_deadline{0};            ///< of a refused call: with it, and all else as it was, it is admitted
+  micro_cost enough_cost = 0;             ///< goes with `enough_deadline`; both zero: none was found
+  friend bool operator==(const decision&, const decision&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("plans", s.plans);
+    v("looked_at", s.looked_at);
+    v("binding", s.binding);
+    v("margin", s.margin);
+    v("enough_deadline_ns", s.enough_deadline);
+    v("enough_cost_micro", s.enough_cost);
+  }
+};
+
 struct admit {
   call_id id;
   calls::plan plan;
@@ -346,6 +391,10 @@ struct admit {
   micro_cost cost = 0;     ///< the most that it is expected to cost
   bool promised = false;   ///< its SLOs are a promise from now on
   std::string why{};       ///< what decided, for people: the plan and what binds it
+  /// What is kept free before the deadline for what follows a join that waits until then (`best-effort`).
+  duration reserve{0};
+  std::vector<stage_index> without{}; ///< ascending; these stages count as skipped, as the offer said
+  decision how{};
   friend bool operator==(const admit&, const admit&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -356,6 +405,9 @@ struct admit {
     v("cost_micro", s.cost);
     v("promised", s.promised);
     v("why", s.why);
+    v("reserve_ns", s.reserve);
+    v("without", s.without);
+    v("how", s.how);
   }
 };
 
@@ -365,6 +417,7 @@ struct refuse {
   std::string message;
   duration retry_after{0};
   std::vector<offer> offers{}; ///< by rising finish
+  decision how{};
   friend bool operator==(const refuse&, const refuse&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -373,6 +426,7 @@ struct refuse {
     v("message", s.message);
     v("retry_after_ns", s.retry_after);
     v("offers", s.offers);
+    v("how", s.how);
   }
 };
 

@@ -95,6 +95,7 @@ struct receipt {
   duration loading{0};           ///< waited for variants to become resident
   std::uint64_t bytes_moved = 0; ///< between hosts
   micro_cost cost = 0;
+  std::uint32_t missing = 0; ///< stages whose results the answer went without, since they were not there in time
   friend bool operator==(const receipt&, const receipt&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -103,6 +104,7 @@ struct receipt {
     v("loading_ns", s.loading);
     v("bytes_moved", s.bytes_moved);
     v("cost_micro", s.cost);
+    v("missing", s.missing);
   }
 };
 

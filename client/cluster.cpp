@@ -97,7 +97,15 @@ result<std::string> cluster::query(std::string_view kind, std::string_view name)
 result<> cluster::drain(std::string_view node) { return outcome_of(engine_->ask(wire::drain{std::string{node}})); }
 
 result<> cluster::set_policy(std::string_view name) {
-  return outcome_of(engine_->ask(wire::set_policy{std::string{name}}));
+  return outcome_of(engine_->ask(wire::set_policy{std::string{name}, 1'000'000, false}));
+}
+
+result<> cluster::set_policy_share(std::string_view name, std::uint32_t share_ppm) {
+  return outcome_of(engine_->ask(wire::set_policy{std::string{name}, share_ppm, false}));
+}
+
+result<> cluster::set_shadow_policy(std::string_view name) {
+  return outcome_of(engine_->ask(wire::set_policy{std::string{name}, 1'000'000, true}));
 }
 
 result<> cluster::shutdown() { return outcome_of(engine_->ask(wire::shutdown{})); }

@@ -92,6 +92,10 @@ public:
   /// JSON: a list, or one object when `name` is given. Kinds: functions, dags, nodes, calls, policy, status, metrics.
   [[nodiscard]] result<std::string> query(std::string_view kind, std::string_view name = {});
   [[nodiscard]] result<> set_policy(std::string_view name);
+  /// Gives a policy a part of the calls, in millionths, beside the one in force; 0 ends that.
+  [[nodiscard]] result<> set_policy_share(std::string_view name, std::uint32_t share_ppm);
+  /// Lets a policy decide what it would, without effect, to compare it with the one in force; "none" ends that.
+  [[nodiscard]] result<> set_shadow_policy(std::string_view name);
   /// Nothing more is placed on the node, and it leaves when it has finished what it has. Returns at once.
   [[nodiscard]] result<> drain(std::string_view node);
   /// Stops the whole cluster.

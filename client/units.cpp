@@ -90,6 +90,16 @@ result<std::uint32_t> parse_assurance(std::string_view text) {
   return static_cast<std::uint32_t>(std::llround(*ppm));
 }
 
+result<std::uint32_t> parse_share(std::string_view text) {
+  constexpr std::array shares{unit_of{"", 1e6}, unit_of{"%", 1e4}};
+  const auto ppm = scaled(text, shares);
+  if (!ppm || *ppm < 0 || *ppm >= 999'999.5)
+    return {errc::invalid_argument,
+            fmt::format("expected a share of the calls from 0 and below 1 such as 0.2 or 20%, not '{}'",
+                        text.substr(0, 40))};
+  return static_cast<std::uint32_t>(std::llround(*ppm));
+}
+
 std::string format_cost(calls::micro_cost cost) {
   if (cost == calls::no_cost_limit)
     return "-";

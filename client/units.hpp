@@ -23,6 +23,8 @@ namespace squall::client {
 
 /// "firm", or a share such as "0.97" or "97%", above 0 and at most 1; in millionths.
 [[nodiscard]] result<std::uint32_t> parse_assurance(std::string_view text);
+/// A part of the calls, in millionths: "20%" or "0.2"; 0 is one, all of them are not.
+[[nodiscard]] result<std::uint32_t> parse_share(std::string_view text);
 
 /// "3", "0.25"; "-" for no limit.
 [[nodiscard]] std::string format_cost(calls::micro_cost cost);

@@ -86,6 +86,18 @@ void look_at_nodes(client::cluster& cluster, std::vector<finding>& out) {
     out.push_back(look_at_node(nodes->root().element(i)));
 }
 
+/// Functions that no longer take what their profiles said.
+void look_at_profiles(client::cluster& cluster, std::vector<finding>& out) {
+  const auto body = cluster.query("functions");
+  const auto functions = body ? calls::json_document::parse(*body) : body.error();
+  for (std::size_t i = 0; functions && i < functions->root().size(); ++i) {
+    const calls::json_node function = functions->root().element(i);
+    if (const std::string drift = text_of(function, "drift"); !drift.empty())
+      out.push_back({grade::poor, "function " + text_of(function, "name"), "drifts from its profile: " + drift,
+                     "promises follow the new times; is its node busy with other things, or are its inputs others?"});
+  }
+}
+
 finding look_at_disk(const std::string& folder) {
   struct statvfs info {};
   if (::statvfs(folder.c_str(), &info) != 0)
@@ -137,6 +149,7 @@ result<std::vector<finding>> look_at_cluster(const std::string& name) {
     out.push_back(look_at_controller(**connected));
     look_at_status(**connected, out);
     look_at_nodes(**connected, out);
+    look_at_profiles(**connected, out);
   } else {
     out.push_back({grade::bad, "controller", connected.error().message, "look at `squall logs controller`"});
   }

@@ -2,6 +2,7 @@
 
 #include "client/strict_yaml.hpp"
 #include "client/units.hpp"
+#include "policy/scheduler.hpp"
 
 #include <cstdlib>
 #include <set>
@@ -123,6 +124,8 @@ result<> read_spec(const yaml_view& view, cluster_config& config) {
   SQUALL_TRY(read(spec, "http", config.http));
   SQUALL_TRY(read(spec, "keys", config.keys_folder));
   SQUALL_TRY(read(spec, "policy", config.policy));
+  if (const auto known = policy::check_policy(config.policy); !known.ok())
+    return spec.find("policy")->fail(known.error().message);
   SQUALL_TRY(read(spec, "event-log", config.event_log));
   if (const auto store = spec.find("store")) {
     SQUALL_ASSIGN(keys, store->mapping({"listen"}));

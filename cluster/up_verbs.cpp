@@ -8,6 +8,7 @@
 #include "cluster/readiness.hpp"
 #include "cluster/runtime_file.hpp"
 #include "cluster/verbs.hpp"
+#include "policy/scheduler.hpp"
 #include "wire/arena.hpp"
 
 #include <chrono>
@@ -58,6 +59,7 @@ result<cluster_config> configuration(const up_flags& flags) {
   override_with(config.http, flags.http);
   override_with(config.keys_folder, flags.keys);
   override_with(config.policy, flags.policy);
+  SQUALL_TRY(policy::check_policy(config.policy));
   if (config.data_folder.empty())
     config.data_folder = default_data_folder(config.name);
   config.data_folder = std::filesystem::absolute(config.data_folder).string();

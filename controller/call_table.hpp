@@ -3,7 +3,7 @@
 #include "actors/role.hpp"
 #include "base/ids.hpp"
 #include "base/time.hpp"
-#include "calls/call.hpp"
+#include "calls/placing.hpp"
 #include "functions/dag.hpp"
 #include "wire/messages.hpp"
 
@@ -56,8 +56,9 @@ struct running_call {
   bool durable = false;    ///< in the store until its client has its result (durable.hpp)
   bool admitted = false;   ///< by one of the attempts
   std::uint32_t attempts = 1;
-  call_id origin;      ///< of a later attempt: the id that the client gave the call
-  std::string setback; ///< why the last attempt came to nothing
+  call_id origin;                    ///< of a later attempt: the id that the client gave the call
+  std::string setback;               ///< why the last attempt came to nothing
+  calls::placing::decision decision; ///< how the last one was admitted or refused
 
   [[nodiscard]] call_id known_as() const { return origin ? origin : id; }
 };
@@ -68,6 +69,7 @@ struct call_record {
   std::shared_ptr<const functions::dag> dag;
   calls::outcome outcome;
   time_point ended;
+  calls::placing::decision decision;
 };
 
 /// Running calls by id (and by the one that the client gave them, if they are later attempts), and the last ended ones.
@@ -111,7 +113,8 @@ public:
       return;
     if (records_.size() >= records_kept_ && !records_.empty())
       records_.pop_front();
-    records_.push_back({it->second.known_as(), std::move(it->second.dag), std::move(outcome), now});
+    records_.push_back(
+        {it->second.known_as(), std::move(it->second.dag), std::move(outcome), now, std::move(it->second.decision)});
     if (it->second.origin)
       aliases_.erase(it->second.origin);
     running_.erase(it);

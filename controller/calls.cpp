@@ -293,12 +293,13 @@ void controller_service::admit(calls::placing::admit& command) {
     call->promise = {};
   call->promise.expected = command.expected;
   call->promise.why = std::move(command.why);
-  if (command.dispatched != dispatching_) {
+  call->decision = std::move(command.how);
+  if (command.dispatched != dispatching_ && scheduler_.share().policy.empty()) {
     dispatching_ = command.dispatched;
     turnstile_.open(dispatching_); // a policy that holds work back wants to see all of it
   }
   if (command.dispatched)
-    return start_dispatched(*call);
+    return start_dispatched(*call, command);
   call->nodes = nodes_of(command.plan);
   const time_point now = post_->now();
   wire::start_call message;
@@ -314,6 +315,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.depth = call->depth;
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
+  message.context.reserve = command.reserve;
   auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);

@@ -4,6 +4,7 @@
 #include "functions/builtin/builtin.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <set>
 
@@ -346,8 +347,27 @@ calls::placing::dag_registered fact_of(const functions::dag& dag) {
     info.map = s.map;
     info.width_max = s.map ? s.width_max : 1;
     info.conditional = s.when.has_value();
+    info.best_effort = s.join.best_effort() ? s.join.count : 0;
+    if (s.join.rule == functions::join_rule::kind::all)
+      for (const functions::resolved_input& input : s.inputs)
+        if (input.bound && input.required && input.source.from == functions::binding::source::stage_output)
+          info.needs.push_back(input.source.stage);
+    std::sort(info.needs.begin(), info.needs.end());
+    info.needs.erase(std::unique(info.needs.begin(), info.needs.end()), info.needs.end());
   }
   return fact;
+}
+
+std::string with_stage_names(std::string text, const functions::dag& dag) {
+  constexpr std::string_view mark = "stage #";
+  for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
+    std::size_t number = 0;
+    const char* digits = text.data() + at + mark.size();
+    const auto [end, code] = std::from_chars(digits, text.data() + text.size(), number);
+    if (code == std::errc{} && number < dag.stages.size())
+      text.replace(at, static_cast<std::size_t>(end - text.data()) - at, "stage '" + dag.stages[number].name + "'");
+  }
+  return text;
 }
 
 } // namespace squall::controller

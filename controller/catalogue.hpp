@@ -118,5 +118,7 @@ private:
 /// What the scheduler is told of them.
 [[nodiscard]] calls::placing::function_registered fact_of(const functions::registered_function& function);
 [[nodiscard]] calls::placing::dag_registered fact_of(const functions::dag& dag);
+/// The scheduler knows stages by number: "stage #3" becomes "stage 'slow'".
+[[nodiscard]] std::string with_stage_names(std::string text, const functions::dag& dag);
 
 } // namespace squall::controller

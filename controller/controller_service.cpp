@@ -152,7 +152,7 @@ void controller_service::handle(actors::incoming& m) {
     case message_type::set_policy:
       return decode_and<wire::set_policy>(m, [&](wire::set_policy x) {
         policy_error_.reset();
-        step(calls::placing::policy_set{x.name});
+        step(calls::placing::policy_set{x.name, x.share_ppm, x.shadow});
         policy_error_ ? answer(m, errc::invalid_argument, *policy_error_)
                       : answer(m, errc::ok, "policy is now " + x.name);
       });
@@ -265,6 +265,9 @@ void controller_service::carry_out(calls::placing::command& command) {
     running_call* call = calls_.find(refused->id);
     if (!call || wait_for_node(*call, refused->code))
       return;
+    call->decision = std::move(refused->how);
+    for (calls::offer& o : refused->offers)
+      o.how = with_stage_names(o.how, *call->dag);
     std::string text = call->attempts == 1 ? std::move(refused->message)
                                            : call->setback + "; it could not be placed again: " + refused->message;
     end_without_result(refused->id, refused->code, std::move(text),

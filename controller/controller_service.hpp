@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,39 @@ struct controller_status {
     v("up_ns", s.up);
     v("term", s.term);
     v("controllers", s.controllers);
+  }
+};
+
+/// The answer to the query "policy", as JSON.
+struct policy_view {
+  /// As policy::share_view, with nodes by name.
+  struct second {
+    std::string policy;
+    std::uint32_t share_ppm = 0;
+    std::string state;
+    std::uint64_t calls = 0;
+    std::uint64_t decided = 0;
+    std::uint64_t admitted = 0;
+    std::vector<std::string> nodes;
+    template <class S, class V>
+    static void fields(S& s, V& v) {
+      v("policy", s.policy);
+      v("share_ppm", s.share_ppm);
+      v("state", s.state);
+      v("calls", s.calls);
+      v("decided", s.decided);
+      v("admitted", s.admitted);
+      v("nodes", s.nodes);
+    }
+  };
+  std::string name; ///< in force
+  std::optional<second> share;
+  std::optional<policy::shadow_report> shadow;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("share", s.share);
+    v("shadow", s.shadow);
   }
 };
 

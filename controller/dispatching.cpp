@@ -12,7 +12,7 @@ namespace placing = calls::placing;
 // -- the way of a dispatched call
 
 /// All stages have one home, which gathers their inputs and says what could run. Homes take turns.
-void controller_service::start_dispatched(running_call& call) {
+void controller_service::start_dispatched(running_call& call, const placing::admit& command) {
   auto node = nodes_.upper_bound(last_home_);
   if (node == nodes_.end())
     node = nodes_.begin();
@@ -37,6 +37,8 @@ void controller_service::start_dispatched(running_call& call) {
   message.context.answer_to = call.answer_to;
   message.context.expected = call.promise.expected;
   message.context.dispatched = true;
+  message.context.reserve = command.reserve;
+  message.context.without = command.without;
   message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
 }
@@ -212,8 +214,23 @@ placing::function_registered controller_service::described(const functions::regi
   return fact;
 }
 
+void controller_service::say_drifts() {
+  for (const drift& d : profiles_.take_drifts())
+    for (const functions::registered_function* f : catalogue_.functions())
+      for (std::size_t i = 0; i < f->variants.size(); ++i)
+        if (f->variants[i] == d.variant)
+          log_.warn("controller",
+                    d.over ? "a variant takes again what its profile says"
+                           : "a variant no longer takes what its profile said; promises follow the new times",
+                    {{"function", f->spec.name},
+                     {"variant", f->spec.variants[i].name},
+                     {"booked_us", std::to_string(d.booked.count() / 1000)},
+                     {"recent_us", std::to_string(d.recent.count() / 1000)}});
+}
+
 /// Tells the scheduler of times that have moved.
 void controller_service::refresh_profiles() {
+  say_drifts();
   const auto moved = profiles_.take_moved();
   if (moved.empty())
     return;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace squall::controller {
 
@@ -79,6 +80,55 @@ void profiles::ran(variant_id variant, std::uint32_t batch, duration executed) {
   e.data.by_batch[batch].add(executed);
   e.unsaved = true;
   check(e);
+  watch(variant, e, batch, executed);
+}
+
+/// What was booked when the variant became known well stays the measure, so that a slow change is noticed too.
+void profiles::watch(variant_id variant, entry& e, std::uint32_t batch, duration executed) {
+  ++e.batches;
+  if (e.known.empty()) {
+    if (e.batches >= window)
+      e.known = batch_times(e.data, std::max<std::uint32_t>(1, static_cast<std::uint32_t>(e.told.size())));
+    return;
+  }
+  if (batch > e.known.size())
+    return;
+  const auto ratio = static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+      executed.count() * 1000 / std::max<std::int64_t>(1, e.known[batch - 1].count()), 1, 1'000'000));
+  e.lately.size() < window ? e.lately.push_back(ratio) : void(e.lately[e.batches % window] = ratio);
+  if (e.lately.size() < window || e.batches % (window / 4) != 0)
+    return;
+  std::vector<std::uint32_t> sorted = e.lately;
+  const auto at = sorted.begin() + static_cast<std::ptrdiff_t>((window - 1) * options_.quantile_permille / 1000);
+  std::nth_element(sorted.begin(), at, sorted.end());
+  // What is booked is the quantile with the margin on it.
+  const std::uint32_t most = options_.margin_permille;
+  const std::uint32_t least = 1'000'000'000 / options_.margin_permille * 1000 / options_.margin_permille * 1000 /
+                              options_.margin_permille / 1000;
+  const bool drifts = *at > most || *at < least;
+  const bool back = *at <= 1000 && *at >= least + (1000 - least) / 4;
+  if (e.drifts_permille == 0 && drifts) {
+    drifts_.push_back(drift_in(variant, e, *at));
+  } else if (e.drifts_permille > 0 && back) {
+    drifts_.push_back(drift_in(variant, e, *at));
+    drifts_.back().over = true;
+    e.drifts_permille = 0;
+  }
+  if (drifts || e.drifts_permille > 0)
+    e.drifts_permille = *at;
+}
+
+drift profiles::drift_in(variant_id variant, const entry& e, std::uint32_t permille) {
+  return {variant, e.known.front(), e.known.front() * permille / 1000, false};
+}
+
+std::vector<drift> profiles::take_drifts() { return std::exchange(drifts_, {}); }
+
+std::optional<drift> profiles::drift_of(variant_id variant) const {
+  const auto at = known_.find(variant);
+  if (at == known_.end() || at->second.drifts_permille == 0)
+    return {};
+  return drift_in(variant, at->second, at->second.drifts_permille);
 }
 
 void profiles::loaded(variant_id variant, duration load_time, std::uint64_t memory_bytes,
@@ -97,6 +147,7 @@ void profiles::restore(variant_id variant, profile saved) {
   if (!e.data.by_batch.empty() || !e.data.warm.empty())
     return;
   e.data = std::move(saved);
+  e.batches = window; // it was known well in its former life
   e.moved = true;
 }
 

@@ -62,6 +62,15 @@ struct profile {
   }
 };
 
+/// A variant takes longer, or less, than what was booked for it when it was known well: the recent quantile left that
+/// by more than the margin.
+struct drift {
+  variant_id variant;
+  duration booked{0}; ///< for one item
+  duration recent{0}; ///< the same quantile of the last batches, as for one item
+  bool over = false;  ///< it came back
+};
+
 /// The profiles of all variants, and what the scheduler is told of them.
 class profiles {
 public:
@@ -90,13 +99,25 @@ public:
   /// Variants that have been measured since this was last asked, ascending: for whoever keeps profiles.
   [[nodiscard]] std::vector<variant_id> take_unsaved();
 
+  /// Drifts that began or ended since this was last asked.
+  [[nodiscard]] std::vector<drift> take_drifts();
+  /// While the variant drifts.
+  [[nodiscard]] std::optional<drift> drift_of(variant_id variant) const;
+
 private:
   struct entry {
     profile data;
     std::vector<duration> told; ///< batch_times as last described
     bool moved = false;
     bool unsaved = false;
+    std::vector<duration> known;       ///< booked when there were enough batches to know
+    std::vector<std::uint32_t> lately; ///< the last batches, in thousandths of what was booked for them; a ring
+    std::uint32_t batches = 0;         ///< seen in this life
+    std::uint32_t drifts_permille = 0; ///< the recent quantile over what was booked, while that is a drift
   };
+  static constexpr std::uint32_t window = 64; ///< batches that a drift is judged by
+  void watch(variant_id variant, entry& e, std::uint32_t batch, duration executed);
+  [[nodiscard]] static drift drift_in(variant_id variant, const entry& e, std::uint32_t permille);
   /// Those to believe.
   [[nodiscard]] static const std::map<std::uint32_t, time_histogram>& times_of(const profile& p);
   [[nodiscard]] duration estimate(const time_histogram& of) const;
@@ -105,6 +126,7 @@ private:
 
   profile_options options_;
   std::map<variant_id, entry> known_;
+  std::vector<drift> drifts_;
 };
 
 } // namespace squall::controller

@@ -1,6 +1,7 @@
 #include "calls/json.hpp"
 #include "controller/detail/service.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -18,6 +19,8 @@ struct variant_view {
   std::map<std::string, std::string> parameters;
   std::uint32_t max_batch = 1;
   std::vector<std::string> resident_on;
+  duration booked{0}; ///< for one item, when it was known well; zero unless it drifts from that
+  duration recent{0};
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
@@ -27,6 +30,8 @@ struct variant_view {
     v("parameters", s.parameters);
     v("max_batch", s.max_batch);
     v("resident_on", s.resident_on);
+    v("booked_ns", s.booked);
+    v("recent_ns", s.recent);
   }
 };
 
@@ -37,6 +42,7 @@ struct function_view {
   std::vector<functions::port> outputs;
   std::vector<variant_view> variants;
   std::vector<functions::state_spec> state;
+  std::string drift; ///< the variants that no longer take what was booked, for people
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
@@ -45,6 +51,7 @@ struct function_view {
     v("outputs", s.outputs);
     v("variants", s.variants);
     v("state", s.state);
+    v("drift", s.drift);
   }
 };
 
@@ -168,6 +175,61 @@ struct trace_view {
   }
 };
 
+struct considered_view {
+  std::vector<std::string> variants; ///< one a stage
+  duration latency{0};
+  calls::micro_cost cost = 0;
+  duration finish{0};
+  std::string came_of_it;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("variants", s.variants);
+    v("latency_ns", s.latency);
+    v("cost_micro", s.cost);
+    v("finish_ns", s.finish);
+    v("came_of_it", s.came_of_it);
+  }
+};
+
+/// calls::placing::decision with names.
+struct decision_view {
+  std::uint32_t plans = 0;
+  std::vector<considered_view> looked_at;
+  std::string binding;
+  std::string margin;
+  duration enough_deadline{0};
+  calls::micro_cost enough_cost = 0;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("plans", s.plans);
+    v("looked_at", s.looked_at);
+    v("binding", s.binding);
+    v("margin", s.margin);
+    v("enough_deadline_ns", s.enough_deadline);
+    v("enough_cost_micro", s.enough_cost);
+  }
+};
+
+decision_view view_of(const calls::placing::decision& how, const functions::dag& dag, const catalogue& from) {
+  decision_view out{
+      how.plans,      {}, with_stage_names(how.binding, dag), with_stage_names(how.margin, dag), how.enough_deadline,
+      how.enough_cost};
+  for (const calls::placing::considered_plan& p : how.looked_at) {
+    considered_view& plan = out.looked_at.emplace_back(
+        considered_view{{}, p.latency, p.cost, p.finish, with_stage_names(p.came_of_it, dag)});
+    for (std::size_t s = 0; s < p.variants.size() && s < dag.stages.size(); ++s) {
+      const auto* function = from.find_function(dag.stages[s].function);
+      const auto at =
+          function ? std::ranges::find(function->variants, p.variants[s]) : decltype(function->variants.begin()){};
+      plan.variants.push_back(
+          function && at != function->variants.end()
+              ? function->spec.variants[static_cast<std::size_t>(at - function->variants.begin())].name
+              : to_string(p.variants[s]));
+    }
+  }
+  return out;
+}
+
 struct call_view {
   call_id id;
   std::string dag;
@@ -182,6 +244,7 @@ struct call_view {
   std::vector<calls::offer> offers;
   time_split split;
   std::string blame; ///< of a broken promise
+  decision_view decision;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("id", s.id);
@@ -197,6 +260,7 @@ struct call_view {
     v("offers", s.offers);
     v("split", s.split);
     v("blame", s.blame);
+    v("decision", s.decision);
   }
 };
 
@@ -258,6 +322,11 @@ std::optional<call_id> parse_call_id(const std::string& text) {
 
 constexpr std::size_t calls_listed = 1000;
 
+std::string in_ms(duration time) {
+  const std::int64_t tenths = time.count() / 100'000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "ms";
+}
+
 template <class T>
 std::string list_json(const std::vector<T>& items) {
   return calls::to_json(items);
@@ -280,7 +349,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     for (const functions::registered_function* f : catalogue_.functions()) {
       if (!name.empty() && f->spec.name != name)
         continue;
-      function_view view{f->spec.name, f->spec.version, f->spec.inputs, f->spec.outputs, {}, f->spec.state};
+      function_view view{f->spec.name, f->spec.version, f->spec.inputs, f->spec.outputs, {}, f->spec.state, {}};
       for (std::size_t i = 0; i < f->spec.variants.size(); ++i) {
         const functions::variant_spec& v = f->spec.variants[i];
         variant_view variant{v.name,
@@ -289,7 +358,15 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                              v.target,
                              v.parameters,
                              v.max_batch,
+                             {},
+                             {},
                              {}};
+        if (const auto drifts = profiles_.drift_of(f->variants[i])) {
+          variant.booked = drifts->booked;
+          variant.recent = drifts->recent;
+          view.drift +=
+              (view.drift.empty() ? "" : ", ") + v.name + ": " + in_ms(drifts->booked) + " -> " + in_ms(drifts->recent);
+        }
         for (const auto& [id, node] : nodes_)
           if (node.resident.contains(f->variants[i]))
             variant.resident_on.push_back(node.info.name);
@@ -336,7 +413,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                      r.outcome.receipt,
                      r.outcome.offers,
                      split_of(r.outcome),
-                     std::string{to_string(ledger_.blame_of(r.id))}};
+                     std::string{to_string(ledger_.blame_of(r.id))},
+                     with_trace ? view_of(r.decision, *r.dag, catalogue_) : decision_view{}};
       for (const calls::stage_trace& t : r.outcome.trace) {
         if (!with_trace || t.stage >= r.dag->stages.size())
           continue;
@@ -358,7 +436,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                        {},
                        {},
                        {},
-                       {}};
+                       {},
+                       view_of(c.decision, *c.dag, catalogue_)};
     };
     if (!name.empty()) {
       const auto id = parse_call_id(name);
@@ -414,7 +493,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "ledger")
     return calls::to_json(ledger_totals());
   if (kind == "policy")
-    return calls::to_json(std::map<std::string, std::string>{{"name", scheduler_.policy_name()}});
+    return calls::to_json(policy_in_force());
   if (kind == "status")
     return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
                                             nodes_.size(), clients_.size(), calls_.running().size(),
@@ -428,12 +507,37 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                {}};
 }
 
+policy_view controller_service::policy_in_force() const {
+  policy_view view{scheduler_.policy_name(), {}, {}};
+  if (auto share = scheduler_.share(); !share.policy.empty()) {
+    auto& shown = view.share.emplace(policy_view::second{
+        share.policy, share.share_ppm, share.state, share.calls, share.decided, share.admitted, {}});
+    for (const node_id id : share.nodes)
+      if (const auto node = nodes_.find(id); node != nodes_.end())
+        shown.nodes.push_back(node->second.info.name);
+  }
+  if (auto shadow = scheduler_.shadow_so_far(); !shadow.policy.empty())
+    view.shadow = std::move(shadow);
+  return view;
+}
+
 ledger_view controller_service::ledger_totals() const {
   ledger_view view{
       ledger_.kept(), ledger_.broken(), ledger_.refusals(), ledger_.refusals_with_offers(), ledger_.redemptions(), {}};
   for (const auto& [why, count] : ledger_.by_blame())
     view.broken_by[std::string{to_string(why)}] = count;
   return view;
+}
+
+void controller_service::count_drifts(std::vector<metric_sample>& samples) const {
+  for (const functions::registered_function* f : catalogue_.functions())
+    for (std::size_t i = 0; i < f->variants.size(); ++i)
+      if (const auto d = profiles_.drift_of(f->variants[i]))
+        samples.push_back({"squall_profile_drift_ratio",
+                           "Of variants whose recent times left what was booked for them: recent over booked",
+                           metric_sample::kind::gauge,
+                           {{"function", f->spec.name}, {"variant", f->spec.variants[i].name}},
+                           static_cast<double>(d->recent.count()) / static_cast<double>(d->booked.count())});
 }
 
 std::string controller_service::metrics_json() {
@@ -467,6 +571,7 @@ std::string controller_service::metrics_json() {
                      {},
                      static_cast<double>(repeated_)});
   statistics_.collect(samples);
+  count_drifts(samples);
   samples.push_back({"squall_promises_total",
                      "Promises that ended, by result",
                      kind::counter,

@@ -25,6 +25,15 @@ flow::flow(std::shared_ptr<const flow_graph> graph, const calls::plan& plan, nod
   exit_missing_ = static_cast<std::uint32_t>(dag.exit_producers.size());
 }
 
+void flow::leave_out(const std::vector<stage_index>& stages) {
+  for (const stage_index s : stages)
+    if (s < states_.size()) {
+      states_[s].left_out = true;
+      if (states_[s].here)
+        work_.push_back(s);
+    }
+}
+
 // -- facts
 
 result<> flow::start(std::vector<value> inputs) {
@@ -146,6 +155,8 @@ void flow::notify(stage_index consumer) {
 void flow::judge(stage_index stage) {
   if (states_[stage].phase != phase::waiting)
     return;
+  if (states_[stage].left_out)
+    return settle_here(stage, true, nothing_ran(stage));
   const auto decision = join(stage);
   if (decision == verdict::wait)
     return;

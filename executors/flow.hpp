@@ -30,6 +30,9 @@ public:
   /// must be answered.
   flow(std::shared_ptr<const flow_graph> graph, const calls::plan& plan, node_id self, duration wait_cap);
 
+  /// These stages are skipped. To be called before anything else.
+  void leave_out(const std::vector<stage_index>& stages);
+
   // -- facts. Repeated ones are ignored; an error says that the message was not for this call and changes nothing
 
   /// The inputs of the DAG (start_call). Those that nothing here reads may be absent.
@@ -143,6 +146,7 @@ private:
     flow::phase phase = phase::waiting;
     bool here = false;
     bool skipped = false;
+    bool left_out = false;     ///< the call does without it
     bool ended = false;        ///< its own figures are in trace_
     std::uint32_t missing = 0; ///< producers that have not settled
     std::uint32_t wanted = 0;  ///< consumers that may still read it

@@ -231,6 +231,8 @@ struct join_rule {
     any = 2,   ///< every producer has settled and at least one is present
     count = 3, ///< `count` producers are present, and `wait` is over or all have settled
   };
+  /// A `wait` that only the call's deadline ends: the join is `best-effort`.
+  static constexpr duration until_due = duration::max();
   kind rule = kind::all;
   std::uint32_t count = 0;
   duration wait{0}; ///< with count: how long after the call's arrival to wait for more than `count`; a call's deadline
@@ -238,6 +240,8 @@ struct join_rule {
   /// With any and count: when too few are present because producers failed, the call fails. False: the stage is
   /// skipped.
   bool must = false;
+
+  [[nodiscard]] bool best_effort() const { return rule == kind::count && wait == until_due; }
 
   friend bool operator==(const join_rule&, const join_rule&) = default;
   template <class S, class V>

@@ -267,6 +267,10 @@ void write_parameters(json_out& out, const infer_reply& reply,
   out.Int64(std::ranges::count(reply.outcome.trace, false, &calls::stage_trace::skipped));
   out.Key("stages_skipped");
   out.Int64(std::ranges::count(reply.outcome.trace, true, &calls::stage_trace::skipped));
+  if (reply.outcome.receipt.missing > 0) {
+    out.Key("stages_missing");
+    out.Int64(reply.outcome.receipt.missing);
+  }
   if (!absent.empty()) {
     out.Key("absent_outputs");
     put(out, absent);

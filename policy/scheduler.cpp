@@ -25,10 +25,13 @@ scheduler::~scheduler() = default;
 void scheduler::step(time_point now, const placing::event& fact) {
   SQUALL_CHECK(now >= state_->now, to_ns(now), to_ns(state_->now));
   state_->now = now;
+  const std::size_t decided = state_->commands.size();
   // The fact goes first: an answer that is there when its deadline is noticed still counts.
   std::visit([this](const auto& f) { state_->late_fact(f); }, fact);
   state_->settle_policies();
   state_->expire();
+  if (state_->late.shadow)
+    state_->late.shadow->observe(now, fact, std::span{state_->commands}.subspan(decided));
 }
 
 std::vector<placing::command> scheduler::take_commands() { return std::exchange(state_->commands, {}); }
@@ -43,13 +46,21 @@ std::optional<time_point> scheduler::next_deadline() const {
   earlier(state_->sequence_timers.first());
   if (state_->late.policy)
     earlier(state_->late.policy->next_deadline());
+  if (state_->late.second.policy)
+    earlier(state_->late.second.policy->next_deadline());
+  if (state_->late.shadow)
+    earlier(state_->late.shadow->next_deadline());
   return next;
 }
 
-std::vector<placing::event> scheduler::known_facts() const { return state_->known_facts(); }
+std::vector<placing::event> scheduler::known_facts() const { return state_->known_facts({}, false); }
 time_point scheduler::now() const { return state_->now; }
 const std::string& scheduler::policy_name() const { return state_->policy_name; }
 std::size_t scheduler::calls_in_flight() const { return state_->in_flight.size(); }
+share_view scheduler::share() const { return state_->share(); }
+shadow_report scheduler::shadow_so_far() const {
+  return state_->late.shadow ? state_->late.shadow->report() : shadow_report{};
+}
 
 // -- the catalogue
 // ------------------------------------------------------------------------------------------------------------
@@ -269,8 +280,26 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   duration finish{0};
   for (const duration d : draft.finish)
     finish = std::max(finish, d);
-  commands.emplace_back(
-      placing::admit{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0});
+  placing::admit command{fact.id, std::move(draft.plan), draft.known ? draft.wait + finish : duration{0}, false, 0};
+  if (fact.deadline != never)
+    command.reserve = reserve_of(dag, finish, fact.deadline - now);
+  commands.emplace_back(std::move(command));
+}
+
+/// What follows the start of a best-effort join takes so long, and the way of news.
+duration scheduler::state::reserve_of(const dag_state& dag, duration finish, duration left) const {
+  duration reserve{0};
+  for (const stage_state& stage : dag.stages) {
+    if (stage.info.best_effort == 0)
+      continue;
+    duration start{0};
+    for (const stage_index p : stage.info.producers)
+      start = std::max(start, draft.finish[p]);
+    reserve = std::max(reserve, finish - start);
+  }
+  if (reserve.count() > 0)
+    reserve += std::clamp<duration>(left / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+  return reserve;
 }
 
 void scheduler::state::on(const placing::call_ended& fact) {
@@ -323,7 +352,7 @@ void scheduler::state::release(slot_index slot) {
   }
   call_timers.erase(slot);
   if (call.late)
-    --late.calls;
+    --(call.second ? late.second.calls : late.calls);
   const slot_index client = clients.find_slot(call.client);
   if (client != no_slot && --clients.at(client).calls == 0)
     clients.erase(client);

@@ -2,6 +2,7 @@
 
 #include "base/time.hpp"
 #include "calls/placing.hpp"
+#include "policy/shadow.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -36,6 +37,30 @@ struct scheduler_config {
   }
 };
 
+/// The policy that decides a part of the calls, beside the one in force.
+struct share_view {
+  std::string policy; ///< empty: there is none
+  std::uint32_t share_ppm = 0;
+  std::string state;
+  std::uint64_t calls = 0;   ///< in flight
+  std::uint64_t decided = 0; ///< so far
+  std::uint64_t admitted = 0;
+  std::vector<node_id> nodes; ///< its own; ascending
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("policy", s.policy);
+    v("share_ppm", s.share_ppm);
+    v("state", s.state);
+    v("calls", s.calls);
+    v("decided", s.decided);
+    v("admitted", s.admitted);
+    v("nodes", s.nodes);
+  }
+};
+
+/// Whether a scheduler that also places knows the policy. The error lists those that it knows.
+[[nodiscard]] result<> check_policy(std::string_view name);
+
 /// Decides what runs where. The same configuration, seed and facts give the same commands on every platform.
 /// Not thread-safe; owns all of its state; unmovable.
 ///
@@ -45,7 +70,10 @@ struct scheduler_config {
 ///
 /// When another policy is set, placed calls keep their plans, and the calls that a dispatch policy admitted end under
 /// it. Calls for another dispatch policy are held until the last of them has ended and its replicas are gone, so that
-/// never two of them order of the same nodes. Calls of a sequence are placed, since its state is on one node; with
+/// never two of them order of the same nodes. A policy may also be set as a shadow (shadow.hpp), which only computes
+/// and is compared; the name `none` ends that. Or it gets a share of the calls, drawn by their ids: then it is a
+/// dispatch policy, and has nodes of its own, on which the other one orders nothing. It starts when those are free; a
+/// share of 0 ends it with its calls. Calls of a sequence are placed, since its state is on one node; with
 /// `late_placement` they are refused.
 class scheduler {
 public:
@@ -80,6 +108,10 @@ public:
   /// The name of the policy in force, and the number of calls admitted and not ended.
   [[nodiscard]] const std::string& policy_name() const;
   [[nodiscard]] std::size_t calls_in_flight() const;
+
+  /// What the policy that only computes would have done so far.
+  [[nodiscard]] shadow_report shadow_so_far() const;
+  [[nodiscard]] share_view share() const;
 
 private:
   struct state;

@@ -26,21 +26,21 @@ void scheduler::state::tell_policy(const placing::event& fact) {
   const std::size_t before = commands.size();
   late.policy->step(now, fact, commands);
   for (std::size_t i = before; i < commands.size(); ++i)
-    note(commands[i]);
+    note(commands[i], late.replicas);
 }
 
-void scheduler::state::note(const placing::command& command) {
+void scheduler::state::note(const placing::command& command, std::vector<late_replica>& replicas) {
   if (const auto* r = std::get_if<placing::refuse>(&command))
     return release_if_known(r->id);
   if (const auto* a = std::get_if<placing::abandon>(&command))
     return release_if_known(a->id);
   if (const auto* l = std::get_if<placing::load_replica>(&command)) {
-    late.replicas.insert(place_of(late.replicas, l->replica), {l->replica, l->node});
+    replicas.insert(place_of(replicas, l->replica), {l->replica, l->node});
     return;
   }
   if (const auto* e = std::get_if<placing::evict_replica>(&command))
-    if (const auto at = place_of(late.replicas, e->replica); at != late.replicas.end() && at->id == e->replica)
-      late.replicas.erase(at);
+    if (const auto at = place_of(replicas, e->replica); at != replicas.end() && at->id == e->replica)
+      replicas.erase(at);
 }
 
 void scheduler::state::release_if_known(call_id call) {
@@ -55,13 +55,16 @@ void scheduler::state::late_fact(const placing::function_registered& fact) {
   on(fact);
   late.functions[fact.id] = fact;
   tell_policy(fact);
+  tell_second(fact);
 }
 
 void scheduler::state::late_fact(const placing::dag_registered& fact) {
   on(fact);
   const dag_state* dag = dags.find(fact.id);
-  if (dag != nullptr && dag->stages.size() == fact.stages.size())
-    tell_policy(fact);
+  if (dag == nullptr || dag->stages.size() != fact.stages.size())
+    return;
+  tell_policy(fact);
+  tell_second(fact);
 }
 
 void scheduler::state::late_fact(const placing::node_joined& fact) {
@@ -72,14 +75,19 @@ void scheduler::state::late_fact(const placing::node_joined& fact) {
     *at = fact;
   else
     late.nodes.insert(at, fact);
-  tell_policy(fact);
+  if (!second_wants(fact.id))
+    return tell_policy(fact);
+  node_state* node = find_node(fact.id);
+  node->cpu.lanes = node->gpu.lanes = 0;
+  tell_second(fact);
 }
 
 void scheduler::state::late_fact(const placing::node_lost& fact) {
   on(fact);
   std::erase_if(late.nodes, [&](const placing::node_joined& n) { return n.id == fact.id; });
   std::erase_if(late.replicas, [&](const late_replica& r) { return r.node == fact.id; });
-  tell_policy(fact);
+  if (!second_lost(fact.id))
+    tell_policy(fact);
 }
 
 /// To a dispatch policy it is lost already: what it dispatched there is ready again, for others.
@@ -87,19 +95,25 @@ void scheduler::state::late_fact(const placing::node_draining& fact) {
   on(fact);
   std::erase_if(late.nodes, [&](const placing::node_joined& n) { return n.id == fact.id; });
   std::erase_if(late.replicas, [&](const late_replica& r) { return r.node == fact.id; });
-  tell_policy(placing::node_lost{fact.id});
+  if (!second_lost(fact.id))
+    tell_policy(placing::node_lost{fact.id});
 }
 
 void scheduler::state::late_fact(const placing::replica_loaded& fact) {
   if (const auto at = place_of(late.replicas, fact.replica);
       fact.code != errc::ok && at != late.replicas.end() && at->id == fact.replica)
     late.replicas.erase(at);
+  if (const auto at = place_of(late.second.replicas, fact.replica);
+      fact.code != errc::ok && at != late.second.replicas.end() && at->id == fact.replica)
+    late.second.replicas.erase(at);
   tell_policy(fact);
+  tell_second(fact);
 }
 
 void scheduler::state::late_fact(const placing::call_arrived& fact) {
+  const bool second = drawn_for_second(fact);
   // The state of a sequence is on one node: its calls are placed there.
-  if (!late.in_force || (fact.sequence.id && policy))
+  if (!second && (!late.in_force || (fact.sequence.id && policy)))
     return on(fact);
   const auto refuse = [&](const error& e) {
     commands.emplace_back(placing::refuse{fact.id, e.code, e.message, e.retry_after});
@@ -109,15 +123,20 @@ void scheduler::state::late_fact(const placing::call_arrived& fact) {
     return refuse(fine.error());
   if (fact.sequence.id)
     return refuse({errc::unsupported, "calls of a sequence cannot be placed late", {}});
-  enter_late(fact, *dag);
-  if (late.next.empty())
+  enter_late(fact, *dag, second);
+  if (second) {
+    ++late.second.decided;
+    tell_second(fact);
+    late.second.admitted += in_flight.find(fact.id) != nullptr ? 1 : 0;
+  } else if (late.next.empty())
     tell_policy(fact);
   else
     late.held.push_back(fact);
 }
 
 void scheduler::state::late_fact(const placing::ticket_redeemed& fact) {
-  tell_policy(fact);
+  const bool second = late.second.policy && fact.ticket.value >> id_bits == late.second.number;
+  second ? tell_second(fact) : tell_policy(fact);
   // It was refused when it arrived; from now on it counts.
   const auto admitted = std::any_of(commands.begin(), commands.end(), [&](const placing::command& c) {
     const auto* a = std::get_if<placing::admit>(&c);
@@ -129,26 +148,31 @@ void scheduler::state::late_fact(const placing::ticket_redeemed& fact) {
   as_new.id = fact.call;
   as_new.client = fact.client;
   dag_state none;
-  enter_late(as_new, none);
+  enter_late(as_new, none, second);
 }
 
-void scheduler::state::enter_late(const placing::call_arrived& fact, dag_state& dag) {
-  in_flight.at(enter(fact, dag)).late = true;
-  ++late.calls;
+void scheduler::state::enter_late(const placing::call_arrived& fact, dag_state& dag, bool second) {
+  call_state& call = in_flight.at(enter(fact, dag));
+  call.late = true;
+  call.second = second;
+  ++(second ? late.second.calls : late.calls);
 }
 
 void scheduler::state::late_fact(const placing::call_ended& fact) {
   const call_state* call = in_flight.find(fact.id);
   if (call != nullptr && !call->late)
     return on(fact);
-  tell_policy(fact);
+  call != nullptr && call->second ? tell_second(fact) : tell_policy(fact);
   if (const slot_index slot = in_flight.find_slot(fact.id); slot != no_slot)
     release_ended(slot);
 }
 
 void scheduler::state::late_fact(const placing::cancel_requested& fact) {
-  if (const call_state* call = in_flight.find(fact.id); call != nullptr && !call->late)
+  const call_state* call = in_flight.find(fact.id);
+  if (call != nullptr && !call->late)
     return on(fact);
+  if (call != nullptr && call->second)
+    return tell_second(fact);
   const auto held =
       std::find_if(late.held.begin(), late.held.end(), [&](const placing::call_arrived& c) { return c.id == fact.id; });
   if (held == late.held.end())
@@ -158,10 +182,29 @@ void scheduler::state::late_fact(const placing::cancel_requested& fact) {
 }
 
 void scheduler::state::late_fact(const placing::tick& fact) {
-  if (!late.policy)
-    return;
-  if (const auto due = late.policy->next_deadline(); due && *due <= now)
+  const auto due = [&](const dispatch_policy* p) { return p != nullptr && p->next_deadline().value_or(never) <= now; };
+  if (due(late.policy.get()))
     tell_policy(fact);
+  if (due(late.second.policy.get()))
+    tell_second(fact);
+}
+
+result<> check_policy(std::string_view name) {
+  if (make_placement_policy(name, 0))
+    return {};
+  const auto wanted = make_dispatch_policy(name, 0, 0);
+  if (wanted.ok())
+    return {};
+  if (wanted.error().code != errc::not_found)
+    return wanted.error();
+  std::vector<std::string> known = placement_policy_names();
+  for (const std::string& n : dispatch_policy_names())
+    if (!make_placement_policy(n, 0))
+      known.push_back(n);
+  std::string list;
+  for (const std::string& n : known)
+    list += (list.empty() ? "" : ", ") + n;
+  return {errc::invalid_argument, "no policy is called '" + std::string{name} + "'; known: " + list};
 }
 
 // -- policies
@@ -187,9 +230,29 @@ void scheduler::state::use_dispatch_policy(const std::string& name) {
   ++late.policies;
 }
 
+void scheduler::state::set_shadow(const std::string& name) {
+  if (name == "none") {
+    late.shadow.reset();
+    return;
+  }
+  auto wanted = shadow::create(name, seed, 0);
+  if (!wanted.ok()) {
+    commands.emplace_back(placing::policy_refused{name, wanted.error().message});
+    return;
+  }
+  late.shadow = std::move(*wanted);
+  for (const placing::event& fact : known_facts({}, false))
+    late.shadow->observe(now, fact, {});
+}
+
 void scheduler::state::late_fact(const placing::policy_set& fact) {
+  if (fact.shadow)
+    return set_shadow(fact.name);
+  if (fact.share_ppm < 1'000'000)
+    return set_share(fact);
   if (policy && make_placement_policy(fact.name, seed)) {
     late.next.clear();
+    end_share();
     if (fact.name != placing_name)
       use_policy(fact.name);
     late.in_force = false;
@@ -197,18 +260,11 @@ void scheduler::state::late_fact(const placing::policy_set& fact) {
     return place_again(std::exchange(late.held, {}));
   }
   if (const auto wanted = next_dispatch_policy(fact.name); !wanted.ok()) {
-    std::string known;
-    for (const std::string& n : policy ? placement_policy_names() : std::vector<std::string>{})
-      known += n + ", ";
-    for (const std::string& n : dispatch_policy_names())
-      if (!policy || !make_placement_policy(n, seed))
-        known += n + ", ";
-    const bool unknown = wanted.error().code == errc::not_found;
-    commands.emplace_back(placing::policy_refused{
-        fact.name, unknown ? "no policy is called '" + fact.name + "'; known: " + known.substr(0, known.size() - 2)
-                           : wanted.error().message});
+    const auto checked = policy ? check_policy(fact.name) : result<>{wanted.error()};
+    commands.emplace_back(placing::policy_refused{fact.name, checked.error().message});
     return;
   }
+  end_share();
   late.in_force = true;
   policy_name = fact.name;
   if (!late.policy || fact.name != late.name) {
@@ -233,6 +289,9 @@ void scheduler::state::settle_policies() {
     hand_over();
   else if (!late.in_force && late.policy && late.calls == 0)
     retire_policy();
+  if (late.second.ending && late.second.calls == 0)
+    retire_second();
+  start_second();
 }
 
 void scheduler::state::retire_policy() {
@@ -242,7 +301,7 @@ void scheduler::state::retire_policy() {
   late.name.clear();
 }
 
-std::vector<placing::event> scheduler::state::known_facts() const {
+std::vector<placing::event> scheduler::state::known_facts(const std::vector<node_id>& nodes, bool these) const {
   std::vector<placing::event> out;
   for (const auto& [id, function] : late.functions)
     out.emplace_back(function);
@@ -253,7 +312,8 @@ std::vector<placing::event> scheduler::state::known_facts() const {
     out.emplace_back(std::move(fact));
   }
   for (const placing::node_joined& node : late.nodes)
-    out.emplace_back(node);
+    if (std::binary_search(nodes.begin(), nodes.end(), node.id) == these)
+      out.emplace_back(node);
   return out;
 }
 
@@ -261,7 +321,7 @@ std::vector<placing::event> scheduler::state::known_facts() const {
 void scheduler::state::hand_over() {
   retire_policy();
   use_dispatch_policy(std::exchange(late.next, {}));
-  for (const placing::event& fact : known_facts())
+  for (const placing::event& fact : known_facts(late.second.nodes, false))
     tell_policy(fact);
   for (const placing::call_arrived& call : std::exchange(late.held, {}))
     tell_policy(call);
@@ -283,6 +343,13 @@ void scheduler::state::save_late(calls::binary_writer& out) const {
   out.write(late.policy != nullptr);
   if (late.policy)
     late.policy->save(out);
+  out.write(late.second);
+  out.write(late.second.policy != nullptr);
+  if (late.second.policy)
+    late.second.policy->save(out);
+  out.write(late.shadow ? late.shadow->report().policy : std::string{});
+  if (late.shadow)
+    late.shadow->save(out);
 }
 
 result<> scheduler::state::load_late(calls::binary_reader& in) {
@@ -298,15 +365,35 @@ result<> scheduler::state::load_late(calls::binary_reader& in) {
   in.read(late.replicas);
   in.read(has_policy);
   SQUALL_TRY(in.status("scheduler snapshot"));
-  if (!has_policy)
+  if (has_policy) {
+    --late.policies;
+    auto saved = next_dispatch_policy(late.name);
+    ++late.policies;
+    if (!saved.ok())
+      return {errc::corrupt, "scheduler snapshot: " + saved.error().message};
+    late.policy = std::move(*saved);
+    late.policy->restore(in);
+  }
+  in.read(late.second);
+  in.read(has_policy);
+  SQUALL_TRY(in.status("scheduler snapshot"));
+  if (has_policy) {
+    auto saved = make_dispatch_policy(late.second.name, seed, late.second.number << id_bits);
+    if (!saved.ok())
+      return {errc::corrupt, "scheduler snapshot: " + saved.error().message};
+    late.second.policy = std::move(*saved);
+    late.second.policy->restore(in);
+  }
+  std::string shadow_name;
+  in.read(shadow_name);
+  SQUALL_TRY(in.status("scheduler snapshot"));
+  if (shadow_name.empty())
     return {};
-  --late.policies;
-  auto saved = next_dispatch_policy(late.name);
-  ++late.policies;
+  auto saved = shadow::create(shadow_name, seed, 0);
   if (!saved.ok())
     return {errc::corrupt, "scheduler snapshot: " + saved.error().message};
-  late.policy = std::move(*saved);
-  late.policy->restore(in);
+  late.shadow = std::move(*saved);
+  late.shadow->restore(in);
   return {};
 }
 

@@ -6,7 +6,7 @@ namespace squall::policy {
 using namespace detail;
 
 namespace {
-constexpr std::uint32_t snapshot_version = 4;
+constexpr std::uint32_t snapshot_version = 5;
 } // namespace
 
 void scheduler::state::save(calls::binary_writer& out) const {
@@ -54,6 +54,8 @@ result<> scheduler::state::load(std::span<const std::byte> snapshot) {
     policy->restore(in);
   }
   SQUALL_TRY(load_late(in));
+  if (!policy && !late.in_force)
+    return {errc::corrupt, "scheduler snapshot: no policy of it is in force"};
   in.read(nodes);
   read_map(in, functions);
   read_map(in, variants);

@@ -23,6 +23,8 @@ struct stage_progress {
   std::uint32_t left = 0;  ///< elements that have not ended
   std::uint32_t first = 0; ///< of its elements among the call's
   std::uint32_t width = 0; ///< 0 until it is ready
+  bool begun = false;      ///< it was said to be ready
+  bool settled = false;    ///< or a join went on without it
 };
 
 struct call_progress {
@@ -33,6 +35,8 @@ struct call_progress {
   std::int64_t deadline = 0;   ///< ms
   std::optional<placing::micro_cost> max_cost;
   placing::micro_cost cost = 0;
+  duration reserve{0};              ///< before the deadline best-effort joins go on
+  std::vector<stage_index> without; ///< left out
   std::vector<stage_progress> stages;
   std::vector<element_state> elements;
 };
@@ -64,7 +68,7 @@ struct modelled {
 };
 
 /// What is planned, in the order within one moment.
-enum class planned : std::uint8_t { batch_end, load_end, change, policy, message, redeem, wake };
+enum class planned : std::uint8_t { batch_end, load_end, answer, change, policy, message, redeem, wake };
 
 struct happening {
   std::int64_t at = 0; ///< ns
@@ -204,6 +208,8 @@ struct dag_model::state {
       return fail("admitted request " + std::to_string(input.requests[r].id) + " in a way that cannot be");
     ++summary.admitted;
     call.active = true;
+    call.reserve = c.reserve;
+    call.without = c.without;
     if (call.asked) {
       call.redeemed = true;
       --summary.refused;
@@ -338,16 +344,47 @@ struct dag_model::state {
     call.stages.resize(dag.stages.size());
     for (std::size_t s = 0; s < dag.stages.size(); ++s)
       call.stages[s].waits = static_cast<std::uint32_t>(dag.stages[s].after.size());
+    if (call.reserve.count() > 0)
+      plan(answer_at(call), planned::answer, r);
     for (stage_index s = 0; s < dag.stages.size(); ++s)
       if (dag.stages[s].after.empty())
         ready(r, s);
   }
 
+  [[nodiscard]] time_point answer_at(const call_progress& call) const {
+    return from_ns(call.deadline * input.tick.count()) - call.reserve;
+  }
+
+  /// Best-effort joins go on with what is there, if that is enough.
+  void go_on(std::size_t r) {
+    const workload_dag& dag = dag_of(r);
+    for (stage_index s = 0; s < dag.stages.size() && calls[r].active; ++s) {
+      const workload_stage& join = dag.stages[s];
+      if (join.best_effort == 0 || calls[r].stages[s].begun)
+        continue;
+      const auto there = std::count_if(join.after.begin(), join.after.end(), [&](stage_index p) {
+        return calls[r].stages[p].settled && calls[r].stages[p].width > 0;
+      });
+      if (there < static_cast<std::ptrdiff_t>(join.best_effort))
+        continue;
+      ready(r, s);
+      for (const stage_index p : join.after)
+        if (!calls[r].stages[p].settled && consumers[input.requests[r].dag][p].size() == 1) {
+          calls[r].stages[p].settled = true;
+          --calls[r].unsettled;
+        }
+    }
+  }
+
   void ready(std::size_t r, stage_index s) {
+    if (std::exchange(calls[r].stages[s].begun, true))
+      return;
     std::uint32_t width = 1;
     for (const stage_truth& t : input.requests[r].truths)
       if (t.stage == s)
         width = t.runs ? t.width : 0;
+    if (std::binary_search(calls[r].without.begin(), calls[r].without.end(), s))
+      width = 0;
     tell_from_node(placing::stage_ready{id_of_request(r), s, width});
     call_progress& call = calls[r];
     if (width == 0) {
@@ -362,10 +399,14 @@ struct dag_model::state {
 
   void settle(std::size_t r, stage_index s) {
     call_progress& call = calls[r];
+    if (std::exchange(call.stages[s].settled, true))
+      return;
     --call.unsettled;
     for (const stage_index c : consumers[input.requests[r].dag][s])
       if (--call.stages[c].waits == 0)
         ready(r, c);
+    if (call.active && call.reserve.count() > 0 && answer_at(call) <= now)
+      go_on(r);
     if (call.unsettled == 0 && call.active)
       finish(r);
   }
@@ -548,6 +589,8 @@ struct dag_model::state {
         return end_batch(h.a);
       case planned::load_end:
         return end_load(h.a, replica_id{h.b});
+      case planned::answer:
+        return calls[h.a].active ? go_on(h.a) : void();
       case planned::message: {
         const auto what = std::move(messages.front()); // all take equally long: they arrive in order
         messages.pop_front();

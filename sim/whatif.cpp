@@ -37,6 +37,7 @@ struct recorded_call {
   errc code = errc::ok;
   time_point end;
   std::vector<placing::stage_report> stages;
+  std::map<stage_index, variant_id> variants; ///< that ran
 };
 
 } // namespace
@@ -67,6 +68,7 @@ struct recording::state {
   void see(const placing::command& command);
   void add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const;
   void add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const;
+  [[nodiscard]] calls::micro_cost cost_of(const recorded_call& call) const;
 };
 
 recording::recording() : state_(std::make_unique<state>()) {}
@@ -87,7 +89,7 @@ void recording::state::see(time_point at, const placing::event& fact) {
       nodes.erase(id);
     first = std::min(first, at);
     running[c->id] = calls.size();
-    calls.push_back({*c, at, false, false, errc::ok, {}, {}});
+    calls.push_back({*c, at, false, false, errc::ok, {}, {}, {}});
   } else if (const auto* l = std::get_if<placing::replica_loaded>(&fact)) {
     const auto found = loading.find(l->replica);
     if (found == loading.end())
@@ -111,8 +113,15 @@ void recording::state::see(time_point at, const placing::event& fact) {
 
 void recording::state::see(const placing::command& command) {
   if (const auto* admit = std::get_if<placing::admit>(&command))
-    if (const auto found = running.find(admit->id); found != running.end())
+    if (const auto found = running.find(admit->id); found != running.end()) {
       calls[found->second].admitted = true;
+      for (stage_index s = 0; s < admit->plan.stages.size(); ++s)
+        calls[found->second].variants[s] = admit->plan.stages[s].variant;
+    }
+  if (const auto* batch = std::get_if<placing::dispatch>(&command))
+    for (const placing::task& task : batch->tasks)
+      if (const auto found = running.find(task.call); found != running.end())
+        calls[found->second].variants[task.stage] = batch->variant;
   if (const auto* load = std::get_if<placing::load_replica>(&command))
     loading[load->replica] = {load->variant, last};
 }
@@ -204,6 +213,8 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
       std::sort(stage.after.begin(), stage.after.end());
       stage.map = info.map;
       stage.width_max = info.width_max;
+      stage.best_effort = info.best_effort;
+      stage.needs = info.needs;
       if (info.conditional)
         stage.chance_ppm = info.chance_ppm;
     }
@@ -249,6 +260,26 @@ void recording::state::add_call(recorded_run& run, const recorded_call& call, st
   w.requests.push_back(std::move(request));
 }
 
+/// What the call's stages took, at the prices that the variants' costs stand for.
+calls::micro_cost recording::state::cost_of(const recorded_call& call) const {
+  calls::micro_cost sum = 0;
+  for (const placing::stage_report& report : call.stages) {
+    const auto ran = call.variants.find(report.stage);
+    const auto dag = dags.find(call.fact.dag);
+    if (ran == call.variants.end() || dag == dags.end() || report.stage >= dag->second.stages.size())
+      continue;
+    const auto function = functions.find(dag->second.stages[report.stage].function);
+    if (function == functions.end())
+      continue;
+    for (const placing::variant_info& v : function->second.variants)
+      if (v.id == ran->second && v.expected.count() > 0)
+        sum +=
+            static_cast<calls::micro_cost>(static_cast<double>(v.cost) * static_cast<double>(report.executed.count()) /
+                                           static_cast<double>(v.expected.count()));
+  }
+  return sum;
+}
+
 result<recorded_run> recording::finish() {
   recorded_run run;
   if (state_->calls.empty())
@@ -273,6 +304,7 @@ result<recorded_run> recording::finish() {
     if (well) {
       ++live.ended;
       live.latency_sum += call.end - call.at;
+      live.cost_sum += state_->cost_of(call);
     }
   }
   if (run.input.requests.empty())

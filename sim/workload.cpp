@@ -57,6 +57,8 @@ placing::dag_registered dag_fact(const workload& w, std::size_t dag) {
     stage.width_max = s.width_max;
     stage.conditional = s.chance_ppm.has_value();
     stage.chance_ppm = s.chance_ppm.value_or(1'000'000);
+    stage.best_effort = s.best_effort;
+    stage.needs = s.needs;
   }
   return out;
 }

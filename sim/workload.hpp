@@ -43,6 +43,8 @@ struct workload_stage {
   std::optional<std::uint32_t> chance_ppm; ///< of a conditional stage, that it runs
   bool map = false;
   std::uint32_t width_max = 1;
+  std::uint32_t best_effort = 0;    ///< a join that goes on with so many when its call has to be answered; 0: with all
+  std::vector<stage_index> needs{}; ///< ascending; without one of these it is skipped
 };
 
 struct workload_dag {

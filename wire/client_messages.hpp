@@ -227,9 +227,13 @@ struct query {
 struct set_policy {
   SQUALL_MESSAGE(set_policy, controller);
   std::string name;
+  std::uint32_t share_ppm = 1'000'000; ///< of the calls
+  bool shadow = false;                 ///< it decides nothing and is compared
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("name", s.name);
+    v("share_ppm", s.share_ppm);
+    v("shadow", s.shadow);
   }
 };
 

@@ -222,11 +222,13 @@ struct call_context {
   duration remaining = duration::max(); ///< of the deadline; max() = none
   duration age{0};
   std::uint64_t client_host = 0;
-  bool dispatched = false; ///< the scheduler says batch by batch what runs where; the plan only names homes
-  bool stream = false;     ///< the caller wants what stages give out before they end
-  std::uint32_t depth = 0; ///< call_options::depth
-  client_id answer_to;     ///< the exit node may send the result straight to this client; zero: it may not
-  duration expected{0};    ///< finish as planned at admission; zero = not known
+  bool dispatched = false;          ///< the scheduler says batch by batch what runs where; the plan only names homes
+  bool stream = false;              ///< the caller wants what stages give out before they end
+  std::uint32_t depth = 0;          ///< call_options::depth
+  client_id answer_to;              ///< the exit node may send the result straight to this client; zero: it may not
+  duration expected{0};             ///< finish as planned at admission; zero = not known
+  duration reserve{0};              ///< kept free before the deadline for what follows a join that waits until then
+  std::vector<stage_index> without; ///< ascending; stages that count as skipped
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -242,6 +244,8 @@ struct call_context {
     v("depth", s.depth);
     v("answer_to", s.answer_to);
     v("expected_ns", s.expected);
+    v("reserve_ns", s.reserve);
+    v("without", s.without);
   }
 };
 

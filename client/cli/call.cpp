@@ -105,6 +105,9 @@ std::string promise_lines(const calls::outcome& outcome) {
                      format_duration(outcome.promise.finish), format_cost(outcome.promise.cost),
                      format_duration(outcome.elapsed), format_cost(outcome.receipt.cost)));
   }
+  if (outcome.receipt.missing > 0)
+    line(fmt::format("answered without {} stage{} whose results were not there in time", outcome.receipt.missing,
+                     outcome.receipt.missing == 1 ? "" : "s"));
   for (const calls::offer& o : outcome.offers)
     line(fmt::format("offer: within {} for {}{}", format_duration(o.finish), format_cost(o.cost),
                      o.how.empty() ? "" : " (" + o.how + ")"));

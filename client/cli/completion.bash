@@ -76,7 +76,7 @@ _squall_argument() {
     kv:0) _squall_reply "put get delete list" "$current" ;;
     kv:1) _squall_reply "$(_squall_names keys)" "$current" ;;
     policy:0) _squall_reply "get set" "$current" ;;
-    policy:1) _squall_reply "fifo rr balance calendar srtf mlfq exclusive clockwork clockwork-naive thesis" "$current" ;;
+    policy:1) _squall_reply "none fifo rr balance calendar srtf mlfq exclusive clockwork clockwork-naive thesis" "$current" ;;
     sim:0) _squall_reply "run workload kaas pareto hybrid" "$current" ;;
     keys:0) _squall_reply "new" "$current" ;;
     replay:*) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

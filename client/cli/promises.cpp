@@ -87,6 +87,18 @@ result<> print_promises(session& session, cluster& from) {
   return {};
 }
 
+/// The stages that the answer went without.
+std::string missing_text(const json_node& call, const json_node& receipt) {
+  if (number_of(receipt, "missing") == 0)
+    return {};
+  std::string names;
+  const auto trace = call.find("trace");
+  for (std::size_t i = 0; trace && i < trace->size(); ++i)
+    if (const auto late = trace->element(i).find("late"); late && late->as_boolean().value_or(false))
+      names += (names.empty() ? "" : ", ") + text_of(trace->element(i), "stage");
+  return "; answered without " + (names.empty() ? std::to_string(number_of(receipt, "missing")) + " stages" : names);
+}
+
 std::string offer_lines(const json_node& offers) {
   std::string out;
   for (std::size_t i = 0; i < offers.size(); ++i) {
@@ -95,6 +107,30 @@ std::string offer_lines(const json_node& offers) {
     out += fmt::format("  it would have been admitted with --deadline {} --max-cost {}{}\n", when(o, "finish_ns"),
                        format_cost(number_of(o, "cost_micro")), how.empty() ? "" : " (" + how + ")");
   }
+  return out;
+}
+
+/// How it was decided: what binds, the plans that were looked at, what would have been enough.
+std::string decision_lines(const json_node& decision) {
+  std::string out;
+  if (const std::string binding = text_of(decision, "binding"); !binding.empty())
+    out += "  binding: " + binding + "\n";
+  if (const std::string margin = text_of(decision, "margin"); !margin.empty())
+    out += "  margin: " + margin + "\n";
+  const auto plans = decision.find("looked_at");
+  for (std::size_t i = 0; plans && i < plans->size(); ++i) {
+    const json_node p = plans->element(i);
+    out += fmt::format("  plan {} of {}: {}: at least {}, cost {}{}: {}\n", i + 1, number_of(decision, "plans"),
+                       cell_of(p, {"", "variants"}), when(p, "latency_ns"), format_cost(number_of(p, "cost_micro")),
+                       number_of(p, "finish_ns") > 0 ? ", booked to end after " + when(p, "finish_ns") : "",
+                       text_of(p, "came_of_it"));
+  }
+  if (number_of(decision, "enough_deadline_ns") > 0)
+    out += fmt::format("  enough would have been: --deadline {}{}\n",
+                       format_duration(duration{number_of(decision, "enough_deadline_ns")}),
+                       number_of(decision, "enough_cost_micro") == calls::no_cost_limit
+                           ? ""
+                           : " --max-cost " + format_cost(number_of(decision, "enough_cost_micro")));
   return out;
 }
 
@@ -116,9 +152,11 @@ std::string explanation(const json_node& call) {
     if (const std::string blame = text_of(call, "blame"); !blame.empty())
       out += "  broken by: " + blame + "\n";
   }
+  if (const auto decision = call.find("decision"))
+    out += decision_lines(*decision);
   if (receipt)
-    out += fmt::format("  took {} and cost {}\n", when(call, "elapsed_ns"),
-                       format_cost(number_of(*receipt, "cost_micro")));
+    out += fmt::format("  took {} and cost {}{}\n", when(call, "elapsed_ns"),
+                       format_cost(number_of(*receipt, "cost_micro")), missing_text(call, *receipt));
   if (const auto split = call.find("split"))
     out += fmt::format("  of that: executed {}, queued {}, loading {}, elsewhere {}\n", when(*split, "executed_ns"),
                        when(*split, "queued_ns"), when(*split, "loading_ns"), when(*split, "elsewhere_ns"));

@@ -35,6 +35,9 @@ struct column {
 /// One cell: strings as they are, lists as "a, b" (of objects: their names), durations and sizes with units.
 [[nodiscard]] std::string cell_of(const calls::json_node& object, const column& c);
 
+/// What the query "policy" tells, for people.
+[[nodiscard]] std::string policy_text(const calls::json_node& policy);
+
 /// Writes a node as it is.
 void copy_json(const calls::json_node& node, calls::json_writer& out);
 

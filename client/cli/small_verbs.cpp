@@ -99,12 +99,25 @@ result<> kv_list(session& session, cluster& from, const kv_flags& flags) {
   return {};
 }
 
+struct policy_flags {
+  std::string name;
+  std::string share;
+  bool shadow = false;
+};
+
+result<> set_policy(cluster& of, const policy_flags& flags) {
+  if (flags.shadow)
+    return of.set_shadow_policy(flags.name);
+  if (flags.share.empty())
+    return of.set_policy(flags.name);
+  SQUALL_ASSIGN(share, parse_share(flags.share));
+  return of.set_policy_share(flags.name, share);
+}
+
 result<> print_policy(session& session, cluster& from) {
   SQUALL_ASSIGN(format, session.format());
   SQUALL_ASSIGN(body, from.query("policy"));
-  SQUALL_ASSIGN(text, rendered(format, body, [](const calls::json_node& node) {
-                  return cell_of(node, {"", "name"}) + "\n";
-                }));
+  SQUALL_ASSIGN(text, rendered(format, body, policy_text));
   session.print(text);
   return {};
 }
@@ -195,10 +208,14 @@ void add_policy_verbs(CLI::App& app, const shared_session& session) {
   policy->add_subcommand("get", "show it")->callback(session->run_connected([session](cluster& c) {
     return print_policy(*session, c);
   }));
-  const auto name = std::make_shared<std::string>();
+  const auto flags = std::make_shared<policy_flags>();
   auto* set = policy->add_subcommand("set", "switch it; calls that run go on");
-  set->add_option("name", *name, "such as fifo, rr or balance")->required();
-  set->callback(session->run_connected([name](cluster& c) { return c.set_policy(*name); }));
+  set->add_option("name", flags->name, "such as fifo, rr or calendar")->required();
+  auto* share = set->add_option("--share", flags->share,
+                                "only for this part of the calls, such as 20%, on nodes of its own; 0 ends it");
+  set->add_flag("--shadow", flags->shadow, "it only computes, and is compared (`policy get`); the name none ends it")
+      ->excludes(share);
+  set->callback(session->run_connected([flags](cluster& c) { return set_policy(c, *flags); }));
 }
 
 void add_drain_verb(CLI::App& app, const shared_session& session) {

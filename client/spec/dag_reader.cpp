@@ -14,7 +14,17 @@ using functions::stage_spec;
 result<join_rule> read_join(const yaml_view& at) {
   join_rule out;
   if (at.is_mapping()) {
-    SQUALL_ASSIGN(fields, at.mapping({"k", "wait", "must"}));
+    SQUALL_ASSIGN(fields, at.mapping({"k", "wait", "must", "best-effort"}));
+    if (const auto best_effort = fields.find("best-effort")) {
+      SQUALL_ASSIGN(count, best_effort->integer(1, functions::max_ports));
+      for (const char* other : {"k", "wait", "must"})
+        if (const auto given = fields.find(other))
+          return given->fail(
+              fmt::format("'{}' does not go with best-effort, which waits for all until the call has to "
+                          "be answered",
+                          other));
+      return join_rule{join_rule::kind::count, static_cast<std::uint32_t>(count), join_rule::until_due, true};
+    }
     SQUALL_ASSIGN(count_view, fields.require("k"));
     SQUALL_ASSIGN(count, count_view.integer(1, functions::max_ports));
     out.rule = join_rule::kind::count;
@@ -30,7 +40,7 @@ result<join_rule> read_join(const yaml_view& at) {
     return out;
   }
   if (!at.is_scalar() || (at.node().text != "all" && at.node().text != "any"))
-    return at.expected("all, any or {k: 2, wait: 40ms}");
+    return at.expected("all, any, {k: 2, wait: 40ms} or {best-effort: 2}");
   out.rule = at.node().text == "all" ? join_rule::kind::all : join_rule::kind::any;
   return out;
 }

@@ -128,7 +128,7 @@ private:
     time_point until;
   };
   static constexpr std::size_t refused_kept = 10'000;
-  void start_dispatched(running_call& call);
+  void start_dispatched(running_call& call, const calls::placing::admit& command);
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
   void on_order_report(const wire::order_report& message);
@@ -143,6 +143,7 @@ private:
   [[nodiscard]] calls::placing::function_registered described(const functions::registered_function& function);
   void learn_from(const running_call& call, const calls::stage_trace& trace);
   void refresh_profiles();
+  void say_drifts();
   void measure(const functions::registered_function& function, std::size_t variant);
   void recall_profiles(const functions::registered_function& function);
   void save_profiles();
@@ -220,7 +221,9 @@ private:
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
   [[nodiscard]] ledger_view ledger_totals() const;
+  [[nodiscard]] policy_view policy_in_force() const;
   [[nodiscard]] std::string metrics_json();
+  void count_drifts(std::vector<metric_sample>& samples) const;
 
   controller_options options_;
   std::shared_ptr<wire::arena_map> arenas_;

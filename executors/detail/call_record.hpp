@@ -16,7 +16,9 @@ struct call_record {
       : context(std::move(c)),
         arrived(now),
         deadline(context.remaining < never - now ? now + context.remaining : never),
-        flow(std::move(graph), context.plan, self, answer_by(context)) {}
+        flow(std::move(graph), context.plan, self, answer_by(context)) {
+    flow.leave_out(context.without);
+  }
   call_record(const call_record&) = delete;
   call_record& operator=(const call_record&) = delete;
 
@@ -47,7 +49,8 @@ private:
     if (c.remaining == duration::max())
       return duration::max();
     const auto whole = c.age + c.remaining;
-    return whole - std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+    const auto margin = std::clamp<duration>(whole / 20, std::chrono::milliseconds{2}, std::chrono::milliseconds{100});
+    return whole - (c.reserve.count() > 0 ? std::min(c.reserve, whole) : margin);
   }
 };
 

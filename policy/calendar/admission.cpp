@@ -9,7 +9,6 @@ namespace squall::policy::calendar {
 
 namespace {
 constexpr std::int64_t unpriced = std::numeric_limits<std::int64_t>::max() / 65'536;
-constexpr ns no_deadline_span = 2'000'000'000; ///< a call without a deadline stands in line as if it had this one
 constexpr std::uint32_t most_priority = 16;
 } // namespace
 
@@ -44,6 +43,8 @@ slot state::open_call(const placing::call_arrived& fact, slot dag) {
   call.preference = fact.preference;
   call.order = ++arrivals;
   call.held = false;
+  call.answer_at = far_off;
+  call.without.clear();
   call.stages.assign(d.stages.size(), {});
   call.tasks.clear();
   for (std::uint32_t i = 0; i < d.stages.size(); ++i) {
@@ -154,12 +155,14 @@ bool state::crowded(std::size_t resource) const {
 state::verdict state::place_call(slot s) {
   const dag_entry& dag = g.dags[g.calls[s].dag];
   rank_plans(g.calls[s]);
+  failed.clear();
+  how = {};
+  how.plans = static_cast<std::uint32_t>(dag.plans.size());
   if (ranked.empty())
     return verdict::impossible;
   const bool promised = g.calls[s].deadline < far_off;
   const std::int64_t limit = promised ? prices::limit << (2 * g.calls[s].priority) : far_off;
   std::size_t failed_on = resources;
-  failed.clear();
   std::uint32_t tried = 0;
   for (const candidate& c : ranked) {
     const plan_entry& plan = dag.plans[c.plan];
@@ -175,10 +178,15 @@ state::verdict state::place_call(slot s) {
     std::uint32_t failed_at = 0;
     if (try_plan(s, plan, limit, failed_at)) {
       price.note(true, 0, config.no_place_ppm);
+      note_plan(g.calls[s], c.plan, "taken");
+      explain_admission(s, c.plan);
       return verdict::admitted;
     }
-    if (failed_at == too_dear_at)
+    if (failed_at == too_dear_at) {
+      note_plan(g.calls[s], c.plan, "takes more of the cluster than calls may now");
       continue;
+    }
+    note_plan(g.calls[s], c.plan, "no place for stage #" + std::to_string(failed_at));
     failed.emplace_back(c.plan, failed_at);
     if (failed_on == resources)
       failed_on = g.variants[dag.stages[failed_at].variants[plan.choice[failed_at]]].resource();
@@ -291,10 +299,12 @@ bool state::load_for(task_ref task, slot variant, ns key) {
   return true;
 }
 
+/// Members of a best-effort join do not count once the call is admitted: what they feed does.
 ns state::finish_of(const call_entry& call) const {
+  const dag_entry& dag = g.dags[call.dag];
   ns end = now;
   for (const task_entry& t : call.tasks)
-    if (t.batch != none)
+    if (t.batch != none && (call.answer_at == far_off || !dag.stages[t.stage].optional))
       end = std::max(end, g.batches[t.batch].end());
   return end;
 }

@@ -16,10 +16,11 @@ struct calendar_config {
   std::uint32_t swap_ppm = 1'500'000;     ///< on CPUs a resident variant leaves for what is worth so much more
   std::uint32_t gpu_swap_ppm = 2'500'000; ///< and on GPUs
   duration ticket_valid = std::chrono::milliseconds{200}; ///< how long an offer's booking is held
-  std::uint32_t tickets_per_client = 4;                   ///< held at once
+  std::uint32_t tickets_per_client = 6;                   ///< held at once
   std::uint32_t tickets = 256;                            ///< held at once, of all clients
-  std::uint32_t held_ppm = 30'000;   ///< of the lane time of a ticket's validity may be held, beside one offer
-  std::uint32_t max_calls = 100'000; ///< admitted and not ended, offers included
+  std::uint32_t held_ppm = 30'000;       ///< of the lane time of a ticket's validity may be held, beside one offer
+  std::uint32_t held_calm_ppm = 500'000; ///< by offers to one call alone, while few batches wait
+  std::uint32_t max_calls = 100'000;     ///< admitted and not ended, offers included
   duration load_retry = std::chrono::seconds{1}; ///< after a failed load of a variant
   duration overrun_margin =
       std::chrono::milliseconds{1}; ///< what a batch that should have ended is expected to take yet
@@ -38,6 +39,7 @@ struct calendar_config {
     v("tickets_per_client", s.tickets_per_client);
     v("tickets", s.tickets);
     v("held_ppm", s.held_ppm);
+    v("held_calm_ppm", s.held_calm_ppm);
     v("max_calls", s.max_calls);
     v("load_retry_ns", s.load_retry);
     v("overrun_margin_ns", s.overrun_margin);

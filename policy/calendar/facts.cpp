@@ -147,7 +147,7 @@ void state::on(const placing::node_lost& fact) {
   std::sort(hit.begin(), hit.end());
   hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
   for (const auto& [order, call] : hit)
-    if (!replan(call))
+    if (!place_again(call))
       give_up(call, errc::unavailable, "node " + to_string(fact.id) + ", which was to run a part of it, was lost");
 }
 
@@ -181,11 +181,9 @@ void state::on(const placing::call_arrived& fact) {
     g.free_call(s);
     return;
   }
-  const call_entry& call = g.calls[s];
   put(call_slots, fact.id, s);
   ++g.dags[dag].calls;
-  out->emplace_back(placing::admit{
-      fact.id, {}, duration{finish_of(call) - now}, true, call.cost, fact.assurance_ppm > 0, margins(call)});
+  admit_call(s, fact.assurance_ppm > 0);
 }
 
 void state::on(const placing::call_ended& fact) {
@@ -270,7 +268,9 @@ void state::on(const placing::stage_ready& fact) {
     return;
   }
   make_ready(s, fact.stage);
-  if (!settle_odds(s, fact.stage) && !replan(s))
+  if (known.info.best_effort > 0)
+    go_on_without(s, fact.stage);
+  if (!settle_odds(s, fact.stage) && !place_again(s))
     give_up(s, errc::deadline_exceeded,
             "stage " + std::to_string(fact.stage) + " runs after all, and its odds were not booked in full");
 }
@@ -303,7 +303,11 @@ void state::on(const placing::batch_done& fact) {
     for (const task_ref t : tasks)
       g.variants[g.calls[t.call].stages[g.calls[t.call].tasks[t.index].stage].variant].ready.push_back(t);
     for (const task_ref t : tasks)
-      if (g.calls[t.call].dag != none && g.calls[t.call].tasks[t.index].batch == none && !replan(t.call))
+      if (const std::uint32_t stage = g.calls[t.call].tasks[t.index].stage; needless(g.calls[t.call], stage))
+        leave_out(t.call, stage); // nobody waits for it any more
+    for (const task_ref t : tasks)
+      if (g.calls[t.call].dag != none && g.calls[t.call].tasks[t.index].batch == none &&
+          !g.calls[t.call].tasks[t.index].done && !place_again(t.call))
         give_up(t.call, errc::deadline_exceeded, "a batch of it was not started in time");
     return;
   }
@@ -341,7 +345,7 @@ void state::on(const placing::replica_loaded& fact) {
   std::sort(hit.begin(), hit.end());
   hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
   for (const auto& [order, call] : hit)
-    if (!replan(call))
+    if (!place_again(call))
       give_up(call, errc::unavailable, "what it needs could not be loaded");
 }
 

@@ -120,6 +120,42 @@ ns graph::time_of(slot variant, std::uint64_t weight) const {
 
 ns graph::inputs_end(const call_entry& call, std::uint32_t stage) const {
   ns latest = std::max(now_, call.release);
+  if (call.stages[stage].phase != stage_phase::waiting)
+    return latest;
+  const placing::stage_info& info = dags[call.dag].stages[stage].info;
+  if (info.best_effort > 0 && call.answer_at < far_off)
+    return std::min(all_inputs_end(call, stage),
+                    std::max({latest, call.answer_at, enough_inputs_end(call, stage, info.best_effort)}));
+  return all_inputs_end(call, stage);
+}
+
+ns graph::producer_end(const call_entry& call, std::uint32_t stage) const {
+  const stage_entry& producer = call.stages[stage];
+  ns end = 0;
+  if (producer.phase == stage_phase::done)
+    return end;
+  for (std::uint32_t i = 0; i < producer.width; ++i)
+    if (const task_entry& t = call.tasks[producer.first + i]; !t.done && t.batch != none)
+      end = std::max(end, batches[t.batch].end());
+  return end;
+}
+
+/// When the first `count` producers have ended.
+ns graph::enough_inputs_end(const call_entry& call, std::uint32_t stage, std::uint32_t count) const {
+  const auto& producers = dags[call.dag].stages[stage].info.producers;
+  ns least = 0;
+  for (const stage_index candidate : producers) {
+    const ns end = producer_end(call, candidate);
+    const auto earlier = static_cast<std::uint32_t>(
+        std::count_if(producers.begin(), producers.end(), [&](stage_index p) { return producer_end(call, p) < end; }));
+    if (earlier < count)
+      least = std::max(least, end);
+  }
+  return least;
+}
+
+ns graph::all_inputs_end(const call_entry& call, std::uint32_t stage) const {
+  ns latest = std::max(now_, call.release);
   for (const stage_index p : dags[call.dag].stages[stage].info.producers) {
     const stage_entry& producer = call.stages[p];
     if (producer.phase == stage_phase::done)
@@ -137,9 +173,11 @@ ns graph::latest_end(task_ref ref) const {
   const call_entry& call = calls[ref.call];
   const dag_entry& dag = dags[call.dag];
   const dag_stage& stage = dag.stages[call.tasks[ref.index].stage];
-  ns least = call.deadline;
+  ns least = stage.optional ? std::min(call.deadline, call.answer_at) : call.deadline;
   for (const std::uint32_t c : stage.consumers) {
     const stage_entry& consumer = call.stages[c];
+    if (consumer.phase == stage_phase::done)
+      continue; // the call does without it
     if (!consumer.placed) {
       least = std::min(least, call.deadline - dag.stages[c].tail);
       continue;
@@ -266,6 +304,7 @@ void graph::flow_forward() {
       violated.push_back(s);
     push_after(b);
   }
+  visits_ += work_.size();
   work_.clear();
 }
 
@@ -284,6 +323,7 @@ void graph::flow_back() {
     b.latest = latest < b.latest ? latest - spare : latest;
     push_before(b);
   }
+  visits_ += work_.size();
   work_.clear();
 }
 

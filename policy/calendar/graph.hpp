@@ -41,6 +41,8 @@ public:
 
   std::vector<slot> violated; ///< batches that were pushed past their latest start
 
+  /// Batches whose times were looked at so far: what changes cost.
+  [[nodiscard]] std::uint64_t visits() const { return visits_; }
   void set_now(ns now) { now_ = now; }
   [[nodiscard]] ns now() const { return now_; }
 
@@ -52,7 +54,8 @@ public:
   // -- times
   /// Of a batch of so many, in millionths of a task.
   [[nodiscard]] ns time_of(slot variant, std::uint64_t weight) const;
-  /// When the last input of the stage is there.
+  /// When the last input of the stage is there; of a best-effort join: no later than when its call has to go on and
+  /// enough of them are there.
   [[nodiscard]] ns inputs_end(const call_entry& call, std::uint32_t stage) const;
   /// When the task has to have ended: what follows in its call starts at its latest.
   [[nodiscard]] ns latest_end(task_ref task) const;
@@ -126,6 +129,9 @@ private:
     std::uint32_t lane_at = 0, replica_at = 0;
   };
 
+  [[nodiscard]] ns producer_end(const call_entry& call, std::uint32_t stage) const;
+  [[nodiscard]] ns all_inputs_end(const call_entry& call, std::uint32_t stage) const;
+  [[nodiscard]] ns enough_inputs_end(const call_entry& call, std::uint32_t stage, std::uint32_t count) const;
   [[nodiscard]] std::string check_batch(slot batch, bool feasible) const;
   void remember(slot batch);
   void set_duration(batch_entry& b);
@@ -147,6 +153,7 @@ private:
   void relink(Order& order, std::uint32_t at, slot batch_entry::*before, slot batch_entry::*after);
 
   ns now_ = 0;
+  std::uint64_t visits_ = 0;
   bool trial_ = false;
   std::size_t violated_before_ = 0; ///< the trial
   std::vector<undo> log_;

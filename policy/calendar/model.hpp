@@ -22,6 +22,8 @@ inline constexpr slot none = std::numeric_limits<slot>::max();
 inline constexpr ns far_off = std::numeric_limits<ns>::max() / 4; ///< later than every deadline; can be added to
 inline constexpr std::size_t resources = 2;                       ///< cpu, gpu: functions::resource_type as index
 
+/// A call without a deadline stands in line as if it had this one.
+inline constexpr ns no_deadline_span = 2'000'000'000;
 inline constexpr std::uint32_t max_batch_known = 1024; ///< larger batches are not formed
 inline constexpr std::uint32_t max_width_booked = 4096;
 
@@ -206,10 +208,12 @@ struct call_entry {
   std::uint32_t assurance_ppm = 0;
   std::uint32_t priority = 0;
   placing::preference preference = placing::preference::least_loaded;
-  std::uint64_t order = 0; ///< of arrival
-  ns span = 0;             ///< of its proportional deadlines, from its arrival
-  ns release = 0;          ///< nothing of it starts before: an offer that may still be redeemed
-  bool held = false;       ///< an offer that is not redeemed
+  std::uint64_t order = 0;            ///< of arrival
+  ns span = 0;                        ///< of its proportional deadlines, from its arrival
+  ns release = 0;                     ///< nothing of it starts before: an offer that may still be redeemed
+  bool held = false;                  ///< an offer that is not redeemed
+  ns answer_at = far_off;             ///< its best-effort joins go on then with what is there
+  std::vector<std::uint32_t> without; ///< stages that it leaves out; ascending
   std::vector<stage_entry> stages;
   std::vector<task_entry> tasks;
   template <class S, class V>
@@ -228,6 +232,8 @@ struct call_entry {
     v("span", s.span);
     v("release", s.release);
     v("held", s.held);
+    v("answer_at", s.answer_at);
+    v("without", s.without);
     v("stages", s.stages);
     v("tasks", s.tasks);
   }
@@ -247,6 +253,7 @@ struct dag_stage {
   ns tail = 0;                        ///< least time from its start to the end of the call
   std::int64_t share = 0;             ///< of the SLO at which it should have ended, in 1/1024
   std::uint32_t odds_ppm = 1'000'000; ///< learned: that it runs; of a map, its mean share of the width it may have
+  bool optional = false;              ///< only best-effort joins read it
   template <class S, class V>
   static void fields(S& s, V& v) { // the rest is derived
     v("info", s.info);

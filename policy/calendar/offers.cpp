@@ -31,13 +31,31 @@ std::string state::margins(const call_entry& call) const {
   return out;
 }
 
-bool state::may_hold(client_id client) const {
+/// The call stands in the books; from now on its best-effort joins have a time at which they go on.
+void state::admit_call(slot s, bool promised) {
+  call_entry& call = g.calls[s];
+  set_answer_time(s);
+  placing::admit command{call.id, {}, duration{finish_of(call) - now}, true, call.cost, promised, margins(call)};
+  if (call.answer_at < far_off)
+    command.reserve = duration{call.deadline - call.answer_at};
+  command.how = std::exchange(how, {});
+  command.without.assign(call.without.begin(), call.without.end());
+  out->emplace_back(std::move(command));
+}
+
+/// Where nothing is in the way of others, one call may be offered several things.
+bool state::may_hold(slot s) const {
+  const client_id client = g.calls[s].client;
   const auto mine = static_cast<std::size_t>(std::count_if(
       tickets.begin(), tickets.end(), [&](const held_ticket& t) { return g.calls[t.call].client == client; }));
   if (tickets.size() >= config.tickets || mine >= config.tickets_per_client)
     return false;
+  const bool calm = quiet &&
+                    std::all_of(tickets.begin(), tickets.end(),
+                                [&](const held_ticket& t) { return g.calls[t.call].id == g.calls[s].id; });
+  const ns share = calm ? config.held_calm_ppm : config.held_ppm;
   const auto fits = [&](std::size_t resource, ns held) {
-    return held <= config.ticket_valid.count() / 1000 * g.lane_count[resource] * config.held_ppm / 1000;
+    return held <= config.ticket_valid.count() / 1000 * g.lane_count[resource] * share / 1000;
   };
   ns cpu = 0, gpu = 0;
   for (const held_ticket& t : tickets) {
@@ -55,12 +73,16 @@ void state::refuse_call(slot s, verdict v) {
       call.id, never_fits ? errc::invalid_argument : errc::overloaded, refusal(call, dag, static_cast<int>(v)), {}, {}};
   if (!never_fits)
     command.retry_after = std::chrono::milliseconds{20};
-  if (may_hold(call.client) && dag.least_cost <= call.max_cost)
+  quiet = !(g.lane_count[0] > 0 && crowded(0)) && !(g.lane_count[1] > 0 && crowded(1));
+  explain_refusal(s, v);
+  command.how = std::move(how);
+  if (may_hold(s) && dag.least_cost <= g.calls[s].max_cost)
     offer_finish(s, command.offers);
-  if (may_hold(g.calls[s].client))
-    offer_cost(s, command.offers);
-  if (may_hold(g.calls[s].client))
-    offer_cheapest(s, command.offers);
+  using maker = void (state::*)(slot, std::vector<placing::offer>&);
+  for (const maker make : {&state::offer_cost, &state::offer_early_end, &state::offer_fewer_members,
+                           &state::offer_cheapest, &state::offer_cpu_only})
+    if (may_hold(s))
+      (this->*make)(s, command.offers);
   std::sort(command.offers.begin(), command.offers.end(), [](const placing::offer& a, const placing::offer& b) {
     return std::tuple{a.finish, a.cost, a.ticket} < std::tuple{b.finish, b.cost, b.ticket};
   });
@@ -81,13 +103,11 @@ slot state::copy_call(slot s, ns release) {
 }
 
 /// The bookings of the call are held until it could start; what it would be promised is what is booked.
-bool state::hold(slot s, const plan_entry& plan, const std::string& how, std::vector<placing::offer>& offers) {
+bool state::hold(slot s, const plan_entry& plan, const std::string& what, std::vector<placing::offer>& offers) {
   const std::array<ns, resources> before = g.booked;
   std::uint32_t failed_at = 0;
-  if (!try_plan(s, plan, far_off, failed_at)) {
-    g.free_call(s);
+  if (!try_plan(s, plan, far_off, failed_at))
     return false;
-  }
   call_entry& call = g.calls[s];
   call.max_cost = call.cost;
   if (call.deadline == far_off) {
@@ -101,7 +121,11 @@ bool state::hold(slot s, const plan_entry& plan, const std::string& how, std::ve
         return std::tuple{a.expires, a.id} < std::tuple{b.expires, b.id};
       });
   tickets.insert(at, ticket);
-  offers.push_back({ticket.id, duration{call.deadline - call.arrival}, call.cost, how, duration{call.release - now}});
+  const dag_entry& dag = g.dags[call.dag];
+  const bool on_gpus =
+      std::any_of(dag.plans.begin(), dag.plans.end(), [&](const plan_entry& p) { return !cpu_only(dag, p); });
+  offers.push_back({ticket.id, duration{call.deadline - call.arrival}, call.cost,
+                    on_gpus && cpu_only(dag, plan) ? what + ", on CPUs only" : what, duration{call.release - now}});
   return true;
 }
 
@@ -138,7 +162,8 @@ void state::offer_finish(slot s, std::vector<placing::offer>& offers) {
   }
   if (best == none)
     return g.free_call(copy);
-  hold(copy, dag.plans[best], "a later finish", offers);
+  if (!hold(copy, dag.plans[best], "a later finish", offers))
+    g.free_call(copy);
 }
 
 /// The least cost at the finish that was asked for.
@@ -152,8 +177,10 @@ void state::offer_cost(slot s, std::vector<placing::offer>& offers) {
     if (tried++ == config.plans_tried)
       return;
     const ns release = now + std::min<ns>(config.ticket_valid.count(), spare);
-    if (hold(copy_call(s, release), plan, "a higher cost", offers))
+    const slot copy = copy_call(s, release);
+    if (hold(copy, plan, "a higher cost", offers))
       return;
+    g.free_call(copy);
   }
 }
 
@@ -167,7 +194,8 @@ void state::offer_cheapest(slot s, std::vector<placing::offer>& offers) {
   const slot copy = copy_call(s, release);
   g.calls[copy].deadline = far_off;
   g.calls[copy].span = 2 * dag.plans.front().latency;
-  hold(copy, dag.plans.front(), "the cheapest variants and a later finish", offers);
+  if (!hold(copy, dag.plans.front(), "the cheapest variants and a later finish", offers))
+    g.free_call(copy);
 }
 
 void state::expire_tickets() {
@@ -204,7 +232,7 @@ void state::on(const placing::ticket_redeemed& fact) {
   g.touch_call(s);
   if (manage_at == far_off)
     manage_at = now;
-  out->emplace_back(placing::admit{call.id, {}, duration{finish_of(call) - now}, true, call.cost, true, margins(call)});
+  admit_call(s, true);
   // The other offers to the same call are void.
   for (std::size_t i = 0; i < tickets.size();) {
     const slot other = tickets[i].call;

@@ -123,6 +123,10 @@ bool derive(dag_entry& dag, const std::vector<variant_entry>& variants) {
     }
     count = std::min<std::size_t>(count * dag.stages[s].variants.size(), max_plans + 1);
   }
+  for (dag_stage& stage : dag.stages)
+    stage.optional =
+        !stage.consumers.empty() && std::all_of(stage.consumers.begin(), stage.consumers.end(),
+                                                [&](std::uint32_t c) { return dag.stages[c].info.best_effort > 0; });
   derive_times(dag, variants);
   dag.plans.clear();
   if (count <= max_plans)

@@ -70,15 +70,17 @@ void state::repair() {
       if (b.variant == none || b.running || b.earliest <= b.latest)
         continue;
       for (const task_ref t : b.tasks)
-        if (const call_entry& call = g.calls[t.call]; finish_of(call) > call.deadline)
+        if (const call_entry& call = g.calls[t.call];
+            finish_of(call) > call.deadline || g.dags[call.dag].stages[call.tasks[t.index].stage].optional)
           late.emplace_back(placing::firm_ppm - call.assurance_ppm, ~call.priority, call.order, t.call);
     }
     std::sort(late.begin(), late.end());
     late.erase(std::unique(late.begin(), late.end()), late.end());
     for (const auto& [assurance, priority, order, s] : late) {
-      if (g.calls[s].dag == none || g.calls[s].order != order || finish_of(g.calls[s]) <= g.calls[s].deadline)
+      if (g.calls[s].dag == none || g.calls[s].order != order ||
+          (finish_of(g.calls[s]) <= g.calls[s].deadline && !member_late(g.calls[s])))
         continue;
-      if (!replan(s))
+      if (!place_again(s))
         give_up(s, errc::deadline_exceeded,
                 "executions took longer than profiled, and the rest of it fits nowhere within its deadline and cost");
       dirty = true;

@@ -43,6 +43,7 @@ void each_of_state(State& s, const Each& each, const EachMap& each_map) {
   each(s.manage_at);
   each(s.tidy_next);
   each(s.to_load);
+  each(s.suggest_after);
 }
 } // namespace
 

@@ -150,17 +150,38 @@ struct state {
   std::vector<std::int64_t> stage_prices;                      ///< of the DAG's stages and variants, in order
 
   // -- offers (offers.cpp)
+  void admit_call(slot call, bool promised);
   void refuse_call(slot call, verdict v);
+  // alternatives.cpp
+  void omit(slot call, std::uint32_t stage);
+  [[nodiscard]] ns latency_of(const call_entry& call, const plan_entry& plan) const;
+  void offer_without(slot call, const std::vector<std::uint32_t>& stages, const std::string& what,
+                     std::vector<placing::offer>& offers);
+  void offer_early_end(slot call, std::vector<placing::offer>& offers);
+  void offer_fewer_members(slot call, std::vector<placing::offer>& offers);
+  void offer_cpu_only(slot call, std::vector<placing::offer>& offers);
+  [[nodiscard]] bool cpu_only(const dag_entry& dag, const plan_entry& plan) const;
+
   void offer_finish(slot call, std::vector<placing::offer>& offers);
   void offer_cost(slot call, std::vector<placing::offer>& offers);
   void offer_cheapest(slot call, std::vector<placing::offer>& offers);
   /// Books the plan and holds it; false if it has no place.
-  bool hold(slot call, const plan_entry& plan, const std::string& how, std::vector<placing::offer>& offers);
+  bool hold(slot call, const plan_entry& plan, const std::string& what, std::vector<placing::offer>& offers);
   [[nodiscard]] slot copy_call(slot call, ns release);
   void expire_tickets();
   /// How far the plan of an admitted call stays within its SLOs, for people.
   [[nodiscard]] std::string margins(const call_entry& call) const;
-  [[nodiscard]] bool may_hold(client_id client) const;
+  [[nodiscard]] bool may_hold(slot call) const;
+  bool quiet = true; ///< few batches waited before the call that is being refused was offered anything
+
+  // -- reasons (reasons.cpp)
+  placing::decision how; ///< of the call that is being decided
+  ns suggest_after = 0;
+  void note_plan(const call_entry& call, std::uint32_t plan, std::string came_of_it);
+  void explain_admission(slot call, std::uint32_t taken);
+  void explain_refusal(slot call, verdict v);
+  void suggest(slot call);
+  [[nodiscard]] bool would_admit(slot call, ns deadline, micro_cost max_cost);
 
   // -- what goes wrong (repair.cpp)
   void check_overruns();
@@ -169,6 +190,18 @@ struct state {
   void unbook(slot call);
   bool settle_odds(slot call, std::uint32_t stage);
   void learn_time(slot variant, std::size_t count, ns executed);
+
+  // -- answers without some members (partial.cpp)
+  /// From the start of a best-effort join to the end of the call, as booked; 0: the call has none.
+  [[nodiscard]] ns tail_of_joins(const call_entry& call) const;
+  void set_answer_time(slot call);
+  [[nodiscard]] bool member_late(const call_entry& call) const;
+  [[nodiscard]] bool needless(const call_entry& call, std::uint32_t stage) const;
+  void go_on_without(slot call, std::uint32_t join);
+  void leave_out(slot call, std::uint32_t stage);
+  bool let_go(slot call);
+  /// replan(), if need be without members that may be missing.
+  bool place_again(slot call);
 
   // -- making the certificate better (tidying.cpp)
   void tidy();

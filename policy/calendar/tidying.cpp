@@ -10,6 +10,8 @@ namespace {
 /// Batches that one tick looks at, and those of them that it tries to move: so that it stays short on large clusters.
 constexpr std::size_t most_looked_at = 256;
 constexpr std::size_t most_tries = 64;
+/// Where calendars are full one try may move thousands of batches a little.
+constexpr std::uint64_t most_visits = 16'384;
 } // namespace
 
 /// When the batch has to start for the sake of its own calls, whatever stands behind it on its lane.
@@ -64,21 +66,23 @@ bool state::advance(slot lane, std::size_t at) {
 /// GPU lanes in turn: of two neighbours the one that is due later goes behind, and small batches join others.
 void state::tidy() {
   std::size_t looked_at = 0, tries = 0;
-  for (std::size_t n = 0; n < g.lanes.size() && looked_at < most_looked_at && tries < most_tries; ++n) {
+  const std::uint64_t before = g.visits();
+  const auto enough = [&] { return tries >= most_tries || g.visits() - before >= most_visits; };
+  for (std::size_t n = 0; n < g.lanes.size() && looked_at < most_looked_at && !enough(); ++n) {
     tidy_next = tidy_next + 1 < g.lanes.size() ? tidy_next + 1 : 0;
     const lane_entry& lane = g.lanes[tidy_next];
     if (lane.resource != functions::resource_type::gpu)
       continue;
     looked_at += lane.order.size();
     const std::size_t first = g.running_of(lane.order) == none ? 1 : 2;
-    for (std::size_t at = first; at < lane.order.size() && tries < most_tries; ++at)
+    for (std::size_t at = first; at < lane.order.size() && !enough(); ++at)
       if (due_start(lane.order[at]) < due_start(lane.order[at - 1])) {
         ++tries;
         advance(tidy_next, at);
       }
     for (const slot b : std::vector<slot>(lane.order)) {
       const batch_entry& batch = g.batches[b];
-      if (batch.running || batch.variant == none || g.variants[batch.variant].open.size() < 2 || tries >= most_tries)
+      if (batch.running || batch.variant == none || g.variants[batch.variant].open.size() < 2 || enough())
         continue;
       ++tries;
       dissolve(b);

@@ -50,11 +50,12 @@ struct call_state {
   time_point deadline = never;
   calls::sequence sequence;
   bool late = false;                   ///< its work is dispatched
+  bool second = false;                 ///< by the policy that has a share
   std::vector<std::uint32_t> variants; ///< per stage, the index of the chosen variant among the stage's
   std::vector<charge> charges;
 
   void recycle() {
-    late = false;
+    late = second = false;
     variants.clear();
     charges.clear();
   }
@@ -66,6 +67,7 @@ struct call_state {
     v("deadline", s.deadline);
     v("sequence", s.sequence);
     v("late", s.late);
+    v("second", s.second);
     v("variants", s.variants);
     v("charges", s.charges);
   }
@@ -206,6 +208,33 @@ struct late_replica {
   }
 };
 
+/// The policy that decides a share of the calls (scheduler_share.cpp).
+struct share_state {
+  std::unique_ptr<dispatch_policy> policy; ///< null: there is none, or it waits
+  std::string name;
+  std::uint32_t share_ppm = 0;
+  bool waiting = false;     ///< its nodes have work of the other policy
+  bool ending = false;      ///< it gets no more calls
+  std::uint64_t number = 0; ///< in the ids that it gives
+  std::uint64_t calls = 0;  ///< in flight
+  std::uint64_t decided = 0, admitted = 0;
+  std::vector<node_id> nodes; ///< ascending
+  std::vector<late_replica> replicas;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("share_ppm", s.share_ppm);
+    v("waiting", s.waiting);
+    v("ending", s.ending);
+    v("number", s.number);
+    v("calls", s.calls);
+    v("decided", s.decided);
+    v("admitted", s.admitted);
+    v("nodes", s.nodes);
+    v("replicas", s.replicas);
+  }
+};
+
 /// What the scheduler knows beside its dispatch policy.
 struct late_state {
   bool in_force = false;                   ///< new calls go to it; else they are placed when they arrive
@@ -218,6 +247,8 @@ struct late_state {
   std::map<function_id, placing::function_registered> functions; ///< for the next policy
   std::vector<placing::node_joined> nodes;                       ///< for the next policy, ascending
   std::vector<late_replica> replicas;                            ///< ascending
+  share_state second;
+  std::unique_ptr<policy::shadow> shadow; ///< null: there is none
 };
 
 /// A plan with what it will be charged for. A member of the state, so that its memory is used again.
@@ -293,6 +324,7 @@ struct scheduler::state {
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
   void admit(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  [[nodiscard]] duration reserve_of(const detail::dag_state& dag, duration finish, duration left) const;
   /// Enters a call into what counts calls.
   detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   void learn(const detail::call_state& call, const calls::placing::call_ended& fact);
@@ -318,19 +350,35 @@ struct scheduler::state {
   void late_fact(const Fact& fact) {
     on(fact);
     tell_policy(fact);
+    tell_second(fact);
   }
   void tell_policy(const calls::placing::event& fact);
   /// Follows what the policy ordered.
-  void note(const calls::placing::command& command);
+  void note(const calls::placing::command& command, std::vector<detail::late_replica>& replicas);
   void release_if_known(call_id call);
-  void enter_late(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  void enter_late(const calls::placing::call_arrived& fact, detail::dag_state& dag, bool second = false);
   void use_dispatch_policy(const std::string& name);
+  void set_shadow(const std::string& name);
   [[nodiscard]] result<std::unique_ptr<dispatch_policy>> next_dispatch_policy(const std::string& name);
   void hand_over();
-  [[nodiscard]] std::vector<calls::placing::event> known_facts() const;
+  /// With the nodes that `nodes` names, or with all others.
+  [[nodiscard]] std::vector<calls::placing::event> known_facts(const std::vector<node_id>& nodes, bool these) const;
   /// After a fact: follows a change of policy as far as the calls of the old one allow.
   void settle_policies();
   void retire_policy();
+
+  // A share of the calls (scheduler_share.cpp).
+  void set_share(const calls::placing::policy_set& fact);
+  void start_second();
+  void tell_second(const calls::placing::event& fact);
+  void end_share();
+  void retire_second();
+  [[nodiscard]] bool shared_out(node_id id) const;
+  [[nodiscard]] bool second_wants(node_id id);
+  [[nodiscard]] bool second_lost(node_id id);
+  [[nodiscard]] bool drawn_for_second(const calls::placing::call_arrived& fact) const;
+  [[nodiscard]] std::vector<node_id> nodes_for_share(std::uint32_t share_ppm) const;
+  [[nodiscard]] share_view share() const;
   void place_again(const std::vector<calls::placing::call_arrived>& held);
   void save_late(calls::binary_writer& out) const;
   [[nodiscard]] result<> load_late(calls::binary_reader& in);

@@ -253,7 +253,7 @@ private:
       claim(element(at, i), names, text(member(element(at, i), "name")), i);
     for (std::size_t i = 0; i < at.node.size() && fine(); ++i) {
       const place s = element(at, i);
-      keys(s, {"name", "function", "after", "chance", "map", "width_max"});
+      keys(s, {"name", "function", "after", "chance", "map", "width_max", "best_effort"});
       workload_stage& stage = dag.stages.emplace_back();
       stage.name = text(member(s, "name"));
       stage.function = named(member(s, "function"), function_names_, "a function");
@@ -264,6 +264,10 @@ private:
         stage.map = boolean(*map);
       if (const auto width = optional(s, "width_max"))
         stage.width_max = static_cast<std::uint32_t>(whole(*width, 1, 100'000));
+      if (const auto count = optional(s, "best_effort"))
+        stage.best_effort = static_cast<std::uint32_t>(whole(*count, 1, 1000));
+      if (fine() && stage.best_effort > stage.after.size())
+        fail(s, "goes on with 'best_effort' producers, but has only " + std::to_string(stage.after.size()));
       if (fine() && stage.width_max > 1 && !stage.map)
         fail(s, "has a 'width_max' and is not a map");
     }

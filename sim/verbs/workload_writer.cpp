@@ -43,6 +43,8 @@ std::string stage_text(const workload& w, const workload_dag& dag, const workloa
     out += ", \"chance\": " + shown(*s.chance_ppm / 1e6);
   if (s.map)
     out += ", \"map\": true, \"width_max\": " + std::to_string(s.width_max);
+  if (s.best_effort > 0)
+    out += ", \"best_effort\": " + std::to_string(s.best_effort);
   return out + "}";
 }
 

@@ -60,7 +60,7 @@ TEST(EventLog, TheFormatIsTheOneOfTheDocument) {
   }
   EXPECT_EQ(hex,
             "53514c4f4700"
-            "0300"
+            "0400"
             "01"
             "0000000000000000"
             "0500000000000000" // magic, version, core, node, opened

@@ -173,6 +173,11 @@ TEST(SpecFile, MapsAndJoins) {
   EXPECT_EQ(stage.join.wait, 40ms);
   EXPECT_TRUE(stage.may_fail);
   EXPECT_EQ(stage_of("map: a").map, std::vector<std::string>{"a"});
+  EXPECT_FALSE(stage.join.best_effort());
+  const auto due = stage_of("inputs: {a: $x, b: t.y}, join: {best-effort: 2}");
+  EXPECT_TRUE(due.join.best_effort());
+  EXPECT_EQ(due.join.count, 2u);
+  EXPECT_TRUE(due.join.must);
 }
 
 TEST(SpecFile, Constants) {

@@ -1,10 +1,12 @@
 """Calls whose work is dispatched batch by batch, and what is promised to them."""
 
 import json
+import os
+import pathlib
 import time
 import unittest
 
-from harness import Cluster, Failed
+from harness import Cluster, Failed, wait_until
 
 SPEC = """
 apiVersion: squall/v1
@@ -38,6 +40,42 @@ spec:
   stages:
   - {name: each, function: work, map: x, max-width: 16, inputs: {x: $x}}
   outputs: {x: each.x}
+"""
+
+MISBEHAVE = pathlib.Path(os.environ.get("SQUALL_MISBEHAVE", "build/functions/misbehave.so"))
+
+ENSEMBLE = """
+apiVersion: squall/v1
+kind: Function
+metadata: {{name: member}}
+spec:
+  inputs:  {{x: {{datatype: FP32, shape: [-1]}}}}
+  outputs: {{y: {{datatype: FP32, shape: [-1]}}}}
+  variants: [{{library: {library}, parameters: {{do: doze}}}}]
+---
+apiVersion: squall/v1
+kind: Function
+metadata: {{name: vote}}
+spec:
+  inputs:
+    a: {{datatype: FP32, shape: [-1], optional: true}}
+    b: {{datatype: FP32, shape: [-1], optional: true}}
+    c: {{datatype: FP32, shape: [-1], optional: true}}
+    d: {{datatype: FP32, shape: [-1], optional: true}}
+  outputs: {{value: {{datatype: FP32, shape: [-1]}}, which: {{datatype: INT32, shape: [1]}}}}
+  variants: [{{builtin: first-present}}]
+---
+apiVersion: squall/v1
+kind: Dag
+metadata: {{name: ensemble}}
+spec:
+  inputs: {{x: {{datatype: FP32, shape: [-1]}}, z: {{datatype: FP32, shape: [-1]}}}}
+  stages:
+  - {{name: left, function: member, inputs: {{x: $z}}}}
+  - {{name: middle, function: member, inputs: {{x: $x}}}}
+  - {{name: right, function: member, inputs: {{x: $x}}}}
+  - {{name: vote, function: vote, inputs: {{a: left.y, b: middle.y, c: right.y}}, join: {{best-effort: 2}}}}
+  outputs: {{y: vote.value}}
 """
 
 HELD = ("srtf", "mlfq", "exclusive", "calendar")
@@ -144,6 +182,76 @@ class Promises(unittest.TestCase):
         self.assertEqual(load.returncode, 0, err)
         report = json.loads(out)
         self.assertEqual(report["errors"], {}, report)
+
+    def test_an_ensemble_is_answered_in_time_without_the_member_that_stalls(self):
+        self.cluster.apply(ENSEMBLE.format(library=MISBEHAVE.resolve()))
+        for policy in ("calendar", "fifo"):
+            self.cluster.run("policy", "set", policy)
+            for _ in range(6):  # workers start, profiles settle
+                whole = self.cluster.json("call", "ensemble", "-i", "x=[5]", "-i", "z=[5]", "--deadline", "20s")
+                self.assertEqual(whole["receipt"]["missing"], 0, whole)
+            with self.subTest(policy):
+                out = self.cluster.json("call", "ensemble", "-i", "x=[5]", "-i", "z=[15000]", "--deadline", "2500ms")
+                self.assertEqual(out["outputs"]["y"]["data"], [5])
+                self.assertLessEqual(out["elapsed_ns"], 2_500_000_000)
+                self.assertEqual(out["receipt"]["missing"], 1)
+                self.assertEqual({s["stage"] for s in out["trace"] if s["late"]}, {"left"})
+                self.assertIn("without left", self.cluster.run("explain", out["call"]))
+
+    def test_a_shadow_only_computes_and_is_compared(self):
+        self.cluster.run("policy", "set", "srtf", "--shadow")
+        out = self.cluster.run(
+            "bench", "fork", "-i", "x=[1]", "--rate", "30", "--duration", "3s", "--deadline", "2s", "-o", "json"
+        )
+        self.assertEqual(json.loads(out)["errors"], {})
+        self.assertEqual(self.cluster.json("policy", "get")["name"], "calendar")
+
+        def compared():
+            shadow = self.cluster.json("policy", "get")["shadow"]
+            return shadow if shadow["calls"] >= 40 and shadow["open"] == 0 else None
+
+        shadow = wait_until(compared, "40 calls that are over under both")
+        self.assertEqual(shadow["policy"], "srtf")
+        self.assertGreater(shadow["admitted_by_both"], 30)
+        self.assertIn("shadow: srtf", self.cluster.run("policy", "get"))
+        self.cluster.run("policy", "set", "none", "--shadow")
+        self.assertIsNone(self.cluster.json("policy", "get")["shadow"])
+
+    def test_a_share_of_the_calls_is_decided_by_another_policy(self):
+        load = self.cluster.start("bench", "fork", "-i", "x=[1]", "--rate", "20", "--duration", "8s", "-o", "json")
+        self.cluster.run("policy", "set", "srtf", "--share", "40%")
+
+        def decides():
+            share = self.cluster.json("policy", "get")["share"]
+            return share if share["decided"] >= 10 else None
+
+        share = wait_until(decides, "ten calls that the second policy decided")
+        self.assertEqual(share["nodes"], ["n2"])
+        self.assertIn("share: srtf decides 40 %", self.cluster.run("policy", "get"))
+        self.cluster.run("policy", "set", "srtf", "--share", "0")
+        wait_until(lambda: self.cluster.json("policy", "get")["share"] is None, "the end of the share")
+        out, err = load.communicate(timeout=90)
+        self.assertEqual(load.returncode, 0, err)
+        self.assertEqual(json.loads(out)["errors"], {})
+
+    def test_unknown_policies_are_refused_with_those_that_there_are(self):
+        for flags in ([], ["--shadow"], ["--share", "20%"]):
+            self.cluster.run("policy", "set", "nonsense", *flags, status=1)
+            self.assertIn("calendar", self.cluster.stderr)
+        with self.assertRaises(Failed):
+            self.cluster.run("policy", "set", "calendar", "--share", "120%")
+        self.cluster.run("up", "-d", "--name", "never", "--policy", "nonsense", cluster=False, status=1)
+        self.assertIn("known: ", self.cluster.stderr)
+
+    def test_a_refusal_is_explained(self):
+        out = self.cluster.json("call", "fork", "-i", "x=[1]", "--deadline", "3ms", status=1)
+        decision = self.cluster.json("explain", out["call"])["decision"]
+        self.assertEqual(decision["binding"], "the latency SLO")
+        admitted = self.cluster.json("call", "fork", "-i", "x=[1]", "--deadline", "2s")
+        decision = self.cluster.json("explain", admitted["call"])["decision"]
+        self.assertEqual(decision["looked_at"][0]["came_of_it"], "taken")
+        self.assertIn("before the latency SLO", decision["margin"])
+        self.assertIn("binding: the latency SLO", self.cluster.run("explain", admitted["call"]))
 
     def test_every_held_policy_runs_the_dag(self):
         for policy in HELD:

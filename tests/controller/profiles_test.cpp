@@ -113,5 +113,44 @@ TEST(Profiles, SayWhatHasMovedOnceAndOnlyByMoreThanATenth) {
   EXPECT_TRUE(all.take_moved().empty());
 }
 
+TEST(Profiles, SayWhenAVariantNoLongerTakesWhatWasBooked) {
+  profiles all;
+  const variant_id id{1};
+  const auto run = [&](int times, milliseconds took) {
+    for (int i = 0; i < times; ++i) {
+      auto v = info(1);
+      all.describe(v, 1);
+      all.ran(id, 1, took + microseconds{i % 5 * 100});
+    }
+  };
+  run(300, milliseconds{10});
+  EXPECT_TRUE(all.take_drifts().empty());
+  EXPECT_FALSE(all.drift_of(id));
+  run(100, milliseconds{30});
+  const auto began = all.take_drifts();
+  ASSERT_EQ(began.size(), 1U) << "said once";
+  EXPECT_FALSE(began[0].over);
+  EXPECT_NEAR(static_cast<double>(began[0].booked.count()), 11.9e6, 1.5e6);
+  EXPECT_GT(began[0].recent, milliseconds{25});
+  ASSERT_TRUE(all.drift_of(id));
+  run(200, milliseconds{10});
+  const auto ended = all.take_drifts();
+  ASSERT_EQ(ended.size(), 1U);
+  EXPECT_TRUE(ended[0].over);
+  EXPECT_FALSE(all.drift_of(id));
+  run(100, milliseconds{4});
+  EXPECT_EQ(all.take_drifts().size(), 1U) << "faster is a drift too";
+}
+
+TEST(Profiles, NoiseWithinTheMarginIsNoDrift) {
+  profiles all;
+  for (int i = 0; i < 5000; ++i) {
+    auto v = info(1);
+    all.describe(v, 1);
+    all.ran(variant_id{1}, 1, milliseconds{10} + microseconds{(i * 7919) % 2000});
+  }
+  EXPECT_TRUE(all.take_drifts().empty());
+}
+
 } // namespace
 } // namespace squall::controller

@@ -260,6 +260,17 @@ TEST(Flow, JoinOfSomeFinishesWithoutThoseThatNeverCome) {
   EXPECT_TRUE(c.trace("o").late);
 }
 
+TEST(Flow, WhatTheCallDoesWithoutIsSkippedAtOnce) {
+  call_under_test c{ensemble(2, 50ms)};
+  c.f.leave_out({c.at("n")});
+  ASSERT_TRUE(c.f.start({number(1)}).ok());
+  EXPECT_EQ(c.ready(), "m o");
+  EXPECT_TRUE(c.f.skipped(c.at("n")));
+  c.complete("m", 1);
+  c.complete("o", 2);
+  EXPECT_EQ(c.ready(), "vote") << "nobody is left to wait for";
+}
+
 TEST(Flow, JoinOfSomeWaitsForMoreAsLongAsItMay) {
   call_under_test c{ensemble(1, 50ms)};
   ASSERT_TRUE(c.f.start({number(1)}).ok());

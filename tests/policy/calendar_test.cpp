@@ -1,4 +1,5 @@
 #include "base/random.hpp"
+#include "policy/calendar/graph.hpp"
 #include "tests/policy/calendar_world.hpp"
 
 #include <gtest/gtest.h>
@@ -96,6 +97,179 @@ TEST(Calendar, CallsJoinBatchesOfAGpu) {
   w.run_until(w.now + 200);
   EXPECT_GT(w.largest_batch, 2);
   EXPECT_EQ(w.broken(), 0);
+}
+
+// -- offers of less, and reasons
+// ---------------------------------------------------------------------------------------------------------------
+
+bool offers(const placing::refuse& r, const std::string& what) {
+  return std::any_of(r.offers.begin(), r.offers.end(),
+                     [&](const placing::offer& o) { return o.how.find(what) != std::string::npos; });
+}
+
+placing::offer offer_of(const placing::refuse& r, const std::string& what) {
+  for (const placing::offer& o : r.offers)
+    if (o.how.find(what) != std::string::npos)
+      return o;
+  ADD_FAILURE() << "no offer of '" << what << "'";
+  return {};
+}
+
+/// A quick model; when it is not sure a slow one on CPU or GPU, whose answer is decoded; the first that is there.
+void two_speeds(world& w) {
+  w.functions({{.function = 0, .exec = 5, .load = 5, .cost = 1},
+               {.function = 1, .exec = 40, .load = 5, .cost = 10},
+               {.function = 1, .gpu = true, .exec = 20, .load = 5, .cost = 5},
+               {.function = 2, .exec = 2, .load = 5, .cost = 1}});
+  w.dag(1, {{.function = 0},
+            {.function = 1, .after = {0}, .chance_ppm = 500'000},
+            {.function = 2, .after = {1}, .needs = {1}},
+            {.function = 2, .after = {0, 2}}});
+  w.join(1, false, 4, 1'000);
+  w.join(2, true, 1, 1'000);
+  for (int i = 0; i < 4; ++i) {
+    w.call({.slo = 500});
+    w.run_until(w.now + 60);
+  }
+}
+
+TEST(Calendar, ACascadeThatWouldBeLateIsOfferedWithoutItsSlowBranch) {
+  world w;
+  two_speeds(w);
+  const call_id id = w.call({.slo = 22});
+  ASSERT_FALSE(w.admitted(id));
+  const placing::offer early = offer_of(w.refusal(id), "stops early");
+  EXPECT_LE(early.finish, std::chrono::milliseconds{22});
+  EXPECT_EQ(early.cost, 2);
+  w.redeem(early.ticket, id);
+  EXPECT_TRUE(w.admitted(id));
+  w.run_until(w.now + 300);
+  EXPECT_LE(w.finish(id) - (w.now - 300), 22);
+  EXPECT_EQ(w.cost(id), 2);
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, AnEnsembleThatWouldBeLateIsOfferedWithoutItsSlowestMember) {
+  world w;
+  w.functions({{.function = 0, .exec = 10, .load = 5, .cost = 10},
+               {.function = 1, .exec = 60, .load = 5, .cost = 10},
+               {.function = 2, .exec = 5, .load = 5, .cost = 1}});
+  w.dag(1, {{.function = 0}, {.function = 1}, {.function = 0}, {.function = 2, .after = {0, 1, 2}, .best_effort = 2}});
+  w.join(1, false, 4, 1'000);
+  for (int i = 0; i < 4; ++i) {
+    w.call({.slo = 500});
+    w.run_until(w.now + 100);
+  }
+  const call_id id = w.call({.slo = 30});
+  ASSERT_FALSE(w.admitted(id));
+  const placing::offer fewer = offer_of(w.refusal(id), "without stage #1");
+  w.redeem(fewer.ticket, id);
+  const std::int64_t asked = w.now;
+  w.run_until(w.now + 300);
+  EXPECT_LE(w.finish(id), asked + 30);
+  EXPECT_EQ(w.cost(id), 21);
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, WhereGpusAreTakenCpusAreOffered) {
+  world w;
+  two_speeds(w);
+  const call_id id = w.call({.slo = 22});
+  EXPECT_TRUE(offers(w.refusal(id), "on CPUs only"));
+  const placing::offer cpus = offer_of(w.refusal(id), "on CPUs only");
+  w.redeem(cpus.ticket, id);
+  w.run_until(w.now + 500);
+  EXPECT_TRUE(w.finished(id));
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, SaysWhyAndWhatWouldHaveBeenEnough) {
+  world w, again;
+  for (world* each : {&w, &again})
+    two_speeds(*each);
+  const call_id refused = w.call({.slo = 22});
+  const placing::decision& how = w.refusal(refused).how;
+  EXPECT_EQ(how.plans, 2U);
+  EXPECT_EQ(how.binding, "the latency SLO");
+  ASSERT_GT(how.enough_deadline.count(), 0);
+  const int enough = static_cast<int>((how.enough_deadline.count() + 999'999) / 1'000'000);
+  EXPECT_GT(enough, 22);
+  const call_id id = again.call({.slo = enough, .max_cost = how.enough_cost});
+  EXPECT_TRUE(again.admitted(id)) << "with " << enough << " ms";
+  again.run_until(again.now + 500);
+  EXPECT_EQ(again.broken(), 0) << again.first_broken();
+}
+
+// -- best-effort joins
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Three members of 10 ms, and a vote of 5 ms that is content with two of them; `lanes` CPU lanes.
+void ensemble(world& w, int lanes) {
+  w.functions({{.function = 0, .exec = 10, .load = 5, .cost = 10}, {.function = 1, .exec = 5, .load = 5, .cost = 1}});
+  w.dag(1, {{.function = 0}, {.function = 0}, {.function = 0}, {.function = 1, .after = {0, 1, 2}, .best_effort = 2}});
+  w.join(1, false, lanes, 1'000);
+  for (int i = 0; i < 4; ++i) {
+    w.call({.slo = 500});
+    w.run_until(w.now + 30);
+  }
+}
+
+TEST(Calendar, AnEnsembleIsAnsweredInTimeWithoutAMemberThatStalls) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{1, 5'000}}});
+  const std::int64_t asked = w.now;
+  w.run_until(w.now + 100);
+  EXPECT_TRUE(w.admitted(id));
+  ASSERT_TRUE(w.finished(id)) << w.why(id);
+  EXPECT_LE(w.finish(id), asked + 60);
+  EXPECT_EQ(w.missing(id), (std::set<stage_index>{1}));
+  const call_id whole = w.call({.slo = 60});
+  w.run_until(w.now + 6'000);
+  EXPECT_TRUE(w.finished(whole));
+  EXPECT_TRUE(w.missing(whole).empty()) << "the lane of the stalled member is all that is missing";
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, MembersThatWaitBehindAStalledOneAreLetGo) {
+  world w;
+  ensemble(w, 2);
+  w.exact = false;
+  std::vector<call_id> calls;
+  calls.push_back(w.call({.slo = 80, .stalled = {{0, 3'000}}}));
+  for (int i = 0; i < 2; ++i)
+    calls.push_back(w.call({.slo = 120}));
+  w.run_until(w.now + 500);
+  for (const call_id id : calls)
+    if (w.admitted(id)) {
+      EXPECT_TRUE(w.finished(id)) << w.why(id);
+      EXPECT_LE(w.missing(id).size(), 1U);
+    }
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+}
+
+TEST(Calendar, WithFewerMembersThanItNeedsAnEnsembleIsLate) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{0, 400}, {1, 400}}});
+  w.run_until(w.now + 1'000);
+  EXPECT_TRUE(w.admitted(id));
+  EXPECT_EQ(w.broken(), 1);
+}
+
+TEST(Calendar, BestEffortStateSurvivesASnapshot) {
+  world w;
+  ensemble(w, 4);
+  w.exact = false;
+  const call_id id = w.call({.slo = 60, .stalled = {{2, 5'000}}});
+  for (int i = 0; i < 12; ++i) {
+    w.run_until(w.now + 5);
+    w.save_and_restore();
+  }
+  EXPECT_TRUE(w.finished(id));
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
 }
 
 // -- bad input
@@ -376,6 +550,97 @@ TEST(CalendarRepair, CallsWithoutAPromiseRunWhenThereIsRoom) {
   EXPECT_LE(w.finish(promised), 30);
 }
 
+// -- the books
+// -----------------------------------------------------------------------------------------------------------------------
+
+/// The neighbours are of one variant, so one batch could take both stages of a call, were it not for their order.
+TEST(Calendar, NeighbouringStagesOfOneFunctionKeepTheirOrderInBatches) {
+  world w;
+  w.functions({{.function = 0, .gpu = true, .exec = 4, .load = 5, .max_batch = 8, .growth = 10}});
+  w.dag(1, {{.function = 0}, {.function = 0, .after = {0}}, {.function = 0, .after = {1}}});
+  w.join(1, true, 2, 1'000);
+  for (int i = 0; i < 200; ++i) {
+    w.call({.slo = 30 + i % 7 * 10});
+    w.call({.slo = 60});
+    w.run_until(w.now + 2);
+  }
+  w.run_until(w.now + 500);
+  EXPECT_GT(w.admitted(), 100);
+  EXPECT_GT(w.largest_batch, 2);
+  EXPECT_EQ(w.broken(), 0) << w.first_broken();
+  EXPECT_EQ(w.policy().booked(), 0U);
+}
+
+/// One lane and one replica of a variant, with batches of up to four that grow by half; calls of one stage.
+struct books : testing::Test {
+  books() {
+    g.set_now(0);
+    variant_entry& v = g.variants.emplace_back();
+    v.info.id = variant_id{1};
+    v.info.max_batch = 4;
+    v.times = {10, 15, 20, 25};
+    g.nodes.push_back({node_id{1}, {}, {}, 1'000, 0});
+    g.nodes[0].lanes[0] = {0};
+    g.lanes.push_back({0, functions::resource_type::cpu, {}});
+    g.lane_count[0] = 1;
+    replica = g.add_replica(0, 0, 0);
+    g.set_ready(replica, true, 0);
+    dag_entry& dag = g.dags.emplace_back();
+    dag.id = dag_id{1};
+    dag.stages.emplace_back().variants = {0};
+    for (int i = 0; i < 6; ++i)
+      calls.push_back(book(i));
+  }
+  task_ref book(int i) {
+    const slot s = g.add_call();
+    call_entry& call = g.calls[s];
+    call.id = call_id{static_cast<std::uint64_t>(i) + 1};
+    call.dag = 0;
+    call.deadline = 1'000 + i;
+    call.stages.assign(1, {0, 1, 1, 0, stage_phase::waiting, true});
+    call.tasks.assign(1, {none, 0, 1'000'000, false});
+    const auto at = static_cast<std::uint32_t>(g.lanes[0].order.size());
+    g.insert({s, 0}, 0, {0, replica, at, at, 10 * i}, i);
+    return {s, 0};
+  }
+  [[nodiscard]] std::vector<std::byte> bytes() const {
+    calls::binary_writer out;
+    g.save(out);
+    return out.take();
+  }
+  graph g;
+  slot replica = none;
+  std::vector<task_ref> calls;
+};
+using CalendarBooks = books;
+
+TEST_F(CalendarBooks, ATrialThatRemovesTasksIsTakenBackToTheByte) {
+  ASSERT_EQ(g.check(true), "");
+  // Batches of two, so that what is removed both shrinks batches and empties them.
+  const slot second = g.calls[calls[1].call].tasks[0].batch;
+  g.remove(calls[2]);
+  g.join(calls[2], second);
+  ASSERT_EQ(g.check(true), "");
+  const auto before = bytes();
+  random_source random{5};
+  for (int round = 0; round < 200; ++round) {
+    g.begin();
+    for (int step = 0; step < 6; ++step) {
+      const task_ref task = calls[random.below(calls.size())];
+      const slot from = g.calls[task.call].tasks[0].batch;
+      if (from == none)
+        continue;
+      g.remove(task);
+      const slot to = g.calls[calls[random.below(calls.size())].call].tasks[0].batch;
+      if (to != none && to != from && g.batches[to].tasks.size() < 4)
+        g.join(task, to);
+    }
+    g.take_back();
+    ASSERT_EQ(g.check(true), "") << round;
+    ASSERT_TRUE(bytes() == before) << "round " << round;
+  }
+}
+
 // -- random workloads
 // -----------------------------------------------------------------------------------------------------------------
 
@@ -418,6 +683,10 @@ struct random_run {
         stage.chance_ppm = 300'000;
       else if (random.below(5) == 0)
         stage.width_max = 4;
+      if (stage.after.size() > 1 && random.below(3) == 0)
+        stage.best_effort = 1 + static_cast<std::uint32_t>(random.below(stage.after.size()));
+      else if (!stage.after.empty() && random.below(2) == 0)
+        stage.needs = {stage.after.front()};
       out.push_back(stage);
     }
     return out;
@@ -467,6 +736,7 @@ TEST(CalendarProperty, FirmPromisesAreKeptWhateverTheBranchesDo) {
     }
     run.w.run_until(run.w.now + 3'000);
     ASSERT_EQ(run.w.broken(), 0) << "seed " << seed << ": " << run.w.first_broken();
+    ASSERT_EQ(run.w.let_go, 0) << "seed " << seed << ": everything was on time, and yet a join did not wait";
     ASSERT_EQ(run.w.policy().booked(), 0U) << "seed " << seed;
     admitted += run.w.admitted();
   }

@@ -32,6 +32,8 @@ struct world_stage {
   std::vector<stage_index> after{};
   std::uint32_t chance_ppm = 1'000'000;
   std::uint32_t width_max = 1;
+  std::uint32_t best_effort = 0;
+  std::vector<stage_index> needs{};
 };
 
 /// What a call will do, unknown to the policy.
@@ -45,6 +47,7 @@ struct world_call {
   std::uint32_t priority = 0;
   placing::preference preference = placing::preference::least_loaded;
   std::uint64_t client = 1;
+  std::map<stage_index, int> stalled{}; ///< ms that a stage takes longer than profiled
 };
 
 class world {
@@ -86,6 +89,8 @@ public:
       info.chance_ppm = s.chance_ppm;
       info.map = s.width_max > 1;
       info.width_max = s.width_max;
+      info.best_effort = s.best_effort;
+      info.needs = s.needs;
       for (std::size_t i = 0; i < variants_.size(); ++i)
         if (variants_[i].function == s.function)
           info.variants.push_back(variant_id{i + 1});
@@ -155,12 +160,18 @@ public:
       for (const auto& [id, r] : replicas_)
         if (!r.ready)
           next = std::min(next, r.end);
+      for (const auto& [id, c] : calls_)
+        if (c.answer_at >= now && c.finish < 0 && !c.dropped)
+          next = std::min(next, std::max(now + 1, c.answer_at));
       if (const auto due = policy_->next_deadline())
         next = std::min(next, std::max(now + 1, (to_ns(*due) + 999'999) / 1'000'000));
       if (next > until)
         break;
       now = next;
       end_what_ends();
+      for (auto& [id, c] : calls_)
+        if (c.answer_at >= 0 && c.answer_at <= now && c.finish < 0 && !c.dropped)
+          go_on(id);
     }
     now = until;
     tick();
@@ -204,6 +215,7 @@ public:
                " of " + std::to_string(c.max_cost) + " " + c.why;
     return {};
   }
+  [[nodiscard]] const std::set<stage_index>& missing(call_id id) const { return calls_.at(id).let_go; }
   [[nodiscard]] int admitted() const {
     return static_cast<int>(
         std::count_if(calls_.begin(), calls_.end(), [](const auto& c) { return c.second.admitted; }));
@@ -215,7 +227,7 @@ public:
   std::int64_t now = 0;
   bool exact = true;                                            ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
-  int dispatched = 0, loads = 0, largest_batch = 0;
+  int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
 
 private:
   struct node_state {
@@ -242,6 +254,8 @@ private:
     placing::refuse refusal;
     std::string why;
     std::vector<int> waits, left;
+    std::set<stage_index> begun, settled, let_go; ///< let go: a join went on without it
+    std::int64_t answer_at = -1;                  ///< when best-effort joins go on
     int unsettled = 0;
     std::set<placing::task> started;
   };
@@ -288,7 +302,7 @@ private:
         if (c.dropped)
           continue;
         c.cost += variants_[replica.variant].cost;
-        if (--c.left[t.stage] == 0)
+        if (--c.left[t.stage] == 0 && !c.let_go.contains(t.stage))
           settle(t.call, t.stage);
       }
     }
@@ -308,6 +322,8 @@ private:
   }
   void ready(call_id id, stage_index s) {
     call_state& c = calls_.at(id);
+    if (!c.begun.insert(s).second)
+      return;
     const auto known = c.call.widths.find(s);
     const std::uint32_t width = c.call.skipped.contains(s) ? 0 : known == c.call.widths.end() ? 1 : known->second;
     c.left[s] = static_cast<int>(width);
@@ -318,6 +334,7 @@ private:
   void settle(call_id id, stage_index s) {
     call_state& c = calls_.at(id);
     const auto& stages = dags_.at(c.call.dag);
+    c.settled.insert(s);
     if (--c.unsettled == 0) {
       c.finish = now;
       step(placing::call_ended{id, errc::ok, {}});
@@ -325,14 +342,44 @@ private:
     }
     for (stage_index n = 0; n < stages.size(); ++n)
       for (const stage_index p : stages[n].after)
-        if (p == s && --c.waits[n] == 0 && !c.dropped)
+        if (p == s && !c.begun.contains(n) && --c.waits[n] == 0 && !c.dropped)
           ready(id, n);
+    if (c.answer_at >= 0 && c.answer_at <= now && !c.dropped)
+      go_on(id);
+  }
+  /// Best-effort joins that have enough go on.
+  void go_on(call_id id) {
+    call_state& c = calls_.at(id);
+    const auto& stages = dags_.at(c.call.dag);
+    for (stage_index n = 0; n < stages.size(); ++n) {
+      const auto there = std::count_if(stages[n].after.begin(), stages[n].after.end(), [&](stage_index p) {
+        return c.settled.contains(p) && !c.call.skipped.contains(p);
+      });
+      if (stages[n].best_effort == 0 || c.begun.contains(n) || there < static_cast<int>(stages[n].best_effort))
+        continue;
+      c.waits[n] = 0;
+      ready(id, n);
+      const auto needed = [&](stage_index p) {
+        for (stage_index reader = 0; reader < stages.size(); ++reader)
+          if (!c.begun.contains(reader) && std::ranges::count(stages[reader].after, p) > 0)
+            return true;
+        return false;
+      };
+      for (const stage_index p : stages[n].after)
+        if (!c.dropped && !c.settled.contains(p) && !needed(p) && c.let_go.insert(p).second) {
+          --c.unsettled;
+          ++let_go;
+        }
+    }
   }
 
   void carry_out(const placing::admit& a) {
     call_state& c = calls_.at(a.id);
     SQUALL_CHECK(a.dispatched && !c.admitted);
     c.admitted = true;
+    if (a.reserve.count() > 0)
+      c.answer_at = c.deadline - (a.reserve.count() + 999'999) / 1'000'000;
+    c.call.skipped.insert(a.without.begin(), a.without.end());
     begin(a.id);
   }
   void carry_out(const placing::refuse& r) { calls_.at(r.id).refusal = r; }
@@ -369,7 +416,11 @@ private:
     }
     r.busy = true;
     const int profiled = time_of(v, static_cast<int>(d.tasks.size()));
-    running_[d.batch] = {d.node.value, d.replica, d.tasks, now, now + (takes ? takes(v, profiled) : profiled)};
+    std::int64_t took = takes ? takes(v, profiled) : profiled;
+    for (const placing::task& t : d.tasks)
+      if (const auto& stalled = calls_.at(t.call).call.stalled; stalled.contains(t.stage))
+        took += stalled.at(t.stage);
+    running_[d.batch] = {d.node.value, d.replica, d.tasks, now, now + took};
     ++dispatched;
     largest_batch = std::max(largest_batch, static_cast<int>(d.tasks.size()));
   }

@@ -85,6 +85,8 @@ class Receipt:
     loading_ns: int = 0
     bytes_moved: int = 0
     cost_micro: int = 0
+    missing: int = 0
+    """Stages whose results the answer went without, since they were not there in time."""
 
     @property
     def cost(self) -> float:

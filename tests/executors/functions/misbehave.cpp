@@ -33,6 +33,12 @@ void echo(item& i) {
   std::copy(x.begin(), x.end(), y.begin());
 }
 
+/// Takes as many milliseconds as its input says.
+void doze(item& i) {
+  usleep(static_cast<useconds_t>(i.input<float>(0)[0] * 1000));
+  echo(i);
+}
+
 [[noreturn]] void hang() {
   for (;;)
     pause();
@@ -203,6 +209,7 @@ const std::map<std::string, action>& actions() {
       {"abort", [](item&) { std::abort(); }},
       {"exit", [](item&) { std::exit(7); }},
       {"hang", [](item&) { hang(); }},
+      {"doze", doze},
       {"block-sigterm",
        [](item&) {
          std::signal(SIGTERM, SIG_IGN);
