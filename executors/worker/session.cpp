@@ -1,5 +1,6 @@
 #include "executors/worker/session.hpp"
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -57,14 +58,20 @@ int session::serve() {
   return 0;
 }
 
+/// In one system call. Fails when one is too large for the wire; nothing was sent then.
+result<> session::write(std::span<wire::frames> packets) {
+  packet_writer writer;
+  for (auto& packet : packets)
+    SQUALL_TRY(writer.add(std::move(packet)));
+  (void)writer.write_to(socket_); // a socket that is gone is noticed by the reader
+  return {};
+}
+
 template <class Message>
 void session::send(const Message& message, request_id request) {
-  packet_writer writer;
-  // A socket that is gone is noticed by the reader.
-  if (const auto added = writer.add(wire::encode(message, request, {.local = &segments_})); !added.ok())
-    std::fprintf(stderr, "a message to the node is too large: %s\n", added.error().message.c_str());
-  else
-    (void)writer.write_to(socket_);
+  std::array packet{wire::encode(message, request, {.local = &segments_})};
+  if (const auto written = write(packet); !written.ok())
+    std::fprintf(stderr, "a message to the node is too large: %s\n", written.error().message.c_str());
 }
 
 std::optional<wire::frames> session::next_packet() {
@@ -237,7 +244,8 @@ std::optional<wire::frames> session::wait_for(request_id request) {
 
 result<messages::state_reply> session::ask_store(messages::state_request question) {
   const request_id request{++last_request_};
-  send(question, request);
+  std::array packet_out{wire::encode(question, request, {.local = &segments_})};
+  SQUALL_TRY(write(packet_out));
   const auto packet = wait_for(request);
   SQUALL_ASSIGN(reply, wire::decode<messages::state_reply>(*packet, &segments_));
   if (reply.code != errc::ok)
@@ -283,10 +291,10 @@ result<std::vector<wire::wire_value>> session::call(std::uint32_t item, const st
   message.target = target;
   message.version = version;
   message.inputs = std::move(inputs);
-  send(message, request);
   messages::waiting waiting;
   waiting.batch = batch_;
-  send(waiting);
+  std::array both{wire::encode(message, request, {.local = &segments_}), wire::encode(waiting, request_id{})};
+  SQUALL_TRY(write(both));
   const auto packet = wait_for(request);
   waited_ += clock_now() - began;
   SQUALL_ASSIGN(answer, wire::decode<messages::returned>(*packet, &segments_));
