@@ -61,6 +61,8 @@ public:
   /// Inputs of a light run, together.
   static constexpr std::size_t light_bytes = 4096;
   static constexpr std::size_t max_calls = 100'000;
+  /// Code of a function that nobody has called yet is fetched up to this size.
+  static constexpr std::uint64_t max_prepared_bytes = 16 << 20;
   static constexpr std::size_t max_parked = 1000;
   static constexpr duration park_patience = std::chrono::seconds{2};
   /// Blocks of a call that nobody released are freed so long after its deadline.
@@ -323,6 +325,7 @@ private:
   [[nodiscard]] result<shared_bytes> make_user_memory(std::size_t size,
                                                       const std::function<result<>(std::span<std::byte>)>& fill);
   [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
+  void prepare_code(const std::string& key);
   void load_user_code(variant_id variant, const loading& l);
   void start_user_code(variant_id variant, const loading& l);
   void list_user_keys(const worker_question& from, const std::string& prefix);

@@ -32,6 +32,20 @@ result<shared_bytes> node_role::make_user_memory(std::size_t size,
   return blocks_.make(size, fill);
 }
 
+/// Its first call will not have to wait for the store and the disk. What goes wrong is said by the load.
+void node_role::prepare_code(const std::string& key) {
+  if (!store_ || key.empty())
+    return;
+  store_->stat(key, [this, key, alive = alive_](const result<wire::store_entry>& entry) {
+    if (!*alive || !entry.ok() || entry->size_bytes > max_prepared_bytes)
+      return;
+    models_->fetch(*store_, key, [this](const result<std::string>& path) {
+      if (path.ok() && user_)
+        user_->prepare_file(*path);
+    });
+  });
+}
+
 void node_role::load_user_code(variant_id variant, const loading& l) {
   if (!user_)
     return load_failed(variant, {errc::unsupported, "this node runs no user code", {}});

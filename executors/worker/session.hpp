@@ -54,6 +54,7 @@ private:
   std::unique_ptr<native::function> function_;
   std::vector<detail::unique_fd> files_; ///< of the code and the resources
 
+  bool to_spare_ = true; ///< nothing was to be loaded so far
   duration cpu_time_{0}; ///< of each batch
 
   // Of the batch that runs.

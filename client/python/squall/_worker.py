@@ -102,7 +102,10 @@ class Packets:
         while len(self._buffer) < size:
             missing = size - len(self._buffer)
             space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
-            data, ancillary, _, _ = self._socket.recvmsg(max(_RECEIVE, min(missing, 1 << 22)), space)
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(max(_RECEIVE, min(missing, 1 << 22)), space)
+            except ConnectionResetError:  # closed with something of ours unread
+                raise Closed from None
             for level, kind, raw in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     self._descriptors += struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4])
