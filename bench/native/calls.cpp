@@ -39,14 +39,16 @@ void register_native(client::cluster& cluster, const std::string& name, const st
   register_code(cluster, name, functions::variant_kind::native, SQUALL_BENCH_FUNCTIONS, {{"do", what}});
 }
 
-double call_us(client::cluster& cluster, const std::string& target) {
+double call_us(client::cluster& cluster, const std::string& target) { return call_us(cluster, target, input()); }
+
+double call_us(client::cluster& cluster, const std::string& target, const functions::value& given) {
   const auto began = now_ns();
-  const auto ended = cluster.call(target, {{"x", input()}}).get();
+  const auto ended = cluster.call(target, {{"x", given}}).get();
   const auto took = now_ns() - began;
   if (!ended.ok())
     fail({ended.outcome.code, target + ": " + ended.outcome.message, {}});
   const auto* x = ended.find("x");
-  if (!x || *x != input())
+  if (!x || *x != given)
     fail({errc::internal, target + " gives back something else than it got", {}});
   return static_cast<double>(took) * 1e-3;
 }
@@ -73,9 +75,13 @@ void report_first_calls(const settings& s, const std::string& name, client::clus
 }
 
 double calls_p50_us(client::cluster& cluster, const std::string& target, std::size_t count) {
+  return calls_p50_us(cluster, target, count, input());
+}
+
+double calls_p50_us(client::cluster& cluster, const std::string& target, std::size_t count, const functions::value& x) {
   std::vector<double> us;
   for (std::size_t i = 0; i < count; ++i)
-    us.push_back(call_us(cluster, target));
+    us.push_back(call_us(cluster, target, x));
   return median(std::move(us));
 }
 

@@ -20,6 +20,8 @@ void register_native(client::cluster& cluster, const std::string& name, const st
 
 /// One call with 8 KiB, more than what a node runs in its own thread; microseconds. Fails unless they come back.
 double call_us(client::cluster& cluster, const std::string& target);
+/// The same with another value.
+double call_us(client::cluster& cluster, const std::string& target, const functions::value& x);
 /// First calls of fresh functions: `count` with a pause before each, for which the node has a process to spare,
 /// reported as `name`; and `count` one right after the other, reported as `name`-burst. `fork_us` is the reference of
 /// both.
@@ -28,5 +30,6 @@ void report_first_calls(const settings& s, const std::string& name, client::clus
                         fnv1a& work);
 /// The p50 of `count` of them.
 double calls_p50_us(client::cluster& cluster, const std::string& target, std::size_t count);
+double calls_p50_us(client::cluster& cluster, const std::string& target, std::size_t count, const functions::value& x);
 
 } // namespace squall::bench

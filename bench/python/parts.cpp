@@ -44,6 +44,7 @@ executors::detail::child_process start_zygote() {
 
 std::string python_program() { return SQUALL_VENV_DIR "/bin/python"; }
 std::string python_worker() { return SQUALL_SOURCE_DIR "/client/python/squall/_worker.py"; }
+std::string hop_program() { return SQUALL_SOURCE_DIR "/bench/python/hop.py"; }
 
 python_functions::python_functions() {
   std::string pattern = (fs::temp_directory_path() / "squall-bench-functions-XXXXXX").string();

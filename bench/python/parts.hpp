@@ -12,6 +12,8 @@ namespace squall::bench {
 /// The environment's interpreter, and the program of workers.
 [[nodiscard]] std::string python_program();
 [[nodiscard]] std::string python_worker();
+/// hop.py.
+[[nodiscard]] std::string hop_program();
 
 /// A folder with the functions of functions.py, gone with its owner.
 class python_functions {

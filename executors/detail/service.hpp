@@ -330,11 +330,21 @@ private:
   void start_user_code(variant_id variant, const loading& l);
   void list_user_keys(const worker_question& from, const std::string& prefix);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
-  void drop_user_code(const std::map<batch_id, running_batch>& running);
+  void open_extra_lane(batch_id batch);
+  [[nodiscard]] std::map<batch_id, running_batch> take_lost_batches();
+  void close_lanes();
+  void reopen(lane_id lane);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
   void drop_nested(batch_id batch);
-  [[nodiscard]] result<call_record*> call_of(batch_id batch, std::uint32_t item);
+  /// What user code that runs works for.
+  struct item_call {
+    const wire::call_context& context;
+    time_point deadline;
+    partial_counts& partials;
+    std::uint32_t element;
+  };
+  [[nodiscard]] result<item_call> call_of(batch_id batch, std::uint32_t item);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -396,6 +406,8 @@ private:
   std::map<batch_id, lane_id> extra_lanes_;           ///< opened for what waits in a batch, by that batch
   std::map<lane_id, std::uint32_t> extra_lane_slot_;  ///< of the worker, whose lane it stands in for
   std::uint64_t last_extra_lane_ = 0;
+  std::set<batch_id> waiting_;            ///< for calls that they made
+  std::set<lane_id> kept_lanes_;          ///< whose batch outlives the model host: they open again when it has ended
   std::map<call_id, nested_call> nested_; ///< that functions made here
   std::uint64_t last_nested_ = 0;
   std::map<variant_id, loading> loading_;
