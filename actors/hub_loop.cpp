@@ -72,17 +72,19 @@ void hub::sleep() {
   if (fds_stale_)
     collect_fds();
   const auto timeout = time_to_alarm();
-  const int ready = ::ppoll(fds_.data(), fds_.size(), timeout ? &*timeout : nullptr, nullptr);
-  outbox_.woke_up(ready > 0 && fds_[0].revents != 0);
+  const auto ready = fds_.wait(timeout);
+  outbox_.woke_up(fds_.woke(0));
   if (ready > 0)
-    after_poll();
+    after_wait();
 }
 
 void hub::look_everywhere() {
+  for (auto& c : connections_)
+    c->ready |= !c->socket->idle();
   if (fds_stale_)
     collect_fds();
-  if (::poll(fds_.data(), fds_.size(), 0) > 0)
-    after_poll();
+  if (fds_.wait(timespec{}) > 0)
+    after_wait();
 }
 
 void hub::collect_fds() {
@@ -93,14 +95,12 @@ void hub::collect_fds() {
     c->socket->fds(numbers);
   for (const auto& w : watches_)
     numbers.push_back(w.fd);
-  fds_.clear();
-  for (const int fd : numbers)
-    fds_.push_back({fd, POLLIN, 0});
+  fds_.watch(numbers);
   fds_stale_ = false;
 }
 
-void hub::after_poll() {
-  const auto woke = [this](std::size_t i) { return fds_[i].revents != 0; };
+void hub::after_wait() {
+  const auto woke = [this](std::size_t i) { return fds_.woke(i); };
   std::size_t at = 1;
   // The first descriptor of a socket tells of messages, which the next round takes anyway; the others want pump().
   for (std::size_t i = 1; i < server_fds_; ++i)

@@ -197,7 +197,6 @@ result<> hub::send_now(peer_id to, const wire::frames& message) {
     for (auto& c : connections_) {
       if (c->peer != to || c->closed)
         continue;
-      c->ready = true; // our use of the socket may have swallowed news
       return c->socket->send(message);
     }
     return {errc::unavailable, "the connection is closed"};

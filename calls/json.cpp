@@ -182,30 +182,13 @@ namespace {
 
 const rapidjson::Value& node_of(const void* v) { return *static_cast<const rapidjson::Value*>(v); }
 
-/// RapidJSON recurses: bound the depth before it runs. Braces inside strings are skipped.
-bool nests_too_deeply(std::string_view text) {
+/// What RapidJSON must not see: it recurses for each level, and reads beyond its table of powers for a number of about
+/// 60 digits and a large exponent. No number that means anything to a double or a 64-bit integer is as long as 40.
+result<> check_bounds(std::string_view text) {
   constexpr int max_nesting = 128;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\')
-      ++i;
-    else if (c == '"')
-      quoted = !quoted;
-    else if (!quoted && (c == '[' || c == '{') && ++depth > max_nesting)
-      return true;
-    else if (!quoted && (c == ']' || c == '}'))
-      --depth;
-  }
-  return false;
-}
-
-/// RapidJSON reads beyond its table of powers for a number of about 60 digits and a large exponent. No number that
-/// means anything to a double or a 64-bit integer is as long as this.
-bool has_endless_number(std::string_view text) {
   constexpr int max_number_length = 40;
-  int length = 0;
+  int depth = 0;
+  int length = 0; // of the number
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -213,13 +196,18 @@ bool has_endless_number(std::string_view text) {
       ++i;
     else if (c == '"')
       quoted = !quoted;
-    const bool of_number =
-        !quoted && ((c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E');
+    if (quoted)
+      continue;
+    if ((c == '[' || c == '{') && ++depth > max_nesting)
+      return {errc::invalid_argument, "JSON: nests more than 128 deep"};
+    if (c == ']' || c == '}')
+      --depth;
+    const bool of_number = (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E';
     length = of_number ? length + 1 : 0;
     if (length > max_number_length)
-      return true;
+      return {errc::invalid_argument, "JSON: a number has more than 40 characters"};
   }
-  return false;
+  return {};
 }
 
 std::string position(std::string_view text, std::size_t offset) {
@@ -237,10 +225,7 @@ json_document::json_document(json_document&&) noexcept = default;
 json_document::~json_document() = default;
 
 result<json_document> json_document::parse(std::string_view text) {
-  if (nests_too_deeply(text))
-    return {errc::invalid_argument, "JSON: nests more than 128 deep"};
-  if (has_endless_number(text))
-    return {errc::invalid_argument, "JSON: a number has more than 40 characters"};
+  SQUALL_TRY(check_bounds(text));
   auto s = std::make_unique<state>();
   constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseFullPrecisionFlag;
   s->document.Parse<flags>(text.empty() ? "" : text.data(), text.size());

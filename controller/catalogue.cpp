@@ -63,10 +63,8 @@ const functions::registered_function* catalogue::find_function(std::string_view 
 }
 
 const functions::registered_function* catalogue::find_function(function_id id) const {
-  for (const auto& [key, function] : functions_)
-    if (function.id == id)
-      return &function;
-  return nullptr;
+  const auto it = functions_by_id_.find(id);
+  return it == functions_by_id_.end() ? nullptr : it->second;
 }
 
 const callable* catalogue::find_callable(std::string_view name, std::uint32_t version) const {
@@ -219,10 +217,18 @@ result<catalogue_change> catalogue::apply(functions::function_spec spec, bool re
 /// Under new ids, in the place of what has this name and version.
 functions::registered_function& catalogue::add(functions::function_spec spec) {
   auto& entry = functions_[{spec.name, spec.version}];
+  functions_by_id_.erase(entry.id);
   entry = {function_id{++last_function_}, std::move(spec), {}};
   for (std::size_t i = 0; i < entry.spec.variants.size(); ++i)
     entry.variants.push_back(variant_id{++last_variant_});
+  functions_by_id_[entry.id] = &entry;
   return entry;
+}
+
+void catalogue::erase(std::map<key, functions::registered_function>::iterator it, catalogue_change& change) {
+  change.functions_removed.push_back(it->second.id);
+  functions_by_id_.erase(it->second.id);
+  functions_.erase(it);
 }
 
 /// Makes the DAG of an entry anew, with the functions of its rules.
@@ -246,10 +252,8 @@ void catalogue::drop_generated(const key& dag, catalogue_change& change) {
   const auto generated = generated_.extract(dag);
   if (generated.empty())
     return;
-  for (const key& at : generated.mapped()) {
-    change.functions_removed.push_back(functions_.at(at).id);
-    functions_.erase(at);
-  }
+  for (const key& at : generated.mapped())
+    erase(functions_.find(at), change);
 }
 
 result<catalogue_change> catalogue::apply(functions::dag_spec spec, bool replace) {
@@ -267,12 +271,11 @@ result<catalogue_change> catalogue::apply(functions::dag_spec spec, bool replace
 }
 
 void catalogue::erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change) {
-  change.functions_removed.push_back(it->second.id);
   if (const auto single = function_dags_.find(it->first); single != function_dags_.end()) {
     change.dags_removed.push_back(single->second.dag->id);
     function_dags_.erase(single);
   }
-  functions_.erase(it);
+  erase(it, change);
 }
 
 result<catalogue_change> catalogue::remove_function(std::string_view name, std::uint32_t version) {

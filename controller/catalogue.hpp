@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,10 @@ struct catalogue_change {
 /// (with new ids); calls in flight keep the old ones. A function that a DAG uses cannot be removed.
 class catalogue {
 public:
+  catalogue() = default;
+  catalogue(const catalogue&) = delete;
+  catalogue& operator=(const catalogue&) = delete;
+
   /// Adds or replaces a function; the same spec again changes nothing. Errors: invalid_argument, already_exists
   /// (another spec, without `replace`).
   [[nodiscard]] result<catalogue_change> apply(functions::function_spec spec, bool replace);
@@ -96,9 +101,11 @@ private:
   void drop_sequels(catalogue_change& change);
   [[nodiscard]] result<> check_not_generated(const key& function) const;
   functions::registered_function& add(functions::function_spec spec);
+  void erase(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
   void erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
 
   std::map<key, functions::registered_function> functions_;
+  std::unordered_map<function_id, const functions::registered_function*> functions_by_id_; ///< asked at every call
   std::map<key, callable> dags_;
   std::map<key, callable> function_dags_;
   std::map<key, std::vector<key>> generated_; ///< by DAG: the functions that rules made for it

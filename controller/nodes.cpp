@@ -63,7 +63,6 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   node_of_peer_[from.from] = id;
   nodes_[id] = std::move(node);
   count_lanes();
-  count_lanes();
   for (const auto& [other, record] : nodes_)
     welcome.peers.push_back(record.info);
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
@@ -134,7 +133,6 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   unsettled_until_ = post_->now() + settling;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
-  count_lanes();
   count_lanes();
   std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });
   step(calls::placing::node_lost{id});

@@ -70,6 +70,11 @@ public:
     for (std::size_t i = place + 1; i < tree_.size() && tree_[i] > value; i += i & (0 - i))
       tree_[i] = value;
   }
+  /// Only for all places that were lowered: in between the tree is wrong.
+  void clear(std::size_t place) {
+    for (std::size_t i = place + 1; i < tree_.size(); i += i & (0 - i))
+      tree_[i] = infinite;
+  }
 
 private:
   std::vector<std::int64_t> tree_;
@@ -106,7 +111,7 @@ public:
   halving(const rows& all, const std::vector<std::uint32_t>& order) : all_(all), dominated_(all.size(), 0) {
     std::size_t distinct = 0;
     second_ = ranks(all, all.width - 2, distinct);
-    tree_.assign(distinct + 1, infinite);
+    seen_ = prefix_least{distinct};
     std::vector<std::uint32_t> work = order;
     within(work, 0, work.size(), 0);
   }
@@ -223,12 +228,12 @@ private:
     std::size_t seen = 0;
     for (const std::uint32_t w : worse) {
       for (; seen < better.size() && all_.row(better[seen])[column] <= all_.row(w)[column]; ++seen)
-        lower(second_[better[seen]], all_.row(better[seen])[column + 2]);
-      if (up_to(second_[w]) <= all_.row(w)[column + 2])
+        seen_.lower(second_[better[seen]], all_.row(better[seen])[column + 2]);
+      if (seen_.up_to(second_[w]) <= all_.row(w)[column + 2])
         dominated_[w] = 1;
     }
     for (std::size_t i = 0; i < seen; ++i)
-      clear(second_[better[i]]);
+      seen_.clear(second_[better[i]]);
   }
 
   void sweep_two(std::vector<std::uint32_t>& better, std::vector<std::uint32_t>& worse, std::size_t column) {
@@ -244,25 +249,10 @@ private:
     }
   }
 
-  [[nodiscard]] std::int64_t up_to(std::size_t place) const {
-    std::int64_t least = infinite;
-    for (std::size_t i = place + 1; i > 0; i &= i - 1)
-      least = std::min(least, tree_[i]);
-    return least;
-  }
-  void lower(std::size_t place, std::int64_t value) {
-    for (std::size_t i = place + 1; i < tree_.size(); i += i & (0 - i))
-      tree_[i] = std::min(tree_[i], value);
-  }
-  void clear(std::size_t place) {
-    for (std::size_t i = place + 1; i < tree_.size(); i += i & (0 - i))
-      tree_[i] = infinite;
-  }
-
   const rows& all_;
   std::vector<char> dominated_;
   std::vector<std::uint32_t> second_; ///< ranks of the last column but one
-  std::vector<std::int64_t> tree_;
+  prefix_least seen_{0};              ///< empty between uses
 };
 
 std::vector<std::uint32_t> efficient_of_two(const rows& all, const std::vector<std::uint32_t>& order) {

@@ -1,63 +1,28 @@
 #include "wire/codec.hpp"
 
-#include <optional>
+#include "wire/detail/tokens.hpp"
 
 namespace squall::wire {
 
 namespace {
 
-/// Reads the first few elements of a msgpack document by hand. Every message passes here on its way to its role, and
-/// msgpack's parser allocates its stack before it looks at the first byte.
-class head_reader {
-public:
-  explicit head_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
-
-  /// The count of the array that begins here.
-  std::optional<std::uint64_t> array() {
-    const auto first = number(1);
-    if (!first)
-      return {};
-    if ((*first & 0xf0) == 0x90)
-      return *first & 0x0f;
-    if (*first == 0xdc)
-      return number(2);
-    if (*first == 0xdd)
-      return number(4);
-    return {};
-  }
-
-  /// The unsigned integer that begins here, if it fits T.
-  template <class T>
-  bool natural(T& out) {
-    auto value = number(1);
-    if (value && *value >= 0x80)
-      value = *value >= 0xcc && *value <= 0xcf ? number(std::size_t{1} << (*value - 0xcc)) : std::nullopt;
-    if (!value || static_cast<std::uint64_t>(static_cast<T>(*value)) != *value)
-      return false;
-    out = static_cast<T>(*value);
-    return true;
-  }
-
-private:
-  std::optional<std::uint64_t> number(std::size_t size) {
-    if (bytes_.size() < size)
-      return {};
-    std::uint64_t value = 0;
-    for (const std::byte b : bytes_.first(size))
-      value = value << 8 | static_cast<std::uint64_t>(b);
-    bytes_ = bytes_.subspan(size);
-    return value;
-  }
-
-  std::span<const std::byte> bytes_;
-};
+/// Takes the next element, an unsigned integer that fits T.
+template <class T>
+bool take(detail::token_reader& from, T& out) {
+  detail::token t;
+  if (!from.next(t) || t.what != detail::token::kind::natural)
+    return false;
+  out = static_cast<T>(t.natural);
+  return static_cast<std::uint64_t>(out) == t.natural;
+}
 
 } // namespace
 
 result<> peek(std::span<const std::byte> header, envelope_head& head) {
-  head_reader reader{header};
-  if (const auto count = reader.array(); count && *count >= 5 && reader.natural(head.version)) {
-    const bool whole = reader.natural(head.type) && reader.natural(head.to) && reader.natural(head.request.value);
+  detail::token_reader reader{header};
+  detail::token array;
+  if (reader.next(array) && array.what == detail::token::kind::array && array.size >= 5 && take(reader, head.version)) {
+    const bool whole = take(reader, head.type) && take(reader, head.to) && take(reader, head.request.value);
     if (head.version < oldest_protocol_version || head.version > protocol_version)
       return {errc::unsupported, unspoken_version(head.version)};
     if (whole)

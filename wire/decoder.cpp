@@ -6,43 +6,26 @@ namespace squall::wire::detail {
 
 using kind = token::kind;
 
-token decoder::next() {
-  if (failure_ || position_ >= tokens_.size())
-    return {};
-  return tokens_[position_++];
+void decoder::fail_kind(token::kind wanted, token::kind found) {
+  if (!failure_)
+    fail("expected " + std::string{to_string(wanted)} + ", found " + std::string{to_string(found)});
 }
 
-token decoder::next(token::kind wanted) {
-  const token t = next();
-  if (t.what != wanted && !failure_)
-    fail("expected " + std::string{to_string(wanted)} + ", found " + std::string{to_string(t.what)});
-  return failure_ ? token{} : t;
-}
-
-token::kind decoder::peek_kind() const { return position_ < tokens_.size() ? tokens_[position_].what : kind::nil; }
-
-bool decoder::skip_nil() {
-  if (peek_kind() != kind::nil)
-    return false;
-  next();
-  return true;
-}
-
-void decoder::skip(std::uint32_t elements) {
-  std::uint64_t left = elements;
-  for (; left > 0 && position_ < tokens_.size() && !failure_; --left) {
+void decoder::skip(std::uint64_t elements) {
+  for (std::uint64_t i = 0; i < elements && !failure_; ++i) {
     const token t = next();
-    if (t.what == kind::array)
-      left += t.size;
-    else if (t.what == kind::map)
-      left += std::uint64_t{2} * t.size;
+    if (t.what != kind::array && t.what != kind::map)
+      continue;
+    if (deeper())
+      skip(t.what == kind::array ? t.size : std::uint64_t{2} * t.size);
+    --depth_;
   }
 }
 
 bool decoder::charge(std::size_t count, std::size_t each_bytes) {
   if (failure_)
     return false;
-  // The count is at most the number of tokens, so this does not overflow.
+  // The count is at most that of the header's bytes, so this does not overflow.
   decoded_bytes_ += count * each_bytes;
   if (decoded_bytes_ <= max_decoded_bytes)
     return true;
@@ -51,21 +34,31 @@ bool decoder::charge(std::size_t count, std::size_t each_bytes) {
 }
 
 void decoder::fail(std::string what, errc code) {
-  if (failure_)
-    return;
-  const std::string where = path();
-  failure_ = error{code, where.empty() ? std::move(what) : where + ": " + what, {}};
+  if (!failure_)
+    failure_ = error{code, std::move(what), {}};
 }
 
-std::string decoder::path() const {
-  std::string out;
-  for (std::size_t i = 0; i < depth_; ++i) {
-    if (path_[i].name.empty())
-      out += "[" + std::to_string(path_[i].index) + "]";
-    else
-      out.append(out.empty() ? "" : ".").append(path_[i].name);
-  }
+void decoder::failed_in(const char* name) {
+  const bool index_follows = path_.empty() || path_.front() == '[';
+  path_.insert(0, index_follows ? std::string{name} : std::string{name} + ".");
+}
+
+void decoder::failed_at(std::size_t index) {
+  const bool index_follows = path_.empty() || path_.front() == '[';
+  path_.insert(0, "[" + std::to_string(index) + (index_follows ? "]" : "]."));
+}
+
+error decoder::described_failure() {
+  error out = *std::move(failure_);
+  if (!path_.empty())
+    out.message = path_ + ": " + out.message;
   return out;
+}
+
+bool decoder::deeper() {
+  if (++depth_ > max_depth)
+    fail("nested deeper than " + std::to_string(max_depth) + " levels");
+  return !failure_;
 }
 
 void decoder::read_head(std::uint16_t type) {
@@ -74,6 +67,7 @@ void decoder::read_head(std::uint16_t type) {
     return;
   if (elements < 5)
     return fail("the header takes 5 elements, here are " + std::to_string(elements));
+  unread_ = elements - 5;
   const auto version = read_natural(0, std::numeric_limits<std::uint32_t>::max());
   if (!failure_ && (version < oldest_protocol_version || version > protocol_version))
     return fail(unspoken_version(static_cast<std::uint32_t>(version)), errc::unsupported);
@@ -84,26 +78,31 @@ void decoder::read_head(std::uint16_t type) {
   read_natural(0, std::numeric_limits<std::uint64_t>::max());
 }
 
-bool decoder::read_bool() { return next(kind::boolean).natural != 0; }
+/// The document is the header's array, whose elements that this version does not know are skipped, and nothing else.
+void decoder::finish() {
+  skip(unread_);
+  if (!failure_ && tokens_.left() > 0)
+    fail(std::to_string(tokens_.left()) + " bytes after the end of the header's array");
+}
 
-std::uint64_t decoder::read_natural(std::uint64_t least, std::uint64_t most) {
-  const token t = next(kind::natural);
-  if (failure_)
-    return least;
-  if (t.natural < least || t.natural > most) {
-    fail(std::to_string(t.natural) + " is not in " + std::to_string(least) + ".." + std::to_string(most));
-    return least;
-  }
-  return t.natural;
+std::uint64_t decoder::out_of_range(std::uint64_t n, std::uint64_t least, std::uint64_t most) {
+  fail(std::to_string(n) + " is not in " + std::to_string(least) + ".." + std::to_string(most));
+  return least;
 }
 
 std::int64_t decoder::read_integer(std::int64_t least, std::int64_t most) {
-  if (peek_kind() != kind::negative)
-    return static_cast<std::int64_t>(read_natural(0, static_cast<std::uint64_t>(most)));
-  const token t = next();
-  if (!failure_ && t.negative < least)
-    fail(std::to_string(t.negative) + " is less than " + std::to_string(least));
-  return failure_ ? 0 : t.negative;
+  std::uint64_t n = 0;
+  if (!tokens_.take_natural(n)) {
+    if (tokens_.peek() == kind::negative) {
+      const token t = next();
+      if (t.negative < least)
+        fail(std::to_string(t.negative) + " is less than " + std::to_string(least));
+      return failure_ ? 0 : t.negative;
+    }
+    n = next(kind::natural).natural;
+  }
+  const auto limit = static_cast<std::uint64_t>(most);
+  return static_cast<std::int64_t>(n <= limit ? n : out_of_range(n, 0, limit));
 }
 
 double decoder::read_real() {
@@ -126,12 +125,10 @@ std::string decoder::read_text() {
   return failure_ ? std::string{} : std::string{t.bytes()};
 }
 
-std::uint32_t decoder::read_array() { return next(kind::array).size; }
-
 std::uint32_t decoder::read_map_size() { return next(kind::map).size; }
 
 void decoder::read_value(functions::value& v) {
-  if (skip_nil()) {
+  if (tokens_.take_nil()) {
     v.data = std::monostate{};
     return;
   }
@@ -153,7 +150,9 @@ void decoder::read_value(functions::value& v) {
 
 void decoder::read_list(functions::value& v) {
   functions::value_list list;
-  read_vector(list);
+  if (deeper())
+    read_vector(list);
+  --depth_;
   v.data = std::move(list);
 }
 
@@ -170,7 +169,7 @@ functions::tensor decoder::read_tensor(std::uint64_t type) {
 }
 
 shared_bytes decoder::read_place() {
-  switch (peek_kind()) {
+  switch (tokens_.peek()) {
     case kind::nil:
       next();
       return {};
@@ -179,7 +178,7 @@ shared_bytes decoder::read_place() {
     case kind::array:
       return read_arena_bytes();
     default:
-      fail("a tensor's place is nil, a number or an array, here is " + std::string{to_string(peek_kind())});
+      fail("a tensor's place is nil, a number or an array, here is " + std::string{to_string(tokens_.peek())});
       return {};
   }
 }

@@ -1,10 +1,6 @@
 #include "wire/detail/tokens.hpp"
 
-#include <msgpack/null_visitor.hpp>
-#include <msgpack/unpack.hpp>
-
-#include <algorithm>
-#include <exception>
+#include <bit>
 
 namespace squall::wire::detail {
 
@@ -12,82 +8,29 @@ namespace {
 
 using kind = token::kind;
 
-/// Called by msgpack's parser for each element.
-class token_collector : public msgpack::null_visitor {
-public:
-  explicit token_collector(std::vector<token>& out) : out_(out) {}
-
-  bool visit_nil() { return add(kind::nil, 0); }
-  bool visit_boolean(bool v) { return add_natural(kind::boolean, v ? 1 : 0); }
-  bool visit_positive_integer(std::uint64_t v) { return add_natural(kind::natural, v); }
-  bool visit_negative_integer(std::int64_t v) {
-    add(kind::negative, 0);
-    out_.back().negative = v;
-    return true;
-  }
-  bool visit_float32(float v) { return visit_float64(v); }
-  bool visit_float64(double v) {
-    add(kind::real, 0);
-    out_.back().real = v;
-    return true;
-  }
-  bool visit_str(const char* data, std::uint32_t size) { return add_bytes(kind::text, data, size); }
-  bool visit_bin(const char* data, std::uint32_t size) { return add_bytes(kind::binary, data, size); }
-  bool visit_ext(const char* data, std::uint32_t size) { return add_bytes(kind::extension, data, size); }
-  bool start_array(std::uint32_t count) { return enter(kind::array, count); }
-  bool end_array() { return leave(); }
-  bool start_map(std::uint32_t count) { return enter(kind::map, count); }
-  bool end_map() { return leave(); }
-  void parse_error(std::size_t, std::size_t offset) { error_offset_ = offset; }
-  void insufficient_bytes(std::size_t, std::size_t offset) {
-    error_offset_ = offset;
-    truncated_ = true;
-  }
-
-  [[nodiscard]] std::string complaint() const {
-    if (too_deep_)
-      return "nested deeper than " + std::to_string(max_depth) + " levels";
-    if (truncated_)
-      return "the header ends too early, at byte " + std::to_string(error_offset_);
-    return "no valid msgpack at byte " + std::to_string(error_offset_);
-  }
-
-private:
-  bool add(kind what, std::uint32_t size) {
-    token& t = out_.emplace_back();
-    t.what = what;
-    t.size = size;
-    return true;
-  }
-  bool add_natural(kind what, std::uint64_t v) {
-    add(what, 0);
-    out_.back().natural = v;
-    return true;
-  }
-  bool add_bytes(kind what, const char* data, std::uint32_t size) {
-    add(what, size);
-    out_.back().data = data;
-    return true;
-  }
-  bool enter(kind what, std::uint32_t count) {
-    if (depth_ == max_depth) {
-      too_deep_ = true;
-      return false;
-    }
-    ++depth_;
-    return add(what, count);
-  }
-  bool leave() {
-    --depth_;
-    return true;
-  }
-
-  std::vector<token>& out_;
-  std::uint32_t depth_ = 0;
-  std::size_t error_offset_ = 0;
-  bool too_deep_ = false;
-  bool truncated_ = false;
+// The first bytes of msgpack's elements (https://github.com/msgpack/msgpack/blob/master/spec.md).
+enum first_byte : unsigned char {
+  small_map = 0x80,
+  small_array = 0x90,
+  small_text = 0xa0,
+  nil = 0xc0,
+  unused = 0xc1,
+  no = 0xc2,
+  yes = 0xc3,
+  binary = 0xc4, // a size of 1, 2, 4 bytes
+  extension = 0xc7,
+  real32 = 0xca,
+  real64 = 0xcb,
+  natural = 0xcc,         // of 1, 2, 4, 8 bytes
+  integer = 0xd0,         // of 1, 2, 4, 8 bytes
+  fixed_extension = 0xd4, // of 1, 2, 4, 8, 16 bytes
+  text = 0xd9,            // a size of 1, 2, 4 bytes
+  array = 0xdc,           // a count of 2, 4 bytes
+  map = 0xde,             // a count of 2, 4 bytes
+  small_negative = 0xe0,
 };
+
+constexpr std::size_t power(unsigned exponent) { return std::size_t{1} << exponent; }
 
 } // namespace
 
@@ -117,22 +60,141 @@ std::string_view to_string(token::kind kind) {
   return "?";
 }
 
-result<std::vector<token>> tokenize(std::span<const std::byte> document) {
-  std::vector<token> tokens;
-  // Most elements of a header take two to four bytes.
-  tokens.reserve(std::min<std::size_t>(document.size() / 2 + 1, 4096));
-  token_collector collector{tokens};
-  std::size_t offset = 0;
-  try {
-    if (!msgpack::parse(reinterpret_cast<const char*>(document.data()), document.size(), offset, collector))
-      return error{errc::corrupt, collector.complaint(), {}};
-  } catch (const std::exception& e) {
-    return error{errc::corrupt, std::string{"the header cannot be parsed: "} + e.what(), {}};
+token::kind token_reader::peek() const {
+  if (at_ == end_ || *at_ == nil || *at_ == unused)
+    return kind::nil;
+  const unsigned char b = *at_;
+  if (b < small_map)
+    return kind::natural;
+  if (b < small_array)
+    return kind::map;
+  if (b < small_text)
+    return kind::array;
+  if (b < nil)
+    return kind::text;
+  if (b <= yes)
+    return kind::boolean;
+  if (b < extension)
+    return kind::binary;
+  if (b < real32)
+    return kind::extension;
+  if (b < natural)
+    return kind::real;
+  if (b < integer)
+    return kind::natural;
+  if (b < fixed_extension) { // a positive one may be written so
+    token t;
+    token_reader copy = *this;
+    return copy.next(t) ? t.what : kind::nil;
   }
-  if (offset != document.size())
-    return error{
-        errc::corrupt, std::to_string(document.size() - offset) + " bytes after the end of the header's array", {}};
-  return tokens;
+  if (b < text)
+    return kind::extension;
+  if (b < array)
+    return kind::text;
+  if (b < map)
+    return kind::array;
+  return b < small_negative ? kind::map : kind::negative;
+}
+
+bool token_reader::number(std::size_t size, std::uint64_t& out) {
+  if (left() < size)
+    return false;
+  std::uint64_t bytes = 0; // its first ones are the number's
+  std::memcpy(&bytes, at_, size);
+  out = be64toh(bytes) >> (64 - 8 * size);
+  at_ += size;
+  return true;
+}
+
+bool token_reader::bytes(token::kind what, std::uint64_t size, token& out) {
+  if (left() < size)
+    return false;
+  out.what = what;
+  out.size = static_cast<std::uint32_t>(size);
+  out.data = reinterpret_cast<const char*>(at_);
+  at_ += size;
+  return true;
+}
+
+bool token_reader::nested(token::kind what, std::uint64_t count, token& out) {
+  if (left() < (what == kind::map ? 2 * count : count))
+    return false;
+  out.what = what;
+  out.size = static_cast<std::uint32_t>(count);
+  return true;
+}
+
+bool token_reader::next_long(token& out) {
+  if (at_ == end_)
+    return false;
+  const unsigned char* const start = at_;
+  const unsigned char b = *at_++;
+  std::uint64_t n = 0;
+  const auto taken = [&]() -> bool {
+    if (b >= small_negative) {
+      out.what = kind::negative;
+      out.negative = static_cast<signed char>(b);
+      return true;
+    }
+    if (b < small_array)
+      return nested(kind::map, b & 0x0f, out);
+    if (b < small_text)
+      return nested(kind::array, b & 0x0f, out);
+    if (b < nil)
+      return bytes(kind::text, b & 0x1f, out);
+    if (b == nil) {
+      out.what = kind::nil;
+      return true;
+    }
+    if (b == unused)
+      return false;
+    if (b <= yes) {
+      out.what = kind::boolean;
+      out.natural = b - no;
+      return true;
+    }
+    if (b < extension)
+      return number(power(b - binary), n) && bytes(kind::binary, n, out);
+    if (b < real32)
+      return number(power(b - extension), n) && bytes(kind::extension, n + 1, out);
+    if (b < natural) {
+      if (!number(b == real32 ? 4 : 8, n))
+        return false;
+      out.what = kind::real;
+      out.real = b == real32 ? std::bit_cast<float>(static_cast<std::uint32_t>(n)) : std::bit_cast<double>(n);
+      return true;
+    }
+    if (b < integer) {
+      out.what = kind::natural;
+      return number(power(b - natural), out.natural);
+    }
+    if (b < fixed_extension) {
+      const std::size_t size = power(b - integer);
+      if (!number(size, n))
+        return false;
+      const unsigned unused_bits = 64 - 8 * static_cast<unsigned>(size);
+      out.negative = static_cast<std::int64_t>(n << unused_bits) >> unused_bits;
+      out.what = out.negative < 0 ? kind::negative : kind::natural;
+      return true;
+    }
+    if (b < text)
+      return bytes(kind::extension, power(b - fixed_extension) + 1, out);
+    if (b < array)
+      return number(power(b - text), n) && bytes(kind::text, n, out);
+    if (b < map)
+      return number(power(b - array + 1), n) && nested(kind::array, n, out);
+    return number(power(b - map + 1), n) && nested(kind::map, n, out);
+  }();
+  if (!taken)
+    at_ = start;
+  return taken;
+}
+
+std::string token_reader::complaint() const {
+  const std::string where = " at byte " + std::to_string(at_ - begin_);
+  if (at_ != end_ && *at_ == unused)
+    return "no valid msgpack" + where;
+  return "the header ends too early," + where;
 }
 
 } // namespace squall::wire::detail

@@ -3,6 +3,7 @@
 #include "actors/bridge.hpp"
 #include "actors/detail/role_actor.hpp"
 #include "wire/outbox.hpp"
+#include "wire/zmq/ready_set.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <array>
@@ -11,8 +12,6 @@
 #include <thread>
 #include <unordered_map>
 #include <variant>
-
-#include <poll.h>
 
 namespace squall::actors::detail {
 
@@ -83,7 +82,7 @@ private:
   void sleep();
   void collect_fds();
   void look_everywhere();
-  void after_poll();
+  void after_wait();
   void fire_alarms();
   [[nodiscard]] std::optional<timespec> time_to_alarm() const;
   void begin_drain();
@@ -158,7 +157,7 @@ private:
     std::function<void()> ready;
   };
   std::vector<watched> watches_;
-  std::vector<pollfd> fds_; ///< the outbox, the server's, each connection's, the watched
+  wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
   std::uint32_t busy_rounds_ = 0;

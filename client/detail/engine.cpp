@@ -6,8 +6,6 @@
 #include <cerrno>
 #include <random>
 
-#include <poll.h>
-
 namespace squall::client::detail {
 
 namespace {
@@ -22,6 +20,9 @@ constexpr auto cancel_allowance = 1s;
 /// A client that makes so many calls is worth a connection to each node, if there are no more nodes than that.
 constexpr std::uint64_t calls_before_nodes = 32;
 constexpr std::size_t max_node_links = 64;
+
+/// A loop that is never idle looks at all connections once in so many rounds.
+constexpr std::uint32_t look_everywhere_every = 16;
 
 std::uint64_t random_seed() {
   std::random_device device;
@@ -84,6 +85,10 @@ void engine::run() {
       tick(now);
     else if (!busy)
       sleep(next);
+    else if (++busy_rounds_ % look_everywhere_every == 0) {
+      (void)links_idle();
+      look({});
+    }
   }
   on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
   controller_->close();
@@ -115,26 +120,44 @@ bool engine::serve(clock::time_point now) {
 }
 
 void engine::sleep(clock::time_point until) {
-  const auto links_idle = [this] {
-    return controller_->idle() && store_->idle() &&
-           std::ranges::all_of(nodes_, [](const auto& node) { return node->idle(); });
-  };
   if (!links_idle() || !queue_->prepare_sleep())
     return;
-  polled_.clear();
-  controller_->watch(polled_);
-  store_->watch(polled_);
+  const auto patience = std::max(until - clock::now(), clock::duration{0});
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(patience);
+  look(timespec{static_cast<time_t>(seconds.count()),
+                static_cast<long>(std::chrono::nanoseconds{patience - seconds}.count())});
+  queue_->woken(news_.woke(0));
+}
+
+bool engine::links_idle() {
+  // All are asked: each notes for itself what it found.
+  bool idle = controller_->idle();
+  idle &= store_->idle();
   for (const auto& node : nodes_)
-    node->watch(polled_);
-  polled_.push_back({queue_->fd(), POLLIN, 0});
-  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
-  ::poll(polled_.data(), polled_.size(), static_cast<int>(std::max<std::int64_t>(0, wait.count())));
-  std::span<const pollfd> polled{polled_};
-  polled = polled.subspan(controller_->woken(polled));
-  polled = polled.subspan(store_->woken(polled));
+    idle &= node->idle();
+  return idle;
+}
+
+/// Waits for news, at most so long, and tells the links of it.
+void engine::look(const timespec& patience) {
+  std::uint64_t sockets = controller_->sockets() + store_->sockets();
   for (const auto& node : nodes_)
-    polled = polled.subspan(node->woken(polled));
-  queue_->woken(polled_.back().revents != 0);
+    sockets += node->sockets();
+  if (std::exchange(watched_, std::pair{nodes_changed_, sockets}) != watched_) {
+    std::vector<int> fds{queue_->fd()};
+    controller_->watch(fds);
+    store_->watch(fds);
+    for (const auto& node : nodes_)
+      node->watch(fds);
+    news_.watch(fds);
+  }
+  if (news_.wait(patience) == 0)
+    return;
+  std::size_t at = 1;
+  at += controller_->woken(news_, at);
+  at += store_->woken(news_, at);
+  for (const auto& node : nodes_)
+    at += node->woken(news_, at);
 }
 
 void engine::on_command(command&& what, clock::time_point now) {
@@ -310,6 +333,7 @@ void engine::on_peers(const wire::frames& message) {
 /// Keeps the connections to nodes that are still there, and makes the others.
 void engine::connect_nodes(clock::time_point now) {
   nodes_stale_ = false;
+  ++nodes_changed_;
   std::erase_if(nodes_, [this](const auto& node) {
     return std::ranges::find(node_endpoints_, node->endpoint()) == node_endpoints_.end();
   });

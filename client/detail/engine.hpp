@@ -96,6 +96,8 @@ private:
   void run();
   bool serve(clock::time_point now);
   void sleep(clock::time_point until);
+  bool links_idle();
+  void look(const timespec& patience);
   void on_command(command&& what, clock::time_point now);
   void begin_call(std::shared_ptr<pending_call> call, clock::time_point now);
   void begin_request(std::shared_ptr<pending_request> request);
@@ -155,7 +157,10 @@ private:
   std::optional<clock::time_point> lost_at_; ///< when the controller went; none: it is there
   error lost_why_;
   std::vector<call_id> taken_; ///< outputs that were dropped since the last round
-  std::vector<pollfd> polled_;
+  wire::ready_set news_; ///< of the queue, the controller, the store, the nodes
+  std::uint64_t nodes_changed_ = 0;
+  std::pair<std::uint64_t, std::uint64_t> watched_{~0ull, 0}; ///< changes of nodes, and sockets, when news_ was filled
+  std::uint32_t busy_rounds_ = 0;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -34,6 +34,7 @@ void link::open(const std::string& endpoint, clock::time_point now) {
   if (!socket.ok())
     return fail(socket.error().code, socket.error().message, now);
   socket_ = std::move(socket).value();
+  ++sockets_;
   news_ = waiting_ = true;
   opened_ = heard_ = pinged_ = now;
   say_hello(now);
@@ -41,6 +42,7 @@ void link::open(const std::string& endpoint, clock::time_point now) {
 
 void link::close() {
   socket_.reset();
+  ++sockets_;
   ready_ = false;
   retry_at_ = clock::time_point::max();
 }
@@ -59,7 +61,6 @@ void link::say_hello(clock::time_point now) {
 result<> link::send(const wire::frames& message) {
   if (!socket_)
     return trouble_;
-  waiting_ = true; // to send may swallow the sign that something came
   return socket_->send(message);
 }
 
@@ -139,23 +140,18 @@ std::string link::silence() const {
   return fmt::format("no word from it for {} s", std::chrono::seconds{silence_limit}.count());
 }
 
-void link::watch(std::vector<pollfd>& out) const {
-  if (!socket_)
-    return;
-  fds_.clear();
-  socket_->fds(fds_);
-  for (const int fd : fds_)
-    out.push_back({fd, POLLIN, 0});
+void link::watch(std::vector<int>& out) const {
+  const std::size_t before = out.size();
+  if (socket_)
+    socket_->fds(out);
+  watched_ = out.size() - before;
 }
 
-std::size_t link::woken(std::span<const pollfd> polled) {
-  if (!socket_)
-    return 0;
+std::size_t link::woken(const wire::ready_set& ready, std::size_t first) {
   // The first descriptor of a socket tells of messages, the others of the connection.
-  waiting_ |= polled[0].revents != 0;
-  for (std::size_t i = 1; i < fds_.size(); ++i)
-    news_ |= polled[i].revents != 0;
-  return fds_.size();
+  for (std::size_t i = 0; i < watched_; ++i)
+    (i == 0 ? waiting_ : news_) |= ready.woke(first + i);
+  return watched_;
 }
 
 void link::fail(errc code, std::string why, clock::time_point now) {
@@ -163,6 +159,7 @@ void link::fail(errc code, std::string why, clock::time_point now) {
   lost_ = lost_ || was_ready;
   trouble_ = {code, std::move(why), {}};
   socket_.reset();
+  ++sockets_;
   retry_at_ = was_ready ? now : now + retry_interval;
   next_tick_ = now;
 }

@@ -2,15 +2,13 @@
 
 #include "client/cluster.hpp"
 #include "client/detail/pending.hpp"
+#include "wire/zmq/ready_set.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
-
-#include <poll.h>
 
 namespace squall::client::detail {
 
@@ -49,9 +47,11 @@ public:
     waiting_ |= !nothing;
     return nothing;
   }
-  /// Adds what to wait for; after the wait, woken() is given the same part of it and returns its size.
-  void watch(std::vector<pollfd>& out) const;
-  std::size_t woken(std::span<const pollfd> polled);
+  /// Adds what to wait for; after the wait, woken() is told where that begins in the list, and returns its length.
+  void watch(std::vector<int>& out) const;
+  std::size_t woken(const wire::ready_set& ready, std::size_t first);
+  /// Counts its sockets: a new one may have the descriptors of the last.
+  [[nodiscard]] std::uint64_t sockets() const { return sockets_; }
 
 private:
   void say_hello(clock::time_point now);
@@ -68,9 +68,10 @@ private:
   const client_id self_;
   std::string endpoint_;
   std::unique_ptr<wire::client_socket> socket_;
-  mutable std::vector<int> fds_; ///< as last watched
-  bool news_ = true;             ///< of the connection may be there
-  bool waiting_ = true;          ///< messages may be: asking ZeroMQ costs system calls, and a link may be one of many
+  std::uint64_t sockets_ = 0;
+  mutable std::size_t watched_ = 0; ///< descriptors
+  bool news_ = true;                ///< of the connection may be there
+  bool waiting_ = true; ///< messages may be: asking ZeroMQ costs system calls, and a link may be one of many
   bool ready_ = false;
   bool lost_ = false; ///< was ready, is no more, and tick() has not said so yet
   std::uint64_t epoch_ = 0;

@@ -42,8 +42,8 @@ void node_role::report_answered() {
   if (answered_.empty())
     return;
   wire::calls_answered message{membership_.self(), std::exchange(answered_, {})};
-  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.warn("node", "the controller was not told of calls that were answered", {{"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(message, request_id{}),
+                              "the controller was not told of calls that were answered");
 }
 
 } // namespace squall::executors

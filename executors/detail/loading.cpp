@@ -143,8 +143,7 @@ void node_role::report_residency(wire::residency message) {
   if (!membership_.joined())
     return;
   message.node = membership_.self();
-  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.debug("node", "a change of residency was not reported", {{"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(message, request_id{}), "a change of residency was not reported");
 }
 
 void node_role::report_gone(variant_id variant) {

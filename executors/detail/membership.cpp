@@ -143,6 +143,14 @@ result<> membership::send_to_controller(wire::frames message) {
   return post_->send(controller_, std::move(message));
 }
 
+void membership::tell_controller(wire::frames message, std::string_view lost, std::vector<log_field> about) {
+  const auto sent = send_to_controller(std::move(message));
+  if (sent.ok())
+    return;
+  about.push_back({"error", sent.error().message});
+  log_.warn("node", lost, std::move(about));
+}
+
 result<actors::peer_id> membership::connection_to(peer& p) {
   if (!p.connection) {
     SQUALL_ASSIGN(connected, post_->connect(p.info.endpoint, options_.controller_key));

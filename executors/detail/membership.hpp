@@ -47,6 +47,8 @@ public:
   [[nodiscard]] time_point next_alarm() const { return next_; }
 
   result<> send_to_controller(wire::frames message);
+  /// The same for what the controller ought to know but nobody can do more about; the log says what it missed: `lost`.
+  void tell_controller(wire::frames message, std::string_view lost, std::vector<log_field> about = {});
   /// Fails as unavailable when the node is not known (and did not become so in time: then `false` comes by on_alarm's
   /// log only).
   result<> send(node_id node, wire::frames message);

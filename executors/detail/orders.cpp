@@ -35,8 +35,8 @@ void node_role::report_passed_over(call_record& call) {
 void node_role::report_stage(call_id call, stage_index stage, std::uint32_t width,
                              std::vector<std::uint32_t> elements) {
   const wire::stage_ready message{call, stage, width, std::move(elements)};
-  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.warn("node", "a ready stage was not reported", {{"call", to_string(call)}, {"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(message, request_id{}), "a ready stage was not reported",
+                              {{"call", to_string(call)}});
 }
 
 void node_role::on_hand_out(const wire::hand_out& message) {
@@ -183,9 +183,8 @@ void node_role::end_order(batch_id id, errc code, duration executed) {
 }
 
 void node_role::report_order(const wire::order_report& message) {
-  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.warn("node", "a batch was not reported",
-              {{"batch", to_string(message.order)}, {"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(message, request_id{}), "a batch was not reported",
+                              {{"batch", to_string(message.order)}});
 }
 
 // -- what is resident for dispatched calls
@@ -248,8 +247,7 @@ void node_role::unload_unused(variant_id variant) {
 
 void node_role::report_replica(replica_id replica, errc code, const std::string& text) {
   const wire::replica_report message{membership_.self(), replica, code, text};
-  if (const auto sent = membership_.send_to_controller(wire::encode(message, request_id{})); !sent.ok())
-    log_.warn("node", "a replica was not reported", {{"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(message, request_id{}), "a replica was not reported");
 }
 
 } // namespace squall::executors

@@ -179,10 +179,9 @@ void node_role::on_user_partial(batch_id batch, std::uint32_t item, std::vector<
     message.index = call->partials[{message.stage, message.element}]++;
     message.outputs = std::move(outputs);
     message.holds = blocks_.holds(entry.call);
-    if (const auto sent = membership_.send_to_controller(
-            wire::encode(message, request_id{}, {membership_.controller_on_this_host() ? &blocks_.known() : nullptr}));
-        !sent.ok())
-      log_.warn("node", "a partial result was not sent", {{"error", sent.error().message}});
+    membership_.tell_controller(
+        wire::encode(message, request_id{}, {membership_.controller_on_this_host() ? &blocks_.known() : nullptr}),
+        "a partial result was not sent");
   }
   blocks_.drop_unowned();
 }
@@ -251,8 +250,7 @@ void node_role::on_call_result(const wire::call_result& message) {
     return;
   wire::result_taken taken;
   taken.calls.push_back(message.call); // the worker has its own copy
-  if (const auto sent = membership_.send_to_controller(wire::encode(taken, request_id{})); !sent.ok())
-    log_.debug("node", "a result was not acknowledged", {{"error", sent.error().message}});
+  membership_.tell_controller(wire::encode(taken, request_id{}), "a result was not acknowledged");
 }
 
 void node_role::answer_nested(call_id call, wire::worker::returned message) {

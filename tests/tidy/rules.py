@@ -30,7 +30,7 @@ UNBOUND = {"tests", "bench"}
 HOMES = [
     (r"caf/", "actors kvs controller executors cluster"),
     (r"zmq\.h(pp)?$", "wire/zmq actors"),
-    (r"msgpack", "wire"),
+    (r"msgpack", "tests"),
     (r"rocksdb/", "kvs"),
     (r"hiredis/", "kvs"),
     (r"cuda|nvrtc|cublas", "executors/cuda"),

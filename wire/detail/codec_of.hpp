@@ -15,8 +15,7 @@ frames encode(const Message& message, request_id request, const encode_options& 
 template <class Message>
 result<Message> decode(const frames& message, arena_map* arenas) {
   SQUALL_TRY(within_limits(message));
-  SQUALL_ASSIGN(tokens, detail::tokenize(message.header.span()));
-  return detail::decoder{tokens, message.payloads, arenas}.template message<Message>();
+  return detail::decoder{message.header.span(), message.payloads, arenas}.template message<Message>();
 }
 
 } // namespace squall::wire

@@ -6,7 +6,6 @@
 #include "wire/detail/enums.hpp"
 #include "wire/detail/tokens.hpp"
 
-#include <array>
 #include <limits>
 #include <utility>
 
@@ -18,16 +17,17 @@ inline constexpr std::size_t max_decoded_bytes = 64ull << 20;
 /// Reads one message. The first fault is kept, with the path of the field; after it every read does nothing.
 class decoder {
 public:
-  decoder(const std::vector<token>& tokens, const std::vector<shared_bytes>& payloads, arena_map* arenas)
-      : tokens_(tokens), payloads_(payloads), arenas_(arenas) {}
+  decoder(std::span<const std::byte> header, const std::vector<shared_bytes>& payloads, arena_map* arenas)
+      : tokens_(header), payloads_(payloads), arenas_(arenas) {}
 
   template <class Message>
   result<Message> message() {
     Message body;
     read_head(static_cast<std::uint16_t>(Message::type));
     read(body);
+    finish();
     if (failure_)
-      return *std::move(failure_);
+      return described_failure();
     return body;
   }
 
@@ -41,23 +41,19 @@ private:
       if (left == 0 || from.failure_)
         return;
       --left;
-      from.enter(name);
       from.read(field);
-      from.leave();
+      if (from.failure_) [[unlikely]]
+        from.failed_in(name);
     }
   };
-  struct path_step {
-    std::string_view name; ///< empty: an index
-    std::size_t index = 0;
-  };
-
   template <class T>
   void read(T& v) {
     static_assert(!std::is_same_v<T, time_point>, "points in time do not travel; send a duration");
     if (failure_)
       return;
     if constexpr (std::is_same_v<T, bool>) {
-      v = read_bool();
+      if (!tokens_.take_boolean(v))
+        v = next(token::kind::boolean).natural != 0;
     } else if constexpr (std::is_enum_v<T>) {
       v = static_cast<T>(read_natural(range_of<T>.first, range_of<T>.last));
     } else if constexpr (std::is_unsigned_v<T>) {
@@ -79,7 +75,7 @@ private:
     } else if constexpr (calls::map_type<T>) {
       read_map(v);
     } else if constexpr (calls::optional_type<T>) {
-      if (!skip_nil())
+      if (!tokens_.take_nil())
         read(v.emplace());
     } else if constexpr (calls::variant_type<T>) {
       read_variant(v, std::make_index_sequence<std::variant_size_v<T>>{});
@@ -99,9 +95,9 @@ private:
       return;
     v.resize(count);
     for (std::uint32_t i = 0; i < count && !failure_; ++i) {
-      enter(i);
       read(v[i]);
-      leave();
+      if (failure_) [[unlikely]]
+        failed_at(i);
     }
   }
 
@@ -112,9 +108,9 @@ private:
     if (!charge(count, sizeof(T) + sizeof(std::string) + tree_node_bytes))
       return;
     for (std::uint32_t i = 0; i < count && !failure_; ++i) {
-      enter(i);
       read(v[read_text()]);
-      leave();
+      if (failure_) [[unlikely]]
+        failed_at(i);
     }
   }
 
@@ -129,12 +125,21 @@ private:
   }
 
   void read_head(std::uint16_t type);
-  bool read_bool();
-  std::uint64_t read_natural(std::uint64_t least, std::uint64_t most);
+  void finish();
+  std::uint64_t read_natural(std::uint64_t least, std::uint64_t most) {
+    std::uint64_t n = 0;
+    if (!tokens_.take_natural(n))
+      n = next(token::kind::natural).natural;
+    return n >= least && n <= most ? n : out_of_range(n, least, most);
+  }
+  std::uint64_t out_of_range(std::uint64_t n, std::uint64_t least, std::uint64_t most);
   std::int64_t read_integer(std::int64_t least, std::int64_t most);
   double read_real();
   std::string read_text();
-  std::uint32_t read_array();
+  std::uint32_t read_array() {
+    std::uint32_t count = 0;
+    return tokens_.take_array(count) ? count : next(token::kind::array).size;
+  }
   std::uint32_t read_map_size();
   void read_value(functions::value& v);
   void read_list(functions::value& v);
@@ -143,30 +148,43 @@ private:
   shared_bytes read_payload();
   shared_bytes read_arena_bytes();
 
-  /// The next element, taken; a nil after a failure or past the end.
-  token next(token::kind wanted);
-  token next();
-  [[nodiscard]] token::kind peek_kind() const;
-  bool skip_nil();
-  void skip(std::uint32_t elements);
+  /// The next element, taken; a nil after a failure.
+  token next(token::kind wanted) {
+    const token t = next();
+    if (t.what == wanted)
+      return t;
+    fail_kind(wanted, t.what);
+    return {};
+  }
+  token next() {
+    token t;
+    if (failure_ || tokens_.next(t))
+      return t;
+    fail(tokens_.complaint());
+    return {};
+  }
+  void fail_kind(token::kind wanted, token::kind found);
+  void skip(std::uint64_t elements);
   /// Counts memory that is about to be made; false (and a failure) when it is too much.
   bool charge(std::size_t count, std::size_t each_bytes);
 
-  void enter(std::string_view name) { path_[depth_++] = {name, 0}; }
-  void enter(std::size_t index) { path_[depth_++] = {{}, index}; }
-  void leave() { --depth_; }
+  /// Counts a level, to be taken back; false (and a failure) when it is too deep.
+  bool deeper();
   void fail(std::string what, errc code = errc::corrupt);
-  [[nodiscard]] std::string path() const;
+  // On the way back from a failure each level adds its name, the innermost first.
+  void failed_in(const char* name);
+  void failed_at(std::size_t index);
+  [[nodiscard]] error described_failure();
 
-  const std::vector<token>& tokens_;
+  token_reader tokens_;
   const std::vector<shared_bytes>& payloads_;
   arena_map* arenas_;
-  std::size_t position_ = 0;
+  std::uint32_t unread_ = 0; ///< elements of the header's array after the message
   std::size_t decoded_bytes_ = 0;
   std::uint64_t next_payload_ = 0; ///< frames are mentioned in their order, each at most once
   std::optional<error> failure_;
-  std::size_t depth_ = 0;
-  std::array<path_step, max_depth + 1> path_; ///< each step stands for one array or map around the element
+  std::string path_;        ///< to the field that failed
+  std::uint32_t depth_ = 0; ///< of lists in lists, and of what is skipped
 };
 
 } // namespace squall::wire::detail

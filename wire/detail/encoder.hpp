@@ -4,29 +4,61 @@
 #include "calls/field_kinds.hpp"
 #include "wire/codec.hpp"
 
-#include <msgpack/pack.hpp>
-
 #include <array>
-#include <cstring>
+#include <bit>
+#include <cstdint>
+#include <string_view>
 
 namespace squall::wire::detail {
 
-/// The header while it grows: on the stack until it is large, because most headers are a few hundred bytes.
-class header_buffer {
+/// The header while it grows, in msgpack: each element in the fewest bytes that hold it. On the stack until it is
+/// large, because most headers are a few hundred bytes.
+class header_writer {
 public:
-  void write(const char* data, std::size_t size) {
-    if (size > capacity_ - size_)
-      grow(size);
-    std::memcpy(data_ + size_, data, size);
-    size_ += size;
+  header_writer() = default;
+  header_writer(const header_writer&) = delete;
+  header_writer& operator=(const header_writer&) = delete;
+
+  void nil() { mark(0xc0); }
+  void boolean(bool v) { mark(v ? 0xc3 : 0xc2); }
+  void natural(std::uint64_t v) {
+    if (v < 0x80)
+      return mark(static_cast<std::uint8_t>(v));
+    large_natural(v);
   }
+  void integer(std::int64_t v);
+  void real(double v); ///< as an integer if it is a whole number
+  void text(std::string_view v);
+  void array(std::size_t count) { count < 16 ? mark(static_cast<std::uint8_t>(0x90 | count)) : sized(0xdc, count); }
+  void map(std::size_t count) { count < 16 ? mark(static_cast<std::uint8_t>(0x80 | count)) : sized(0xde, count); }
+
   [[nodiscard]] shared_bytes bytes() const { return shared_bytes::copy_of(data_, size_); }
 
-  header_buffer() = default;
-  header_buffer(const header_buffer&) = delete;
-  header_buffer& operator=(const header_buffer&) = delete;
-
 private:
+  /// Room for one element without what a text holds.
+  static constexpr std::size_t element_bytes = 9;
+
+  void mark(std::uint8_t first) {
+    *room(element_bytes) = static_cast<char>(first);
+    ++size_;
+  }
+  /// A first byte, then a number in Size - 1 bytes, the highest first.
+  template <std::size_t Size>
+  void put(std::uint8_t first, std::uint64_t v) {
+    char* const at = room(element_bytes);
+    at[0] = static_cast<char>(first);
+    for (std::size_t i = 1; i < Size; ++i)
+      at[i] = static_cast<char>(v >> 8 * (Size - 1 - i));
+    size_ += Size;
+  }
+  void large_natural(std::uint64_t v);
+  /// A count in two bytes, or, with the next first byte, in four.
+  void sized(std::uint8_t first, std::size_t count);
+  char* room(std::size_t more) {
+    if (more > capacity_ - size_) [[unlikely]]
+      grow(more);
+    return data_ + size_;
+  }
   void grow(std::size_t more);
 
   std::array<char, 1024> small_; // not initialised: only what was written is read
@@ -39,17 +71,17 @@ private:
 /// Writes one message. A visitor of fields(): each field is put in its turn.
 class encoder {
 public:
-  explicit encoder(const encode_options& options) : packer_(buffer_), options_(options) {}
+  explicit encoder(const encode_options& options) : options_(options) {}
 
   template <class Message>
   frames message(const Message& body, request_id request, role to) {
-    packer_.pack_array(5);
-    packer_.pack_uint32(protocol_version);
-    packer_.pack_uint16(static_cast<std::uint16_t>(Message::type));
-    packer_.pack_uint8(static_cast<std::uint8_t>(to));
-    packer_.pack_uint64(request.value);
+    out_.array(5);
+    out_.natural(protocol_version);
+    out_.natural(static_cast<std::uint64_t>(Message::type));
+    out_.natural(static_cast<std::uint64_t>(to));
+    out_.natural(request.value);
     put(body);
-    return {buffer_.bytes(), std::move(payloads_)};
+    return {out_.bytes(), std::move(payloads_)};
   }
 
   template <class T>
@@ -70,58 +102,56 @@ private:
   void put(const T& v) {
     static_assert(!std::is_same_v<T, time_point>, "points in time do not travel; send a duration");
     if constexpr (std::is_same_v<T, bool>) {
-      v ? packer_.pack_true() : packer_.pack_false();
+      out_.boolean(v);
     } else if constexpr (std::is_enum_v<T>) {
-      packer_.pack_uint64(static_cast<std::uint64_t>(v));
+      out_.natural(static_cast<std::uint64_t>(v));
     } else if constexpr (std::is_unsigned_v<T>) {
-      packer_.pack_uint64(v);
+      out_.natural(v);
     } else if constexpr (std::is_integral_v<T>) {
-      packer_.pack_int64(v);
+      out_.integer(v);
     } else if constexpr (std::is_floating_point_v<T>) {
-      packer_.pack_double(v);
+      out_.real(v);
     } else if constexpr (std::is_same_v<T, duration>) {
-      packer_.pack_int64(v.count());
+      out_.integer(v.count());
     } else if constexpr (calls::strong_id_type<T>) {
-      packer_.pack_uint64(v.value);
+      out_.natural(v.value);
     } else if constexpr (std::is_same_v<T, std::string>) {
-      put_text(v);
+      out_.text(v);
     } else if constexpr (std::is_same_v<T, functions::value>) {
       put_value(v);
     } else if constexpr (calls::vector_type<T>) {
-      packer_.pack_array(static_cast<std::uint32_t>(v.size()));
+      out_.array(v.size());
       for (const auto& element : v)
         put(element);
     } else if constexpr (calls::map_type<T>) {
-      packer_.pack_map(static_cast<std::uint32_t>(v.size()));
+      out_.map(v.size());
       for (const auto& [key, element] : v) {
-        put_text(key);
+        out_.text(key);
         put(element);
       }
     } else if constexpr (calls::optional_type<T>) {
       if (v.has_value())
         put(*v);
       else
-        packer_.pack_nil();
+        out_.nil();
     } else if constexpr (calls::variant_type<T>) {
-      packer_.pack_array(2);
-      packer_.pack_uint64(v.index());
+      out_.array(2);
+      out_.natural(v.index());
       std::visit([this](const auto& alternative) { put(alternative); }, v);
     } else if constexpr (has_fields<T>) {
       field_counter counter;
       T::fields(v, counter);
-      packer_.pack_array(counter.count);
+      out_.array(counter.count);
       T::fields(v, *this);
     } else {
       static_assert(!sizeof(T), "no field of a message can be of this type");
     }
   }
 
-  void put_text(std::string_view text);
   void put_value(const functions::value& v);
   void put_tensor(const functions::tensor& t);
 
-  header_buffer buffer_;
-  msgpack::packer<header_buffer> packer_;
+  header_writer out_;
   const encode_options& options_;
   std::vector<shared_bytes> payloads_;
 };

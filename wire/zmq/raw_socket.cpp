@@ -157,13 +157,23 @@ int send_frames(raw_socket& socket, const frames& message) {
   return failure;
 }
 
-result<> socket_monitor::start(zmq_context& context, raw_socket& watched, int events) {
+socket_monitor::~socket_monitor() {
+  // ZeroMQ's I/O thread waits for whoever reads its events, for ever if nobody does: first it must stop to tell.
+  if (watched_ != nullptr)
+    zmq_socket_monitor(watched_, nullptr, 0);
+}
+
+result<> socket_monitor::start(zmq_context& context, const raw_socket& watched, int events) {
   // The address must be unique in the context; that of the object is.
   const std::string address =
       "inproc://squall-monitor-" + std::to_string(reinterpret_cast<std::uintptr_t>(watched.get()));
   pair_ = raw_socket{context, ZMQ_PAIR};
-  if (zmq_socket_monitor(watched.get(), address.c_str(), events) != 0 || !pair_ || !pair_.set(ZMQ_LINGER, 0) ||
-      zmq_connect(pair_.get(), address.c_str()) != 0)
+  // Without a bound, since a full pipe, too, stops the I/O thread, and with it every socket of the process.
+  if (!pair_ || !pair_.set(ZMQ_LINGER, 0) || !pair_.set(ZMQ_RCVHWM, 0) ||
+      zmq_socket_monitor(watched.get(), address.c_str(), events) != 0)
+    return zmq_failure("cannot monitor", address);
+  watched_ = watched.get();
+  if (zmq_connect(pair_.get(), address.c_str()) != 0)
     return zmq_failure("cannot monitor", address);
   return {};
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace squall::wire {
 
@@ -52,7 +53,7 @@ public:
       return detail::zmq_failure("cannot make a socket for", options.endpoint);
     if (!options.keys.secret_key.empty())
       SQUALL_TRY(guard(context, options));
-    SQUALL_TRY(monitor_.start(context, socket_, ZMQ_EVENT_DISCONNECTED));
+    SQUALL_TRY(monitor_.start(context, socket_, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED));
     if (zmq_bind(socket_.get(), options.endpoint.c_str()) != 0)
       return detail::zmq_failure("cannot listen on", options.endpoint);
     endpoint_ = socket_.text(ZMQ_LAST_ENDPOINT);
@@ -105,8 +106,11 @@ public:
   void pump() override {
     detail::socket_monitor::event event;
     while (monitor_.next(event)) {
-      if (event.what == ZMQ_EVENT_DISCONNECTED)
-        closed_.push_back(static_cast<int>(event.value));
+      const auto fd = static_cast<int>(event.value);
+      if (event.what == ZMQ_EVENT_ACCEPTED)
+        open_.insert(fd);
+      else if (event.what == ZMQ_EVENT_DISCONNECTED)
+        on_closed(fd);
     }
     if (gate_.socket())
       gate_.pump();
@@ -122,7 +126,7 @@ public:
       if (monitor_.socket().readable() || (gate_.socket() && gate_.socket().readable()))
         return false;
     }
-    if (!closed_.empty() || !departed_.empty() || (touched_ && socket_.readable()))
+    if (!leaving_.empty() || !departed_.empty() || (touched_ && socket_.readable()))
       return false;
     pumped_ = false;
     touched_ = false;
@@ -154,7 +158,6 @@ public:
 
 private:
   struct peer {
-    int fd = -1;
     std::string key; ///< empty without keys
     access allowed = access::admin;
   };
@@ -168,7 +171,7 @@ private:
     return {};
   }
 
-  /// The peer's route; of a new one its descriptor is kept, by which the monitor tells that it left.
+  /// The peer's route; none if it names itself.
   route route_of(std::span<const std::byte> identity) {
     if (identity.size() != identity_bytes || identity[0] != std::byte{0})
       return {};
@@ -180,37 +183,54 @@ private:
       return from;
     auto known = routes_.find(from);
     if (known == routes_.end()) {
-      // The descriptor may be that of a peer that has just left. Then the monitor said so before this message came.
       const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
-      pump();
-      if (std::find(closed_.begin(), closed_.end(), fd) != closed_.end())
-        let_go();
-      peer fresh{fd, {}, access::admin};
+      peer fresh;
       if (gate_.socket()) {
         const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
         fresh.key = key == nullptr ? "" : key;
         fresh.allowed = gate_.access_of(fresh.key);
       }
       known = routes_.emplace(from, std::move(fresh)).first;
+      if (fd >= 0) // else it is in this process
+        watch(from, fd);
     }
     last_ = from;
     allowed_ = known->second.allowed;
     return from;
   }
 
+  /// A descriptor is used again as soon as it is free, while messages of its earlier connections may still wait to be
+  /// read. Of two routes the one with the higher number has it (ROUTER counts up), and none if it is closed.
+  void watch(route fresh, int fd) {
+    pump();
+    if (!open_.contains(fd))
+      return leaving_.push_back(fresh);
+    const auto [held, first] = route_of_fd_.try_emplace(fd, fresh);
+    if (first)
+      return;
+    if (static_cast<std::int32_t>(fresh.value - held->second.value) > 0)
+      std::swap(fresh, held->second);
+    leaving_.push_back(fresh);
+  }
+
+  void on_closed(int fd) {
+    open_.erase(fd);
+    const auto held = route_of_fd_.find(fd);
+    if (held == route_of_fd_.end())
+      return; // it has sent nothing yet
+    leaving_.push_back(held->second);
+    route_of_fd_.erase(held);
+  }
+
   /// The messages of peers whose connection closed are all read: their routes end.
   void let_go() {
-    for (const int fd : closed_) {
-      const auto known =
-          std::find_if(routes_.begin(), routes_.end(), [fd](const auto& entry) { return entry.second.fd == fd; });
-      if (known == routes_.end())
-        continue;                                  // it never sent anything
+    for (const route gone : std::exchange(leaving_, {})) {
+      const auto known = routes_.find(gone);
       if (known->second.allowed != access::nobody) // else it has departed
-        departed_.push_back(known->first);
+        departed_.push_back(gone);
       routes_.erase(known);
       last_ = {};
     }
-    closed_.clear();
   }
 
   raw_socket socket_;
@@ -221,7 +241,9 @@ private:
   route last_;                     ///< of the latest message, whose peer is known,
   access allowed_ = access::admin; ///< and may do this
   std::unordered_map<route, peer> routes_;
-  std::vector<int> closed_; ///< descriptors of connections that are gone
+  std::unordered_map<int, route> route_of_fd_; ///< of each in routes_ that has a descriptor
+  std::unordered_set<int> open_;               ///< descriptors of connections
+  std::vector<route> leaving_;                 ///< their connections are gone, their last messages may be unread
   std::vector<route> departed_;
   bool touched_ = true;
   bool pumped_ = true;

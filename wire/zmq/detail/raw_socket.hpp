@@ -90,11 +90,18 @@ public:
     int what = 0;            ///< ZMQ_EVENT_...
     std::uint32_t value = 0; ///< the descriptor, or the reason of a failed handshake
   };
-  [[nodiscard]] result<> start(zmq_context& context, raw_socket& watched, int events);
+  socket_monitor() = default;
+  ~socket_monitor();
+  socket_monitor(const socket_monitor&) = delete;
+  socket_monitor& operator=(const socket_monitor&) = delete;
+
+  /// `watched` outlives this.
+  [[nodiscard]] result<> start(zmq_context& context, const raw_socket& watched, int events);
   bool next(event& out);
   [[nodiscard]] const raw_socket& socket() const { return pair_; }
 
 private:
+  void* watched_ = nullptr;
   raw_socket pair_;
 };
 
