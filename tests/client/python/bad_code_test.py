@@ -111,10 +111,15 @@ class BadCode(unittest.TestCase):
                 print(line)
             return x
 
-        call = self.cluster.call(prints, {"x": 3})
+        # Its log is read slowly on purpose, so it does not get far.
+        call = self.cluster.call(prints, {"x": 3}, deadline=5)
         for _ in range(5):
             self.others_are_served()
-        self.assertEqual(call.result(2 * GENEROUS).value.tolist(), [3])
+        with self.assertRaises(squall.SquallError) as caught:
+            call.result(GENEROUS)
+        self.assertEqual(caught.exception.code, Code.DEADLINE_EXCEEDED)
+        wait_until(lambda: not self.instances("prints", "busy"), "the end of what prints")
+        self.others_are_served()
 
     def test_what_ignores_every_signal_is_killed(self):
         @squall.function
