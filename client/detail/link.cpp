@@ -9,6 +9,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto ping_interval = 1s;
+constexpr auto hello_interval = 2s;
 constexpr auto silence_limit = 5s;
 constexpr auto retry_interval = 500ms;
 constexpr auto tick_interval = 250ms;
@@ -98,7 +99,7 @@ bool link::receive(answer& out, clock::time_point now) {
 
 void link::on_welcome(const wire::frames& message) {
   auto welcome = wire::decode<wire::welcome>(message, nullptr);
-  if (!welcome.ok() || peer_ != wire::role::controller)
+  if (!welcome.ok() || peer_ != wire::role::controller || ready_) // the answer to a second hello tells nothing new
     return;
   epoch_ = welcome->epoch;
   ready_ = true;
@@ -127,6 +128,10 @@ std::optional<error> link::tick(clock::time_point now) {
     pinged_ = now;
     // A full queue is no reason to give up; silence is.
     (void)send(wire::encode(wire::ping{}, ping_request, {}, peer_));
+  }
+  if (socket_ && now - pinged_ >= hello_interval && !ready_ && socket_->now() == wire::client_socket::state::up) {
+    pinged_ = now; // the last one may have met a server that did not read it
+    say_hello(now);
   }
   const bool lost = std::exchange(lost_, false);
   if (!socket_ && now >= retry_at_)

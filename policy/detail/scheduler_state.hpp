@@ -19,7 +19,12 @@ inline constexpr std::size_t resource_count = 2;
 [[nodiscard]] inline std::size_t index_of(resource_type r) { return r == resource_type::gpu ? 1 : 0; }
 
 /// Adds without passing the end of time.
-[[nodiscard]] constexpr time_point later(time_point t, duration d) { return t > never - d ? never : t + d; }
+[[nodiscard]] constexpr time_point later(time_point t, duration d) {
+  duration::rep sum = 0;
+  if (__builtin_add_overflow(t.time_since_epoch().count(), d.count(), &sum))
+    return d > duration{0} ? never : time_point::min();
+  return time_point{duration{sum}};
+}
 
 /// What is assumed of a stage that never ran and declares nothing.
 inline constexpr duration unknown_execution = std::chrono::milliseconds{1};
