@@ -127,8 +127,10 @@ void node_role::drop_everything() {
 void node_role::define(const functions::registered_function& function) {
   for (const auto* v : catalogue_.define(function)) {
     const auto& spec = v->spec();
-    if (user_ && runs_user_code(spec.kind))
+    if (user_ && runs_user_code(spec.kind)) {
       user_->prepare(spec);
+      prepare_code(spec.target);
+    }
     feed(calls::queueing::variant_known{v->id, spec.resource, spec.max_batch, spec.max_delay, spec.memory_bytes, true});
   }
 }

@@ -296,7 +296,10 @@ void node_role::on_ready(const wire::worker::ready& message) {
   worker_ready_ = true;
   send_waiting_loads();
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
-    feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
+    if (!kept_lanes_.contains(lane_id{lane}))
+      feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
+  for (const auto batch : waiting_)
+    open_extra_lane(batch);
 }
 
 void node_role::on_loaded(const wire::worker::loaded& message) {
@@ -340,18 +343,19 @@ void node_role::on_done(wire::worker::done message) {
   for (const auto& e : batch.entries)
     item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
+  reopen(batch.lane);
   if (batch.order)
     end_order(batch.order, errc::ok, message.executed);
 }
 
-/// Every batch that the worker ran and everything resident in it is gone. Values in its arena stay readable for as long
-/// as somebody reads them.
+/// Every batch that the model host ran and everything resident in it is gone; user code goes on. Values in its arena
+/// stay readable for as long as somebody reads them.
 void node_role::on_lost(const std::string& why) {
   const round_guard r{*this};
   ++counters_.worker_lost;
   worker_ready_ = false;
   const error lost{errc::unavailable, "the model host died while running it (" + why + ")", {}};
-  const auto running = std::exchange(running_, {});
+  const auto running = take_lost_batches();
   for (const auto& [id, batch] : running) {
     for (const auto& e : batch.entries)
       item_failed(e.item, lost);
@@ -361,13 +365,16 @@ void node_role::on_lost(const std::string& why) {
       end_order(batch.order, errc::unavailable, duration{0});
   }
   blocks_.set_worker_arena(0);
-  for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
-    feed(calls::queueing::lane_closed{lane_id{lane}});
-  drop_user_code(running);
-  loading_.clear();
-  on_demand_.clear();
-  for (const auto& [variant, bytes] : std::exchange(resident_, {}))
-    report_gone(variant);
+  close_lanes();
+  std::erase_if(loading_, [this](const auto& entry) { return !in_sandbox(entry.second.request); });
+  std::erase_if(on_demand_, [this](variant_id v) { return !in_user_worker(v) && !loading_.contains(v); });
+  // The queue takes all for lost, and asks for those of user code again: they are answered at once.
+  std::erase_if(resident_, [this](const auto& entry) {
+    if (in_user_worker(entry.first))
+      return false;
+    report_gone(entry.first);
+    return true;
+  });
   feed(calls::queueing::residents_lost{functions::resource_type::cpu});
 }
 

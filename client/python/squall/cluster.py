@@ -177,7 +177,7 @@ class Cluster:
             durable=durable,
         )
         name, version, ports = self._resolve(target)
-        call = Call(self._engine, offer.call if offer else Engine.fresh_id(), name, options[0])
+        call = Call(self._engine, offer.call if offer else self._engine.fresh_id(), name, options[0])
         call.on_partial = on_partial
         call.then_call = self._then
         self._fill(call, name, version, ports, inputs or {}, options)

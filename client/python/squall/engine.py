@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import select
 import threading
@@ -77,6 +78,7 @@ class Engine:
         self._sleeping = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context: zmq.Context[Any] = zmq.Context()
+        self._ids = random.Random(secrets.randbits(256))  # no two engines have the same, also after a fork
         client = self.fresh_id()
         self._controller = Link(self._context, Role.CONTROLLER, client, software, keys)
         self._store = Link(self._context, Role.STORE, client, software, keys)
@@ -133,10 +135,9 @@ class Engine:
     def closed(self) -> bool:
         return self._closed
 
-    @staticmethod
-    def fresh_id() -> int:
+    def fresh_id(self) -> int:
         while True:
-            number = secrets.randbits(64)
+            number = self._ids.getrandbits(64)
             if number > 0xFFFF:  # small numbers are the links' own requests
                 return number
 

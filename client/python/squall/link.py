@@ -194,9 +194,7 @@ class Link:
         payloads; None when there is none now."""
         while (socket := self._socket) is not None:
             try:
-                if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-                    break
-                header = socket.recv(_NOBLOCK)
+                header = socket.recv(_NOBLOCK)  # zmq.Again: there is none
                 payloads = []
                 while socket.getsockopt(_RCVMORE):
                     payloads.append(socket.recv(_NOBLOCK))
