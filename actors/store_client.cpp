@@ -128,8 +128,9 @@ private:
 
 class put_operation final : public operation {
 public:
-  put_operation(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done)
-      : key_(std::move(key)), value_(std::move(value)), durable_(durable), done_(std::move(done)) {}
+  put_operation(std::string key, shared_bytes value, bool durable, std::uint64_t fence,
+                std::function<void(result<>)> done)
+      : key_(std::move(key)), value_(std::move(value)), durable_(durable), fence_(fence), done_(std::move(done)) {}
 
   bool has_next() const override { return sent_ < value_.size() || (value_.empty() && requests_ == 0); }
 
@@ -146,7 +147,9 @@ public:
                                         offset,
                                         upload_,
                                         durable_,
-                                        {functions::tensor{functions::datatype::uint8, {size}, std::move(piece)}}},
+                                        {functions::tensor{functions::datatype::uint8, {size}, std::move(piece)}},
+                                        {},
+                                        fence_},
                         request);
   }
 
@@ -162,6 +165,7 @@ private:
   const std::string key_;
   const shared_bytes value_;
   const bool durable_;
+  const std::uint64_t fence_;
   const std::function<void(result<>)> done_;
   std::uint64_t upload_ = 0;
   std::size_t sent_ = 0;
@@ -169,14 +173,69 @@ private:
   std::size_t acknowledged_ = 0;
 };
 
-class erase_operation final : public operation {
+/// One request with one answer.
+class put_if_operation final : public operation {
 public:
-  erase_operation(std::string key, std::function<void(result<>)> done) : key_(std::move(key)), done_(std::move(done)) {}
+  put_if_operation(wire::store_put what, std::function<void(result<wire::store_entry>)> done)
+      : what_(std::move(what)), done_(std::move(done)) {}
 
   bool has_next() const override { return !sent_; }
   wire::frames next(request_id request, std::uint64_t&) override {
     sent_ = true;
-    return wire::encode(wire::store_delete{key_}, request);
+    return wire::encode(what_, request);
+  }
+  result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
+    if (reply.entries.size() != 1)
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(what_.key) + " does not describe a value"};
+    written_ = std::move(reply.entries[0]);
+    return progress::complete;
+  }
+  void succeed() override { done_(std::move(written_)); }
+  void fail(error why) override { done_(std::move(why)); }
+
+private:
+  const wire::store_put what_;
+  const std::function<void(result<wire::store_entry>)> done_;
+  wire::store_entry written_;
+  bool sent_ = false;
+};
+
+class read_operation final : public operation {
+public:
+  read_operation(std::string key, std::function<void(result<store_client::stored_value>)> done)
+      : key_(std::move(key)), done_(std::move(done)) {}
+
+  bool has_next() const override { return !sent_; }
+  wire::frames next(request_id request, std::uint64_t&) override {
+    sent_ = true;
+    return wire::encode(wire::store_get{key_, 0, wire::max_piece_bytes}, request);
+  }
+  result<progress> on_reply(std::uint64_t, wire::store_reply reply) override {
+    if (reply.entries.size() != 1)
+      return {errc::corrupt, "the store's answer for key " + wire::quoted(key_) + " does not describe a value"};
+    const functions::tensor* t = reply.piece.as_tensor();
+    found_ = {reply.entries[0].version, t != nullptr ? t->data : shared_bytes{}};
+    return progress::complete;
+  }
+  void succeed() override { done_(std::move(found_)); }
+  void fail(error why) override { done_(std::move(why)); }
+
+private:
+  const std::string key_;
+  const std::function<void(result<store_client::stored_value>)> done_;
+  store_client::stored_value found_;
+  bool sent_ = false;
+};
+
+class erase_operation final : public operation {
+public:
+  erase_operation(std::string key, std::uint64_t fence, std::function<void(result<>)> done)
+      : key_(std::move(key)), fence_(fence), done_(std::move(done)) {}
+
+  bool has_next() const override { return !sent_; }
+  wire::frames next(request_id request, std::uint64_t&) override {
+    sent_ = true;
+    return wire::encode(wire::store_delete{key_, fence_}, request);
   }
   result<progress> on_reply(std::uint64_t, wire::store_reply) override { return progress::complete; }
   void succeed() override { done_({}); }
@@ -184,6 +243,7 @@ public:
 
 private:
   const std::string key_;
+  const std::uint64_t fence_;
   const std::function<void(result<>)> done_;
   bool sent_ = false;
 };
@@ -248,11 +308,27 @@ public:
   void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) override {
     if (auto fits = wire::check_size(key, value.size()); !fits.ok())
       return done(std::move(fits));
-    start(std::make_unique<put_operation>(std::move(key), std::move(value), durable, std::move(done)));
+    start(std::make_unique<put_operation>(std::move(key), std::move(value), durable, fence_, std::move(done)));
   }
 
+  void put_if(std::string key, std::uint64_t expected_version, shared_bytes value,
+              std::function<void(result<wire::store_entry>)> done) override {
+    const auto size = static_cast<std::int64_t>(value.size());
+    const std::uint64_t bytes = value.size();
+    wire::store_put what{
+        std::move(key),   bytes, 0, 0, true, {functions::tensor{functions::datatype::uint8, {size}, std::move(value)}},
+        expected_version, fence_};
+    start(std::make_unique<put_if_operation>(std::move(what), std::move(done)));
+  }
+
+  void read(std::string key, std::function<void(result<stored_value>)> done) override {
+    start(std::make_unique<read_operation>(std::move(key), std::move(done)));
+  }
+
+  void set_fence(std::uint64_t term) override { fence_ = term; }
+
   void erase(std::string key, std::function<void(result<>)> done) override {
-    start(std::make_unique<erase_operation>(std::move(key), std::move(done)));
+    start(std::make_unique<erase_operation>(std::move(key), fence_, std::move(done)));
   }
 
   void list(std::string prefix, std::function<void(result<std::vector<std::string>>)> done) override {
@@ -364,6 +440,7 @@ private:
   peer_id store_;
   const duration timeout_;
   const std::uint64_t first_request_;
+  std::uint64_t fence_ = 0;
   std::uint64_t next_request_ = 0;
   std::uint64_t last_operation_ = 0;
   std::map<std::uint64_t, sent_request> pending_; // by request id

@@ -17,6 +17,11 @@ namespace squall::actors {
 /// nothing could be sent; those that are pending when the client goes are not called.
 class store_client {
 public:
+  struct stored_value {
+    std::uint64_t version = 0;
+    shared_bytes bytes;
+  };
+
   static constexpr std::uint64_t default_first_request = 1ull << 62;
 
   /// `store` is the peer that serves (a connection, or the local role). Several clients of one role need ranges of
@@ -29,6 +34,14 @@ public:
   /// Size and version of a value, without reading it.
   virtual void stat(std::string key, std::function<void(result<wire::store_entry>)> done) = 0;
   virtual void put(std::string key, shared_bytes value, bool durable, std::function<void(result<>)> done) = 0;
+  /// Only if `expected_version` is that of the key's value (0: it has none), else already_exists. Durable; of at most
+  /// a piece. After unavailable it may have been written.
+  virtual void put_if(std::string key, std::uint64_t expected_version, shared_bytes value,
+                      std::function<void(result<wire::store_entry>)> done) = 0;
+  /// A value of at most a piece, with its version.
+  virtual void read(std::string key, std::function<void(result<stored_value>)> done) = 0;
+  /// From now on writes and erasures fail as permission_denied once a leader later than this term has begun.
+  virtual void set_fence(std::uint64_t term) = 0;
   virtual void erase(std::string key, std::function<void(result<>)> done) = 0;
   /// All keys with the prefix (pages through them).
   virtual void list(std::string prefix, std::function<void(result<std::vector<std::string>>)> done) = 0;

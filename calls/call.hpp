@@ -43,6 +43,8 @@ struct call_options {
   /// DAGs or functions that continue, one after the other, with the outputs of what was called: "name" or "name@2"
   /// (functions/rewrite.hpp says how values find their inputs).
   std::vector<std::string> then;
+  /// Written to the store before it is admitted, and its result before it is told: neither is lost with a controller.
+  bool durable = false;
 
   friend bool operator==(const call_options&, const call_options&) = default;
   template <class S, class V>
@@ -58,6 +60,7 @@ struct call_options {
     v("stream", s.stream);
     v("depth", s.depth);
     v("then", s.then);
+    v("durable", s.durable);
   }
 };
 

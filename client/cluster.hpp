@@ -25,7 +25,9 @@ struct keys {
 };
 
 struct options {
-  std::string endpoint; ///< of the controller, for example "tcp://127.0.0.1:7400"
+  /// Of the controller, for example "tcp://127.0.0.1:7400"; with commas between them if others stand by. Those that the
+  /// controller names are tried, too.
+  std::string endpoint;
   client::keys keys;
   duration timeout = std::chrono::seconds{10}; ///< of connect() and of every request but calls
   /// How long calls wait for a controller that is gone, or for nodes that are to come, before they end as unavailable.

@@ -13,6 +13,11 @@ namespace squall::cluster {
 
 namespace {
 
+constexpr duration default_lease = std::chrono::seconds{3};
+constexpr duration shortest_lease = std::chrono::milliseconds{500};
+constexpr duration shortest_lease_of_etcd = std::chrono::seconds{2}; // an answer may take the time of a disk or two
+constexpr duration longest_lease = std::chrono::minutes{5};
+
 using client::yaml_mapping;
 using client::yaml_view;
 
@@ -82,9 +87,38 @@ result<> read_nodes(const yaml_view& view, cluster_config& config) {
   return {};
 }
 
+/// Who takes over from the controller, and when.
+result<> read_leadership(const yaml_mapping& spec, cluster_config& config) {
+  if (const auto standby = spec.find("standby")) {
+    SQUALL_ASSIGN(items, standby->items());
+    for (const yaml_view& item : items) {
+      SQUALL_ASSIGN(keys, item.mapping({"listen", "http"}));
+      standby_config one;
+      SQUALL_TRY(read(keys, "listen", one.listen));
+      SQUALL_TRY(read(keys, "http", one.http));
+      config.standby.push_back(std::move(one));
+    }
+    if (config.nodes.empty())
+      return standby->fail("a cluster in one process cannot have stand-bys; list its nodes, too");
+    config.lease = default_lease;
+  }
+  if (const auto lease = spec.find("lease")) {
+    SQUALL_ASSIGN(value, lease->duration());
+    if (value < shortest_lease || value > longest_lease)
+      return lease->fail("a lease lasts from 500ms to 5m; 3s is usual");
+    config.lease = value;
+  }
+  SQUALL_TRY(read(spec, "etcd", config.etcd));
+  if (const auto etcd = spec.find("etcd"); etcd && !config.etcd.starts_with("http://"))
+    return etcd->fail("etcd's address looks like http://127.0.0.1:2379");
+  if (!config.etcd.empty() && config.lease < shortest_lease_of_etcd)
+    return spec.find("etcd")->fail("who leads can be kept in etcd only with a lease of 2s or more, such as lease: 3s");
+  return {};
+}
+
 result<> read_spec(const yaml_view& view, cluster_config& config) {
   SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log",
-                                    "default-deadline", "prices", "assurance", "nodes"}));
+                                    "default-deadline", "prices", "assurance", "nodes", "standby", "lease", "etcd"}));
   SQUALL_TRY(read(spec, "data", config.data_folder));
   SQUALL_TRY(read(spec, "listen", config.listen));
   SQUALL_TRY(read(spec, "http", config.http));
@@ -111,7 +145,7 @@ result<> read_spec(const yaml_view& view, cluster_config& config) {
   SQUALL_TRY(read_with(spec, "assurance", client::parse_assurance, config.assurance_ppm));
   if (const auto nodes = spec.find("nodes"))
     SQUALL_TRY(read_nodes(*nodes, config));
-  return {};
+  return read_leadership(spec, config);
 }
 
 } // namespace

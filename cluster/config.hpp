@@ -17,6 +17,12 @@ struct node_config {
   std::string listen = "tcp://127.0.0.1:*";
 };
 
+/// A controller that waits to take over.
+struct standby_config {
+  std::string listen = "tcp://127.0.0.1:*";
+  std::string http; ///< empty = no HTTP there
+};
+
 /// What an operator says of a cluster, in a file of kind Cluster or by flags (docs/cluster.md).
 struct cluster_config {
   std::string name = "squall";
@@ -32,6 +38,9 @@ struct cluster_config {
   calls::micro_cost gpu_price = 15'000'000;      ///< of a device lane
   std::uint32_t assurance_ppm = calls::firm_ppm; ///< of calls with an SLO that do not say
   std::vector<node_config> nodes;                ///< empty: everything in one process
+  std::vector<standby_config> standby;
+  duration lease{0}; ///< of the leading controller; 0: there are no others, so it holds none
+  std::string etcd;  ///< "http://..."; empty: the store keeps who leads
 };
 
 /// Reads a file of kind Cluster; errors say file, line and key.

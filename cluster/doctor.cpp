@@ -55,27 +55,61 @@ finding look_at_memory() {
                  : finding{grade::good, "memory", found, ""};
 }
 
+std::filesystem::path beside_this_program(const std::string& name) {
+  std::error_code code;
+  return std::filesystem::read_symlink("/proc/self/exe", code).parent_path() / name;
+}
+
+struct ran {
+  int status = -1;
+  std::string said; ///< without the line ends at its end
+};
+
+ran run(const std::string& line) {
+  ran out;
+  FILE* const pipe = ::popen((line + " 2>&1").c_str(), "r");
+  if (!pipe)
+    return out;
+  std::array<char, 256> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe))
+    out.said += buffer.data();
+  out.status = ::pclose(pipe);
+  while (!out.said.empty() && out.said.back() == '\n')
+    out.said.pop_back();
+  return out;
+}
+
 /// Asks the model host to test its inference runtime (in a process of its own, for it may die on this CPU).
 finding look_at_runtime() {
-  std::error_code code;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", code).parent_path() / "squall-model-host";
+  const auto program = beside_this_program("squall-model-host");
   if (::access(program.c_str(), X_OK) != 0)
     return {grade::bad, "inference runtime", program.string() + " is missing", "build it: ./dev build"};
-  FILE* out = ::popen((program.string() + " --check 2>&1").c_str(), "r");
-  if (!out)
+  const auto [status, said] = run("'" + program.string() + "' --check");
+  if (status < 0)
     return {grade::bad, "inference runtime", "the model host cannot be started",
             "look at the limits of processes (ulimit -u)"};
-  std::string text;
-  std::array<char, 256> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), out))
-    text += buffer.data();
-  const int status = ::pclose(out);
-  while (!text.empty() && text.back() == '\n')
-    text.pop_back();
   if (status != 0)
-    return {grade::bad, "inference runtime", text.empty() ? "it died with status " + std::to_string(status) : text,
+    return {grade::bad, "inference runtime", said.empty() ? "it died with status " + std::to_string(status) : said,
             "onnx functions cannot run here; builtin functions can"};
-  return {grade::good, "inference runtime", text, ""};
+  return {grade::good, "inference runtime", said, ""};
+}
+
+/// Starts a worker of user code, both walls around it, that does nothing.
+finding look_at_sandbox() {
+  const auto sandbox = beside_this_program("squall-sandbox");
+  const auto worker = beside_this_program("squall-worker");
+  const auto library = beside_this_program("libsquall-sandbox.so");
+  for (const auto& file : {sandbox, worker, library})
+    if (::access(file.c_str(), R_OK) != 0)
+      return {grade::poor, "sandbox", file.string() + " is missing", "build it: ./dev build"};
+  const auto [status, said] =
+      run(fmt::format("'{}' --read-as '{}' /squall/squall-worker --read-as '{}' /squall/libsquall-sandbox.so -- "
+                      "/squall/squall-worker --check",
+                      sandbox.string(), worker.string(), library.string()));
+  if (status != 0)
+    return {grade::poor, "sandbox", said.empty() ? "it ended with status " + std::to_string(status) : said,
+            "native and Python functions cannot run here; docs/security.md says what they need"};
+  return {grade::good, "sandbox", "workers of user code can be shut in", ""};
 }
 
 finding look_at_port(const std::string& address) {
@@ -106,8 +140,8 @@ finding look_at_versions() {
 } // namespace
 
 std::vector<finding> look_at_host(const std::string& http_address) {
-  std::vector<finding> findings{look_at_versions(), look_at_shared_memory(), look_at_descriptors(), look_at_memory(),
-                                look_at_runtime()};
+  std::vector<finding> findings{look_at_versions(), look_at_shared_memory(), look_at_descriptors(),
+                                look_at_memory(),   look_at_runtime(),       look_at_sandbox()};
   if (!http_address.empty())
     findings.push_back(look_at_port(http_address));
   return findings;

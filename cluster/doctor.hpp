@@ -13,7 +13,8 @@ struct finding {
   std::string remedy; ///< what would fix it; empty when good
 };
 
-/// Looks at shared memory, limits, the inference runtime (by starting the model host), ports and versions of this host.
+/// Looks at shared memory, limits, the inference runtime (by starting the model host), the sandbox of
+/// user code (by starting a worker), ports and versions of this host.
 [[nodiscard]] std::vector<finding> look_at_host(const std::string& http_address);
 
 /// Prints findings; returns 1 when one is bad.

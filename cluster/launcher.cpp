@@ -97,6 +97,8 @@ result<launched> await_ready(const child& c, int fd, const std::string& log_fold
   return launched{line.substr(0, space), space == std::string::npos ? "" : line.substr(space + 1)};
 }
 
+} // namespace
+
 process_spec base_spec(const cluster_config& config, std::string roles, const std::string& folder) {
   process_spec spec;
   spec.roles = std::move(roles);
@@ -109,8 +111,12 @@ process_spec base_spec(const cluster_config& config, std::string roles, const st
   spec.cpu_price = config.cpu_price;
   spec.gpu_price = config.gpu_price;
   spec.assurance_ppm = config.assurance_ppm;
+  spec.lease = config.lease;
+  spec.etcd = config.etcd;
   return spec;
 }
+
+namespace {
 
 class cluster_run {
 public:
@@ -134,6 +140,7 @@ public:
     controller.spec.store_endpoint = store_at.endpoint;
     controller.spec.http = config_.http;
     SQUALL_ASSIGN(controller_at, launch(std::move(controller)));
+    SQUALL_TRY(start_standbys(store_at.endpoint, controller_at));
     for (const node_config& node : config_.nodes) {
       child c{"node " + node.name, base_spec(config_, "node", "node-" + node.name), 0};
       c.spec.endpoint = node.listen;
@@ -169,6 +176,22 @@ public:
   }
 
 private:
+  /// Adds where they are to the controller's address.
+  result<> start_standbys(const std::string& store, launched& controllers) {
+    int number = 0;
+    for (const standby_config& standby : config_.standby) {
+      const std::string label = "standby " + std::to_string(++number);
+      child c{label, base_spec(config_, "controller", "standby-" + std::to_string(number)), 0};
+      c.spec.endpoint = standby.listen;
+      c.spec.store_endpoint = store;
+      c.spec.http = standby.http;
+      c.spec.controllers = controllers.endpoint;
+      SQUALL_ASSIGN(at, launch(std::move(c)));
+      controllers.endpoint += "," + at.endpoint;
+    }
+    return {};
+  }
+
   /// Starts a process and waits until it listens; from then on it is always started at that address.
   result<launched> launch(child c) {
     SQUALL_ASSIGN(fd, spawn(c, logs_));

@@ -1,6 +1,7 @@
 #include "cluster/process.hpp"
 
 #include "actors/bridge.hpp"
+#include "cluster/candidacy.hpp"
 #include "cluster/http_face.hpp"
 #include "cluster/key_files.hpp"
 #include "cluster/python_environment.hpp"
@@ -32,6 +33,9 @@ std::uint64_t random_number() {
   std::random_device source;
   return (static_cast<std::uint64_t>(source()) << 32 | source()) | 1;
 }
+
+/// Of one life of the process: it led and was replaced.
+constexpr int deposed_status = -1;
 
 /// What the launcher grants before it kills, less some.
 constexpr auto drain_limit = std::chrono::seconds{8};
@@ -114,7 +118,7 @@ void host_store(process_parts& parts) {
                     actors::placing::detached);
 }
 
-void host_controller(process_parts& parts) {
+controller::controller_options controller_options_of(const process_parts& parts) {
   controller::controller_options options;
   options.cluster = parts.spec.cluster;
   options.epoch = random_number();
@@ -132,7 +136,40 @@ void host_controller(process_parts& parts) {
       status = shutdown_status;
     bridge.stop();
   };
-  parts.bridge.host(wire::role::controller, controller::make_controller_service(options, parts.arenas, parts.log),
+  return options;
+}
+
+/// A controller beside which others stand by, or that stands by itself.
+std::unique_ptr<actors::role_service> one_of_several(process_parts& parts) {
+  candidacy_options options;
+  options.leadership.self = random_number();
+  options.leadership.endpoint = parts.bridge.endpoint();
+  options.leadership.lease = parts.spec.lease;
+  options.store_endpoint = parts.spec.store_endpoint;
+  options.store_key = parts.keys.server_public;
+  options.make_controller = [own = controller_options_of(parts), arenas = parts.arenas, &log = parts.log](
+                                std::uint64_t term, std::function<std::vector<std::string>()> controllers) {
+    controller::controller_options leading = own;
+    leading.term = term;
+    leading.controllers = std::move(controllers);
+    return controller::make_controller_service(leading, arenas, log);
+  };
+  if (!parts.spec.etcd.empty())
+    options.make_arbiter = [etcd = parts.spec.etcd, cluster = parts.spec.cluster](actors::post& post) {
+      return make_etcd_arbiter(etcd, cluster, post);
+    };
+  options.on_deposed = [&bridge = parts.bridge, &status = parts.status] {
+    status = deposed_status;
+    bridge.stop();
+  };
+  return make_candidacy(options, parts.log);
+}
+
+void host_controller(process_parts& parts) {
+  const bool alone = parts.spec.lease == duration{0};
+  parts.bridge.host(wire::role::controller,
+                    alone ? controller::make_controller_service(controller_options_of(parts), parts.arenas, parts.log)
+                          : one_of_several(parts),
                     actors::placing::inline_in_bridge);
 }
 
@@ -186,8 +223,8 @@ result<> host_node(process_parts& parts) {
   return {};
 }
 
-/// The exit status.
-result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
+/// The exit status. `spec` learns the address.
+result<int> serve(process_spec& spec, int ready_fd, logger& log) {
   key_watch watch{spec.keys_folder};
   SQUALL_ASSIGN(keys, load_key_folder(spec.keys_folder));
   std::error_code code;
@@ -207,6 +244,7 @@ result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
   options.endpoint = spec.endpoint;
   options.keys = keys;
   SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
+  spec.endpoint = bridge->endpoint();
   std::atomic<int> status{0};
   process_parts parts{spec, keys, *bridge, log, wire::arena_map::create(), store.get(), status};
   if (store)
@@ -218,8 +256,10 @@ result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
 
   std::unique_ptr<http_face> http;
   if (!spec.http.empty() && (all || spec.roles == "controller")) {
-    SQUALL_ASSIGN(opened, http_face::open(spec.http, bridge->endpoint(), keys, log));
+    const std::string others = spec.controllers.empty() ? "" : "," + spec.controllers;
+    SQUALL_ASSIGN(opened, http_face::open(spec.http, bridge->endpoint() + others, keys, log));
     http = std::move(opened);
+    spec.http = http->address();
   }
   if (ready_fd >= 0) {
     const std::string line = bridge->endpoint() + " " + (http ? http->address() : "") + "\n";
@@ -241,7 +281,10 @@ result<int> serve(const process_spec& spec, int ready_fd, logger& log) {
 
 int run_process(const process_spec& spec, int ready_fd, logger& log) {
   signal_watcher::block();
-  const auto served = serve(spec, ready_fd, log);
+  process_spec own = spec;
+  auto served = serve(own, ready_fd, log);
+  while (served && *served == deposed_status)
+    served = serve(own, -1, log);
   if (!served)
     log.error("process", served.error().message, {{"code", std::string{to_string(served.error().code)}}});
   return served ? *served : 1;

@@ -18,7 +18,7 @@ struct process_spec {
   std::string data_folder;
   std::string endpoint = "tcp://127.0.0.1:*";
   std::string keys_folder;
-  std::string controller_endpoint; ///< for a node
+  std::string controller_endpoint; ///< for a node; several with commas between them
   std::string store_endpoint;      ///< for a controller of its own
   std::string http;                ///< beside the controller
   std::string policy = "fifo";
@@ -30,6 +30,9 @@ struct process_spec {
   std::string node_name = "node";
   std::uint32_t slots = 0;        ///< 0 = cores
   std::uint64_t memory_bytes = 0; ///< 0 = half of the host's
+  duration lease{0};              ///< of a controller that is not the only one; zero: it leads without asking
+  std::string controllers;        ///< for the HTTP face of such a one: where others are, with commas
+  std::string etcd; ///< where the record of the leadership is kept, such as http://127.0.0.1:2379; empty: in the store
 
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -50,6 +53,9 @@ struct process_spec {
     v("node_name", s.node_name);
     v("slots", s.slots);
     v("memory_bytes", s.memory_bytes);
+    v("lease_ns", s.lease);
+    v("controllers", s.controllers);
+    v("etcd", s.etcd);
   }
 };
 
@@ -58,10 +64,11 @@ struct process_spec {
 inline constexpr int retired_status = 3;
 inline constexpr int shutdown_status = 4;
 
-/// Hosts the roles until SIGTERM, SIGINT or a client's shutdown. The first signal lets calls in flight end, for up to 8
-/// s; the second ends the process at once. Once it listens it writes "endpoint HTTP-ADDRESS\n" to `ready_fd` (-1 =
-/// nowhere) and closes it. Returns the exit status: 0 in good order, one of those above, 1 with an error that was
-/// logged. Call it from main before any thread is made.
+/// A controller that led and was replaced begins anew by itself, at its address, and stands by. Hosts the roles until
+/// SIGTERM, SIGINT or a client's shutdown. The first signal lets calls in flight end, for up to 8 s; the second ends
+/// the process at once. Once it listens it writes "endpoint HTTP-ADDRESS\n" to `ready_fd` (-1 = nowhere) and closes it.
+/// Returns the exit status: 0 in good order, one of those above, 1 with an error that was logged. Call it from main
+/// before any thread is made.
 [[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
 
 } // namespace squall::cluster

@@ -230,6 +230,63 @@ int node(const node_flags& flags) {
   return run_process(spec, -1, *log);
 }
 
+struct standby_flags {
+  std::string file;
+  std::string listen;
+  std::string http;
+  std::string keys;
+  std::string data;
+};
+
+/// A controller for a cluster that another host's launcher runs: the same file says where that is.
+int stand_by(const standby_flags& flags) {
+  auto config = load_cluster_config(flags.file);
+  if (!config)
+    return print_error(config.error());
+  const auto lacks = [&](const std::string& key, const std::string& value) {
+    return print_error(
+        {errc::invalid_argument,
+         flags.file + ": " + key + " is " + (value.empty() ? "missing" : value) +
+             "; for controllers on several hosts it must be an address that all of them reach, such as " +
+             "tcp://10.0.0.1:7700",
+         {}});
+  };
+  if (config->listen.ends_with(":*"))
+    return lacks("listen", config->listen);
+  if (config->store_listen.ends_with(":*"))
+    return lacks("store.listen", config->store_listen);
+  if (config->lease == duration{0})
+    return print_error({errc::invalid_argument,
+                        flags.file + ": the controller holds no lease; give the cluster one, such as lease: 3s",
+                        {}});
+  config->data_folder = flags.data.empty() ? default_data_folder("standby-" + config->name) : flags.data;
+  if (!flags.keys.empty())
+    config->keys_folder = flags.keys;
+  process_spec spec = base_spec(*config, "controller", "standby");
+  spec.endpoint = flags.listen;
+  spec.http = flags.http;
+  spec.store_endpoint = config->store_listen;
+  spec.controllers = config->listen;
+  const auto log = make_logger({log_level::info, false, "standby"});
+  return run_process(spec, -1, *log);
+}
+
+void add_standby_verb(CLI::App& app, int& status) {
+  auto flags = std::make_shared<standby_flags>();
+  auto* verb = app.add_subcommand(
+      "standby", "run a controller that takes over when a cluster's own is gone; runs until it is stopped");
+  verb->add_option("-f,--file", flags->file, "file of kind Cluster, as of the cluster's `squall up`")
+      ->required()
+      ->envname("SQUALL_FILE");
+  verb->add_option("--listen", flags->listen, "where clients and nodes reach it, such as tcp://10.0.0.2:7700")
+      ->required()
+      ->envname("SQUALL_LISTEN");
+  verb->add_option("--http", flags->http, "address of its HTTP face (off)")->envname("SQUALL_HTTP");
+  verb->add_option("--keys", flags->keys, "folder with the cluster's keys")->envname("SQUALL_KEYS");
+  verb->add_option("--data", flags->data, "folder for its event log")->envname("SQUALL_DATA");
+  verb->callback([&status, flags] { status = stand_by(*flags); });
+}
+
 int serve(const std::string& text, int ready_fd) {
   auto spec = calls::from_json<process_spec>(text);
   if (!spec)
@@ -333,6 +390,7 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
       ->envname("SQUALL_MEMORY");
   node_verb->callback([&status, node_options] { status = node(*node_options); });
 
+  add_standby_verb(app, status);
   add_keys_verbs(app, status);
   auto spec = std::make_shared<std::string>();
   auto ready_fd = std::make_shared<int>(-1);

@@ -53,6 +53,8 @@ struct running_call {
   bool in_line = false;    ///< it waits for its turn (turnstile.hpp); the scheduler does not know it yet
   bool promised = false;   ///< by one of the attempts
   bool repeatable = false; ///< then `inputs` are kept to the end
+  bool durable = false;    ///< in the store until its client has its result (durable.hpp)
+  bool admitted = false;   ///< by one of the attempts
   std::uint32_t attempts = 1;
   call_id origin;                    ///< of a later attempt: the id that the client gave the call
   std::string setback;               ///< why the last attempt came to nothing

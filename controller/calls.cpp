@@ -99,6 +99,8 @@ result<> controller_service::check(const wire::call_request& message) const {
                  std::chrono::milliseconds{200}};
   if (!message.call)
     return {errc::invalid_argument, "a call needs an id that is not 0"};
+  if (message.options.durable && (message.options.sequence.id || message.options.stream || message.options.depth > 0))
+    return {errc::unsupported, "calls of a sequence, streams, and calls that functions make cannot be durable"};
   if (message.options.max_cost < 0)
     return {errc::invalid_argument, "the cost limit is negative"};
   if (message.options.assurance_ppm > calls::firm_ppm)
@@ -133,8 +135,7 @@ running_call controller_service::call_of(const actors::incoming& from, const wir
     client.host = nodes_[node->second].info.host;
     client.heard = post_->now();
   }
-  running_call call;
-  call.id = message.call;
+  running_call call = bare_call(message, std::move(dag));
   call.client = from.from;
   call.request = from.head.request;
   // References only make sense to a client that shares memory with this host, for the controller passes them on.
@@ -142,6 +143,14 @@ running_call controller_service::call_of(const actors::incoming& from, const wir
   if (client.answers_from_nodes && !message.options.stream) // what streams comes in order
     call.answer_to = client.id;
   call.owner = client.id;
+  return call;
+}
+
+/// What the request alone says.
+running_call controller_service::bare_call(const wire::call_request& message,
+                                           std::shared_ptr<const functions::dag> dag) const {
+  running_call call;
+  call.id = message.call;
   call.dag = std::move(dag);
   call.priority = message.options.priority;
   call.depth = message.options.depth;
@@ -202,6 +211,13 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   ask_for_promise(call, message.options, fact);
   if (const auto fits = flow_.check(owner, call.bytes); !fits.ok())
     return refuse(fits.error());
+  if (message.options.durable && call.bytes > max_durable_bytes)
+    return refuse({errc::too_large,
+                   "the inputs of a durable call may have " + std::to_string(max_durable_bytes) + " bytes, not " +
+                       std::to_string(call.bytes),
+                   {}});
+  if (kept_.contains(call.id))
+    return refuse({errc::already_exists, "call " + to_string(message.call) + " has ended; choose another id", {}});
   const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
@@ -212,10 +228,14 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     return refuse({errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", {}});
   flow_.begin(owner, bytes);
   ++running_of_dag_[called];
-  if (redeems)
-    return step(calls::placing::ticket_redeemed{message.options.ticket, message.call, owner});
-  // A call that a function makes must not wait for the one above it.
   running_call* added = calls_.find(message.call);
+  if (redeems) {
+    const calls::placing::ticket_redeemed taken{message.options.ticket, message.call, owner};
+    return message.options.durable ? keep_and_offer(*added, message, taken) : step(taken);
+  }
+  // A call that a function makes must not wait for the one above it.
+  if (message.options.durable)
+    return keep_and_offer(*added, message, fact);
   if (message.options.depth == 0) {
     added->inside = turnstile_.enter(owner, called, added->batch, added->id);
     added->in_line = !added->inside;
@@ -267,6 +287,7 @@ void controller_service::admit(calls::placing::admit& command) {
   running_call* call = calls_.find(command.id);
   if (!call)
     return;
+  call->admitted = true;
   call->promised = call->promised || command.promised;
   if (!call->promised)
     call->promise = {};
@@ -376,6 +397,8 @@ void controller_service::learn_from(const running_call& call, const calls::stage
 }
 
 void controller_service::send_result(running_call& call, wire::call_result message) {
+  if (call.durable)
+    return end_durable(call, std::move(message));
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
@@ -460,6 +483,7 @@ void controller_service::on_cancel(const actors::incoming& from, const wire::can
 
 void controller_service::on_taken(const actors::incoming& from, const wire::result_taken& message) {
   for (const call_id id : message.calls) {
+    forget_kept(from.from, id);
     const auto it = held_.find(id);
     if (it == held_.end() || it->second.client != from.from)
       continue;
@@ -485,7 +509,7 @@ void controller_service::client_gone(actors::peer_id peer) {
   clients_.erase(it);
   std::vector<call_id> left;
   for (const auto& [id, call] : calls_.running())
-    if (call.client == peer)
+    if (call.client == peer && !call.durable)
       left.push_back(id);
   std::sort(left.begin(), left.end());
   for (const call_id call : left) {

@@ -51,11 +51,8 @@ void controller_service::read_catalogue_later() {
 }
 
 void controller_service::load_entries(std::vector<std::string> keys) {
-  if (keys.empty()) {
-    ready_ = true;
-    log_.info("controller", "ready", {{"functions", std::to_string(catalogue_.functions().size())}});
-    return arm();
-  }
+  if (keys.empty())
+    return recover_durable();
   // One after the other, in order: a DAG may be bound to any function before it.
   const std::string key = keys.front();
   store_->get(key, [this, keys = std::move(keys)](result<shared_bytes> bytes) mutable {
@@ -67,6 +64,12 @@ void controller_service::load_entries(std::vector<std::string> keys) {
     keys.erase(keys.begin());
     load_entries(std::move(keys));
   });
+}
+
+void controller_service::be_ready() {
+  ready_ = true;
+  log_.info("controller", "ready", {{"functions", std::to_string(catalogue_.functions().size())}});
+  arm();
 }
 
 void controller_service::restore_entry(const std::string& key, const shared_bytes& bytes) {

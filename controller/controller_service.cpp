@@ -36,6 +36,8 @@ controller_service::controller_service(const controller_options& options, std::s
 void controller_service::start(actors::post& out) {
   post_ = &out;
   started_ = out.now();
+  if (options_.controllers)
+    controllers_ = options_.controllers();
   unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
   if (options_.event_log) {
@@ -48,17 +50,22 @@ void controller_service::start(actors::post& out) {
     else
       log_.error("controller", "no event log", {{"error", opened.error().message}});
   }
-  actors::peer_id store = out.local(wire::role::store);
-  if (!options_.store_endpoint.empty()) {
-    if (auto connected = out.connect(options_.store_endpoint, options_.store_key); connected)
-      store = *connected;
-    else
-      log_.error("controller", "cannot connect to the store",
-                 {{"endpoint", options_.store_endpoint}, {"error", connected.error().message}});
-  }
-  store_ = actors::store_client::create(out, store, store_timeout);
+  store_ = actors::store_client::create(out, connect_store(), store_timeout);
+  store_->set_fence(options_.term);
   load_catalogue();
   arm();
+}
+
+actors::peer_id controller_service::connect_store() {
+  if (options_.store_endpoint.empty())
+    return post_->local(wire::role::store);
+  auto connected = post_->connect(options_.store_endpoint, options_.store_key);
+  if (!connected) {
+    log_.error("controller", "cannot connect to the store",
+               {{"endpoint", options_.store_endpoint}, {"error", connected.error().message}});
+    return {};
+  }
+  return store_peer_ = *connected;
 }
 
 void controller_service::stop() {
@@ -234,6 +241,7 @@ void controller_service::on_hello(const actors::incoming& from, const wire::hell
   welcome.host = host_;
   welcome.store_endpoint = options_.store_endpoint;
   welcome.default_deadline = options_.default_deadline;
+  welcome.controllers = controllers_;
   (void)post_->send(from.from, wire::encode(welcome, from.head.request));
   if (client.answers_from_nodes)
     (void)post_->send(from.from, wire::encode(peers(), request_id{}, {}, wire::role::client));
@@ -291,6 +299,10 @@ void controller_service::carry_out(calls::placing::command& command) {
 }
 
 void controller_service::on_peer_lost(actors::peer_id peer) {
+  if (store_peer_ && peer == store_peer_) { // it is started again
+    post_->close(peer);
+    store_->reset(connect_store());
+  }
   if (const auto it = node_of_peer_.find(peer); it != node_of_peer_.end())
     lose_node(it->second, "its connection is gone");
   client_gone(peer);
@@ -317,6 +329,7 @@ void controller_service::on_alarm() {
     if (next_profile_save_ <= now) {
       next_profile_save_ = now + profile_save_interval;
       save_profiles();
+      expire_kept();
     }
     next_sweep_ = now + sweep_interval;
   }

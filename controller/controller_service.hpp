@@ -33,6 +33,10 @@ struct controller_options {
   std::uint32_t default_assurance_ppm =
       calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises
   std::function<void()> on_shutdown; ///< a client asked the cluster to stop
+  /// Of its leadership; grows from leader to leader. 0: there is only this controller. Nodes and the store obey nobody
+  /// whose term is over.
+  std::uint64_t term = 0;
+  std::function<std::vector<std::string>()> controllers; ///< where others stand by, and this one; may be empty
 };
 
 /// The answer to the query "status", as JSON.
@@ -47,6 +51,8 @@ struct controller_status {
   std::uint64_t calls_ended = 0;
   std::uint64_t facts_left_out = 0;
   duration up{0};
+  std::uint64_t term = 0;               ///< of its leadership; 0: it is the only one
+  std::vector<std::string> controllers; ///< it and those that stand by, as clients and nodes know them
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("cluster", s.cluster);
@@ -59,6 +65,8 @@ struct controller_status {
     v("calls_ended", s.calls_ended);
     v("facts_left_out", s.facts_left_out);
     v("up_ns", s.up);
+    v("term", s.term);
+    v("controllers", s.controllers);
   }
 };
 

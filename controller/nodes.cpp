@@ -51,6 +51,8 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   welcome.store_endpoint = options_.store_endpoint;
   welcome.host = host_;
   welcome.prices = options_.prices;
+  welcome.term = options_.term;
+  welcome.controllers = controllers_;
   for (const functions::registered_function* f : catalogue_.functions())
     welcome.functions.push_back(*f);
   std::sort(welcome.functions.begin(), welcome.functions.end(),
@@ -85,6 +87,7 @@ wire::peers controller_service::peers() const {
   wire::peers message;
   for (const auto& [id, node] : nodes_)
     message.nodes.push_back(node.info);
+  message.controllers = controllers_;
   return message;
 }
 
@@ -150,6 +153,10 @@ void controller_service::lose_node(node_id id, const std::string& why) {
 
 void controller_service::sweep() {
   const time_point now = post_->now();
+  if (auto known = options_.controllers ? options_.controllers() : controllers_; known != controllers_) {
+    controllers_ = std::move(known);
+    announce_peers();
+  }
   std::vector<node_id> silent_nodes;
   for (const auto& [id, node] : nodes_)
     if (node.heard + options_.node_lease < now)

@@ -123,16 +123,18 @@ call_id controller_service::fresh_call_id() {
 /// A call that its client had sent before, on a connection that broke. True: it was dealt with.
 bool controller_service::adopt(const actors::incoming& from, const wire::call_request& message,
                                const functions::dag& dag) {
+  if (answer_from_kept(from, message.call))
+    return true;
   if (running_call* call = calls_.find_known_as(message.call)) {
-    const auto before = clients_.find(call->client);
     const auto now = clients_.find(from.from);
-    if (now == clients_.end() || (before != clients_.end() && before->second.id != now->second.id))
+    if (now == clients_.end() || call->owner != now->second.id)
       return false; // an id of another client's call
     call->client = from.from;
     call->request = from.head.request;
     return true;
   }
-  if (may_run_twice(dag))
+  // A durable call of which nothing is known never began: it would have been written down.
+  if (message.options.durable || may_run_twice(dag))
     return false;
   reply_refused(
       from, message.call, errc::unavailable,

@@ -17,7 +17,7 @@ namespace squall::executors {
 
 struct node_options {
   std::string name;                ///< for people; unique in the cluster
-  std::string controller_endpoint; ///< empty: the controller is a role of this process
+  std::string controller_endpoint; ///< empty: the controller is a role of this process; or several, with commas
   std::string controller_key;      ///< its CURVE key
   std::string own_endpoint;        ///< where other nodes reach this process
   std::uint32_t lanes = 1;

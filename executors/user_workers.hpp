@@ -66,6 +66,8 @@ public:
   /// Such a variant may be called soon: gets ready what takes time and is not of the variant itself, its zygote and one
   /// worker to spare.
   virtual void prepare(const functions::variant_spec& spec) = 0;
+  /// A load of this file may come soon.
+  virtual void prepare_file(const std::string& path) = 0;
   /// Starts the variant's first workers. `repeatable`: see function_spec. Answered by on_user_loaded().
   virtual result<> load(const wire::worker::load& request, bool repeatable) = 0;
   virtual void unload(variant_id variant) = 0;

@@ -105,6 +105,8 @@ result<calls::call_options> read_options(const json_node& parameters) {
     SQUALL_ASSIGN(sequence, read_sequence_id(*id));
     out.sequence.id = sequence;
   }
+  SQUALL_ASSIGN(durable, read_flag(parameters, "durable"));
+  out.durable = durable;
   SQUALL_ASSIGN(start, read_flag(parameters, "sequence_start"));
   SQUALL_ASSIGN(end, read_flag(parameters, "sequence_end"));
   out.sequence.start = start;

@@ -1,3 +1,4 @@
+#include "kvs/core/condition.hpp"
 #include "kvs/store.hpp"
 #include "wire/store_limits.hpp"
 
@@ -33,6 +34,16 @@ public:
   result<entry> put(std::string_view key, shared_bytes value, bool) override {
     SQUALL_TRY(check(key, value.size()));
     const std::unique_lock lock{mutex_};
+    return set(key, value.size(), cut(value));
+  }
+
+  result<entry> put_if(std::string_view key, std::uint64_t expected_version, shared_bytes value, bool) override {
+    SQUALL_TRY(check(key, value.size()));
+    SQUALL_TRY(core::check_one_piece(wire::quoted(key), value.size()));
+    const std::unique_lock lock{mutex_};
+    const auto found = values_.find(key);
+    SQUALL_TRY(core::check_version(wire::quoted(key), expected_version,
+                                   found == values_.end() ? 0 : found->second.head.version));
     return set(key, value.size(), cut(value));
   }
 

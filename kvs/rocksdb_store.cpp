@@ -1,3 +1,4 @@
+#include "kvs/core/condition.hpp"
 #include "kvs/core/layout.hpp"
 #include "kvs/detail/folder_lock.hpp"
 #include "kvs/detail/shared_flush.hpp"
@@ -15,6 +16,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 namespace squall::kvs {
@@ -133,6 +135,17 @@ public:
   result<entry> put(std::string_view key, shared_bytes value, bool durable) override {
     const write one{std::string{key}, std::move(value), false};
     SQUALL_ASSIGN(entries, write_all({&one}));
+    if (durable)
+      SQUALL_TRY(sync());
+    return std::move(entries.front());
+  }
+
+  result<entry> put_if(std::string_view key, std::uint64_t expected_version, shared_bytes value,
+                       bool durable) override {
+    SQUALL_TRY(wire::check_key(key));
+    SQUALL_TRY(core::check_one_piece(wire::quoted(key), value.size()));
+    const write one{std::string{key}, std::move(value), false};
+    SQUALL_ASSIGN(entries, write_linked({&one}, {0}, expected_version));
     if (durable)
       SQUALL_TRY(sync());
     return std::move(entries.front());
@@ -356,8 +369,11 @@ private:
   }
 
   result<std::vector<entry>> write_linked(const std::vector<const write*>& writes,
-                                          const std::vector<std::uint64_t>& ahead) {
+                                          const std::vector<std::uint64_t>& ahead,
+                                          std::optional<std::uint64_t> expected_version = {}) {
     const std::lock_guard lock{writing_};
+    if (expected_version)
+      SQUALL_TRY(check_present(writes.front()->key, *expected_version));
     std::vector<entry> entries;
     rocksdb::WriteBatch batch;
     for (std::size_t i = 0; i < writes.size(); ++i) {
@@ -385,6 +401,14 @@ private:
     for (const std::uint64_t upload : ahead)
       uploads_.erase(upload);
     return entries;
+  }
+
+  result<> check_present(std::string_view key, std::uint64_t expected_version) {
+    rocksdb::PinnableSlice bytes;
+    const auto r = load({}, key, bytes);
+    if (!r.ok() && r.error().code != errc::not_found)
+      return r.error();
+    return core::check_version(wire::quoted(key), expected_version, r.ok() ? r->version : 0);
   }
 
   result<entry> link_upload(std::uint64_t upload) {

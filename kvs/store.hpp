@@ -39,6 +39,12 @@ public:
   /// Replaces a value at once and as a whole. Errors: invalid_argument (key), too_large.
   virtual result<entry> put(std::string_view key, shared_bytes value, bool durable) = 0;
 
+  /// As put, of at most piece_bytes, if `expected_version` is the version of the key's value (0: it has none); else
+  /// already_exists, and nothing is written. What all agree on is decided so: who reads and then writes with the
+  /// version that it read is the only one to replace what it read.
+  virtual result<entry> put_if(std::string_view key, std::uint64_t expected_version, shared_bytes value,
+                               bool durable) = 0;
+
   /// All or nothing, in order: of two writes to one key the later wins. Erasing what is not there is fine.
   virtual result<> apply(const std::vector<write>& batch, bool durable) = 0;
 

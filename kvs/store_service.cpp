@@ -1,5 +1,6 @@
 #include "kvs/store_service.hpp"
 
+#include "kvs/core/condition.hpp"
 #include "wire/store_limits.hpp"
 
 #include <algorithm>
@@ -88,7 +89,10 @@ private:
       case wire::message_type::store_put:
         return decoded<wire::store_put>(m, [&](const auto& put) { take_put(m, put); });
       case wire::message_type::store_get:
-        return decoded<wire::store_get>(m, [&](const auto& get) { answer(m, get_reply(get)); });
+        return decoded<wire::store_get>(m, [&](const auto& get) {
+          const auto may = may_read(m, get.key);
+          answer(m, may.ok() ? get_reply(get) : failure(may.error()));
+        });
       case wire::message_type::store_delete:
         return decoded<wire::store_delete>(m, [&](const auto& erase) { take_delete(m, erase); });
       case wire::message_type::store_list:
@@ -133,15 +137,35 @@ private:
   /// Whoever could write there could run code, or put other weights in the place of a model's.
   [[nodiscard]] static result<> may_write(const actors::incoming& m, std::string_view key) {
     if (m.allowed < wire::access::node)
-      for (const std::string_view ours : {"catalogue/", "models/", "profiles/"})
+      for (const std::string_view ours : {"calls/", "catalogue/", "cluster/", "models/", "profiles/"})
         if (key.starts_with(ours))
           return {errc::permission_denied,
                   "keys that begin with '" + std::string{ours} + "' are the cluster's own; your key is a user's"};
     return {};
   }
 
+  /// What others called with is not for every user.
+  [[nodiscard]] static result<> may_read(const actors::incoming& m, std::string_view key) {
+    if (m.allowed < wire::access::node && key.starts_with("calls/"))
+      return {errc::permission_denied, "keys that begin with 'calls/' are the cluster's own; your key is a user's"};
+    return {};
+  }
+
+  /// A leader that was replaced must not write over what the next one did.
+  [[nodiscard]] result<> may_write_still(std::uint64_t fence) {
+    if (fence == 0)
+      return {};
+    const auto term = engine_.read(core::term_key, 0, piece_bytes, 0);
+    if (!term.ok())
+      return term.error().code == errc::not_found ? result<>{} : result<>{term.error()};
+    return core::check_fence(fence, term->text());
+  }
+
   void take_put(const actors::incoming& m, const wire::store_put& put) {
-    if (const auto may = may_write(m, put.key); !may.ok())
+    auto may = may_write(m, put.key);
+    if (may.ok())
+      may = may_write_still(put.fence);
+    if (!may.ok())
       return answer(m, failure(may.error()));
     const auto written = put.upload == 0 ? put_whole(put) : put_piece({m.from, put.upload}, put);
     if (!written.ok())
@@ -162,11 +186,16 @@ private:
       return {errc::invalid_argument, "a value in one piece must be all of it: " + std::to_string(bytes.size()) +
                                           " bytes came at byte " + std::to_string(put.offset) + " of " +
                                           std::to_string(put.total_bytes) + "; larger values need an upload number"};
-    SQUALL_ASSIGN(made, engine_.put(put.key, std::move(bytes), false));
+    auto made_or_not = put.expected_version ? engine_.put_if(put.key, *put.expected_version, std::move(bytes), false)
+                                            : engine_.put(put.key, std::move(bytes), false);
+    SQUALL_ASSIGN(made, std::move(made_or_not));
     return std::optional{std::move(made)};
   }
 
   result<std::optional<entry>> put_piece(const upload_key& id, const wire::store_put& put) {
+    if (put.expected_version)
+      return {errc::unsupported,
+              "key " + wire::quoted(put.key) + ": a value that is written under a condition must come in one piece"};
     SQUALL_ASSIGN(bytes, bytes_of(put.piece));
     if (put.offset == 0)
       SQUALL_TRY(begin_upload(id, put));
@@ -212,7 +241,10 @@ private:
   }
 
   void take_delete(const actors::incoming& m, const wire::store_delete& erase) {
-    if (const auto may = may_write(m, erase.key); !may.ok())
+    auto may = may_write(m, erase.key);
+    if (may.ok())
+      may = may_write_still(erase.fence);
+    if (!may.ok())
       return answer(m, failure(may.error()));
     const auto erased = engine_.erase(erase.key, false);
     if (!erased.ok())

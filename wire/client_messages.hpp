@@ -43,6 +43,7 @@ struct welcome {
   std::uint64_t host = 0;     ///< of the controller
   std::string store_endpoint; ///< empty: the store answers on this connection
   duration default_deadline{0};
+  std::vector<std::string> controllers; ///< where the next one may be found, this one among them; empty: only here
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -52,6 +53,7 @@ struct welcome {
     v("host", s.host);
     v("store_endpoint", s.store_endpoint);
     v("default_deadline_ns", s.default_deadline);
+    v("controllers", s.controllers);
   }
 };
 

@@ -76,6 +76,8 @@ struct node_welcome {
   std::vector<dag_definition> dags;
   std::vector<peer_info> peers; ///< the node itself among them
   calls::price_list prices;
+  std::vector<std::string> controllers; ///< as in `welcome`
+  std::uint64_t term = 0; ///< of the controller's leadership: a welcome with an older one than seen before is void
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -87,6 +89,8 @@ struct node_welcome {
     v("dags", s.dags);
     v("peers", s.peers);
     v("prices", s.prices);
+    v("controllers", s.controllers);
+    v("term", s.term);
   }
 };
 
@@ -162,10 +166,12 @@ struct node_drain {
 /// To nodes, and to clients that want answers from them.
 struct peers {
   SQUALL_MESSAGE(peers, node);
-  std::vector<peer_info> nodes; ///< all that live now
+  std::vector<peer_info> nodes;         ///< all that live now
+  std::vector<std::string> controllers; ///< as in `welcome`
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("nodes", s.nodes);
+    v("controllers", s.controllers);
   }
 };
 

@@ -5,6 +5,7 @@
 #include "functions/value.hpp"
 #include "wire/message_types.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct store_put {
   std::uint64_t upload = 0; ///< chosen by the writer; 0 when the value comes in one piece
   bool durable = true;      ///< acknowledged when it is on the disk
   functions::value piece;   ///< a UINT8 tensor
+  /// Only if this is the version of the key's value (0: it has none); else already_exists. Of a value in one piece.
+  std::optional<std::uint64_t> expected_version;
+  std::uint64_t fence = 0; ///< the writer's term of leadership: permission_denied if a later one has begun; 0: none
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("key", s.key);
@@ -32,6 +36,8 @@ struct store_put {
     v("upload", s.upload);
     v("durable", s.durable);
     v("piece", s.piece);
+    v("expected_version", s.expected_version);
+    v("fence", s.fence);
   }
 };
 
@@ -52,9 +58,11 @@ struct store_get {
 struct store_delete {
   SQUALL_MESSAGE(store_delete, store);
   std::string key;
+  std::uint64_t fence = 0; ///< as in store_put
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("key", s.key);
+    v("fence", s.fence);
   }
 };
 

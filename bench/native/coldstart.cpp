@@ -1,5 +1,6 @@
-// The first call of a native function that no process has loaded (its file is in the node's cache already), against a
-// fork by a zygote into namespaces and a sandbox of its own up to the first message: median, all processes on one core.
+// The first call of a native function that no process has loaded, against a fork by a zygote into namespaces and a
+// sandbox of its own up to the first message: median, all processes on one core. `coldstart`: a pause before each call,
+// in which the node forks a process to spare; `coldstart-burst`: one after the other, so that the fork is a part of it.
 #include "bench/native/calls.hpp"
 #include "executors/worker/sandbox.h"
 
@@ -46,12 +47,6 @@ int main(int argc, char** argv) {
   const running_cluster cluster{1, "fifo"};
   fnv1a work;
   const auto client = connect_with_native(cluster, work);
-  std::vector<double> first_calls;
-  for (std::size_t i = 0; i < s.size(60, 4); ++i) {
-    const auto name = "fresh-" + std::to_string(i);
-    register_native(*client, name, "pass");
-    first_calls.push_back(call_us(*client, name));
-  }
-  work.add(first_calls.size());
-  report(s, "coldstart", {median(std::move(first_calls)), median(std::move(forks))}, "us", work);
+  const auto registered = [&](const std::string& name) { register_native(*client, name, "pass"); };
+  report_first_calls(s, "coldstart", *client, registered, s.size(60, 4), median(std::move(forks)), work);
 }

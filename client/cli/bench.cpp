@@ -22,6 +22,7 @@ struct bench_flags {
   std::string duration = "10s";
   std::string warmup = "0";
   promise_flags promise;
+  bool durable = false;
   double rate = 100;
   std::size_t concurrency = 1;
   std::uint64_t seed = 1;
@@ -52,6 +53,7 @@ result<load_plan> plan_of(const bench_flags& flags) {
   plan.warmup = warmup;
   plan.seed = flags.seed;
   SQUALL_TRY(flags.promise.apply_to(plan.options));
+  plan.options.durable = flags.durable;
   return plan;
 }
 
@@ -138,6 +140,7 @@ void add_bench_verb(CLI::App& app, const shared_session& session) {
   add_option(verb, "--arrivals", flags->arrivals, "ARRIVALS",
              "poisson, constant, or closed (the next call when one ends)")
       ->check(is_one_of("kind", {arrival_names.begin(), arrival_names.end()}));
+  verb->add_flag("--durable", flags->durable, "as of `squall call`")->envname("SQUALL_DURABLE");
   add_option(verb, "--rate", flags->rate, "RATE", "calls a second; of poisson and constant");
   add_option(verb, "--concurrency", flags->concurrency, "CONCURRENCY", "calls at once; of closed");
   add_option(verb, "--duration", flags->duration, "DURATION", "such as 30s; a bare number is seconds");

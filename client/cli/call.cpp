@@ -25,6 +25,7 @@ struct call_flags {
   std::uint64_t sequence = 0;
   bool sequence_start = false;
   bool sequence_end = false;
+  bool durable = false;
 };
 
 result<calls::call_options> options_of(const call_flags& flags) {
@@ -32,6 +33,7 @@ result<calls::call_options> options_of(const call_flags& flags) {
   SQUALL_TRY(flags.promise.apply_to(options));
   options.priority = flags.priority;
   options.then = flags.then;
+  options.durable = flags.durable;
   options.sequence = {sequence_id{flags.sequence}, flags.sequence_start, flags.sequence_end};
   return options;
 }
@@ -173,6 +175,8 @@ void add_call_verb(CLI::App& app, const shared_session& session) {
   verb->add_flag("--sequence-start", flags->sequence_start, "the first of its stream")
       ->envname("SQUALL_SEQUENCE_START");
   verb->add_flag("--sequence-end", flags->sequence_end, "the last of its stream")->envname("SQUALL_SEQUENCE_END");
+  verb->add_flag("--durable", flags->durable, "neither the call nor its result is lost when the controller is")
+      ->envname("SQUALL_DURABLE");
   verb->callback(session->run_connected([session, flags](cluster& c) { return call(*session, c, *flags); }));
 }
 

@@ -91,6 +91,8 @@ void engine::run() {
     }
   }
   on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
+  if (!taken_.empty())
+    give_back(std::exchange(taken_, {})); // what is kept for us need not be
   controller_->close();
   store_->close();
   nodes_.clear();
@@ -322,6 +324,7 @@ void engine::on_peers(const wire::frames& message) {
   const auto peers = wire::decode<wire::peers>(message, nullptr);
   if (!peers.ok())
     return;
+  controller_->learn(peers->controllers);
   node_endpoints_.clear();
   for (const wire::peer_info& node : peers->nodes)
     // What answers there already needs no second connection; and many nodes are not worth one each.
@@ -357,7 +360,7 @@ bool engine::wait_and_send_again(pending_call& call, const calls::outcome& refus
   if (again_at >= call.give_up || again_at - *call.first_refused > options_.patience)
     return false;
   call.again_at = again_at;
-  call.sent = false;
+  call.sent = call.doubtful;
   return true;
 }
 
@@ -369,7 +372,7 @@ void engine::send_again(pending_call& call, clock::time_point now) {
     if (request.options.deadline <= 0ns)
       return; // the sweep ends it
   }
-  request.again = call.sent;
+  request.again = call.doubtful = call.sent;
   request.inputs = call.inputs;
   const auto sent = controller_->send(
       wire::encode(request, request_id{call.id.value}, {.local = same_host_.load() ? arenas_.get() : nullptr}));

@@ -12,6 +12,9 @@ constexpr auto ping_interval = 1s;
 constexpr auto hello_interval = 2s;
 constexpr auto silence_limit = 5s;
 constexpr auto retry_interval = 500ms;
+// Of several servers one that does not answer is left sooner, for the next.
+constexpr auto next_interval = 200ms;
+constexpr auto connect_limit = 1s;
 constexpr auto tick_interval = 250ms;
 
 // Requests of the link itself; those of the engine are random and never this small.
@@ -23,12 +26,16 @@ constexpr request_id ping_request{2};
 link::link(wire::zmq_context& context, const options& options, wire::role peer, client_id self)
     : context_(context), options_(options), peer_(peer), self_(self) {}
 
-void link::open(const std::string& endpoint, clock::time_point now) {
-  endpoint_ = endpoint;
+void link::open(const std::string& endpoints, clock::time_point now) {
+  endpoints_ = wire::endpoint_list{endpoints};
+  connect(now);
+}
+
+void link::connect(clock::time_point now) {
   retry_at_ = clock::time_point::max();
   next_tick_ = now + tick_interval;
   auto socket =
-      wire::client_socket::connect(context_, {.endpoint = endpoint,
+      wire::client_socket::connect(context_, {.endpoint = endpoint(),
                                               .linger = 200ms,
                                               .server_key = options_.keys.server_public,
                                               .keys = {options_.keys.client_public, options_.keys.client_secret}});
@@ -102,6 +109,7 @@ void link::on_welcome(const wire::frames& message) {
   if (!welcome.ok() || peer_ != wire::role::controller || ready_) // the answer to a second hello tells nothing new
     return;
   epoch_ = welcome->epoch;
+  endpoints_.learn(welcome->controllers);
   ready_ = true;
   welcome_ = std::move(welcome).value();
 }
@@ -122,7 +130,9 @@ void link::on_hello_refused(const wire::frames& message) {
 
 std::optional<error> link::tick(clock::time_point now) {
   next_tick_ = now + tick_interval;
-  if (socket_ && now - heard_ >= silence_limit && peer_ == wire::role::controller)
+  const bool connecting = socket_ && socket_->now() == wire::client_socket::state::connecting;
+  const auto limit = endpoints_.several() && connecting ? connect_limit : silence_limit;
+  if (socket_ && now - heard_ >= limit && peer_ == wire::role::controller)
     fail(errc::unavailable, silence(), now);
   if (socket_ && now - pinged_ >= ping_interval && ready_ && peer_ != wire::role::node) {
     pinged_ = now;
@@ -135,7 +145,7 @@ std::optional<error> link::tick(clock::time_point now) {
   }
   const bool lost = std::exchange(lost_, false);
   if (!socket_ && now >= retry_at_)
-    open(endpoint_, now);
+    connect(now);
   return lost ? std::optional{trouble_} : std::nullopt;
 }
 
@@ -165,7 +175,8 @@ void link::fail(errc code, std::string why, clock::time_point now) {
   trouble_ = {code, std::move(why), {}};
   socket_.reset();
   ++sockets_;
-  retry_at_ = was_ready ? now : now + retry_interval;
+  retry_at_ = was_ready ? now : now + (endpoints_.several() ? next_interval : retry_interval);
+  endpoints_.next();
   next_tick_ = now;
 }
 

@@ -2,6 +2,7 @@
 
 #include "client/cluster.hpp"
 #include "client/detail/pending.hpp"
+#include "wire/endpoints.hpp"
 #include "wire/zmq/ready_set.hpp"
 #include "wire/zmq/socket.hpp"
 
@@ -20,13 +21,14 @@ class link {
 public:
   link(wire::zmq_context& context, const options& options, wire::role peer, client_id self);
 
-  /// Begins to connect. After a failure tick() tries again.
-  void open(const std::string& endpoint, clock::time_point now);
+  /// Begins to connect. After a failure tick() tries again: of several endpoints (wire/endpoints.hpp) the next, for
+  /// another controller may have taken over.
+  void open(const std::string& endpoints, clock::time_point now);
   void close();
 
   [[nodiscard]] bool is_open() const { return socket_ != nullptr; }
   [[nodiscard]] bool ready() const { return ready_; }
-  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+  [[nodiscard]] const std::string& endpoint() const { return endpoints_.current(); }
   /// Why it is not ready, for people.
   [[nodiscard]] const error& trouble() const { return trouble_; }
 
@@ -38,6 +40,9 @@ public:
   /// Pings, and finds out whether the server is still there. When the link was ready and is no more, says why.
   [[nodiscard]] std::optional<error> tick(clock::time_point now);
   [[nodiscard]] clock::time_point next_tick() const { return next_tick_; }
+
+  /// Where else to look, as the controller says.
+  void learn(const std::vector<std::string>& controllers) { endpoints_.learn(controllers); }
 
   /// A welcome that came since the last time this was asked.
   [[nodiscard]] std::optional<wire::welcome> take_welcome() { return std::exchange(welcome_, std::nullopt); }
@@ -54,6 +59,7 @@ public:
   [[nodiscard]] std::uint64_t sockets() const { return sockets_; }
 
 private:
+  void connect(clock::time_point now);
   void say_hello(clock::time_point now);
   void on_welcome(const wire::frames& message);
   void on_pong(const wire::frames& message);
@@ -66,7 +72,7 @@ private:
   const options& options_;
   const wire::role peer_;
   const client_id self_;
-  std::string endpoint_;
+  wire::endpoint_list endpoints_;
   std::unique_ptr<wire::client_socket> socket_;
   std::uint64_t sockets_ = 0;
   mutable std::size_t watched_ = 0; ///< descriptors

@@ -36,6 +36,7 @@ public:
   // For sending it again.
   wire::call_request request; ///< without the inputs
   bool sent = false;          ///< on whatever connection
+  bool doubtful = false;      ///< on one that broke: it may have run, whatever a later controller says
   clock::time_point again_at = clock::time_point::max();
   std::optional<clock::time_point> first_refused; ///< for now
 };

@@ -5,6 +5,7 @@
 #include "controller/call_table.hpp"
 #include "controller/catalogue.hpp"
 #include "controller/controller_service.hpp"
+#include "controller/durable.hpp"
 #include "controller/ledger.hpp"
 #include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
@@ -71,6 +72,7 @@ private:
   void on_hello(const actors::incoming& from, const wire::hello& message);
   void finish_round();
   void arm();
+  [[nodiscard]] actors::peer_id connect_store();
 
   // -- the scheduler (service.cpp) --
   void step(const calls::placing::event& fact);
@@ -82,6 +84,8 @@ private:
   [[nodiscard]] result<std::shared_ptr<const functions::dag>> dag_of(const wire::call_request& message);
   [[nodiscard]] running_call call_of(const actors::incoming& from, const wire::call_request& message,
                                      std::shared_ptr<const functions::dag> dag);
+  [[nodiscard]] running_call bare_call(const wire::call_request& message,
+                                       std::shared_ptr<const functions::dag> dag) const;
   void ask_for_promise(running_call& call, const calls::call_options& options,
                        calls::placing::call_arrived& fact) const;
   void on_cancel(const actors::incoming& from, const wire::cancel_request& message);
@@ -158,6 +162,28 @@ private:
   /// would be no better.
   [[nodiscard]] duration retry_hint(errc code) const;
 
+  // -- calls that outlive the controller (durable.cpp) --
+  /// A durable call that has ended, until its client has taken the result.
+  struct kept_result {
+    client_id owner;
+    actors::peer_id client; ///< who asked last
+    request_id request;
+    bool stored = false;
+    time_point until;
+  };
+  void keep_and_offer(running_call& call, const wire::call_request& request, const calls::placing::event& offer);
+  void end_durable(running_call& call, wire::call_result message);
+  kept_result& keep_result(call_id id, client_id owner);
+  void deliver_kept(const wire::call_result& message);
+  [[nodiscard]] bool answer_from_kept(const actors::incoming& from, call_id id);
+  void forget_kept(actors::peer_id client, call_id id);
+  void expire_kept();
+  void erase_durable(call_id id);
+  void recover_durable();
+  void recover_entries(std::vector<std::string> keys);
+  void recover(call_id id, durable_record record);
+  void end_unrecovered(call_id id, client_id owner, const error& why);
+
   // -- leaving (draining.cpp) --
   void on_drain(const actors::incoming& from, const wire::drain& message);
   void begin_drain(node_record& node);
@@ -181,6 +207,7 @@ private:
   void load_catalogue();
   void read_catalogue_later();
   void load_entries(std::vector<std::string> keys);
+  void be_ready();
   void restore_entry(const std::string& key, const shared_bytes& bytes);
   void on_apply(const actors::incoming& from, functions::function_spec spec, bool replace);
   void on_apply(const actors::incoming& from, functions::dag_spec spec, bool replace);
@@ -206,6 +233,7 @@ private:
   policy::scheduler scheduler_;
   std::unique_ptr<actors::event_log_file> event_log_;
   std::unique_ptr<actors::store_client> store_;
+  actors::peer_id store_peer_; ///< our connection to it; zero: it is a role of this process
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;
@@ -216,9 +244,11 @@ private:
   statistics statistics_;
   std::unordered_map<actors::peer_id, client_record> clients_;
   std::map<node_id, node_record> nodes_;
+  std::vector<std::string> controllers_; ///< where others stand by, and this one; as clients and nodes were told
   std::unordered_map<actors::peer_id, node_id> node_of_peer_;
   std::uint64_t last_node_ = 0;
   std::unordered_map<call_id, held_result> held_;
+  std::map<call_id, kept_result> kept_;
   std::map<batch_id, dispatched_batch> batches_; ///< dispatched and not ended
   std::unordered_map<call_id, refused_call> refused_;
   profiles profiles_;

@@ -4,9 +4,11 @@
 namespace squall::executors {
 
 /// False when the client is not connected here, or the message was not taken: then the controller passes the result on.
+/// The client may be a function that runs here.
 bool node_role::answer_client(const call_record& call, const wire::call_finished& finished) {
   const auto client = clients_.find(call.context.answer_to);
-  if (!client)
+  const bool nested = nested_.contains(finished.call);
+  if (!client && !nested)
     return false;
   wire::call_result result;
   result.call = finished.call;
@@ -20,9 +22,13 @@ bool node_role::answer_client(const call_record& call, const wire::call_finished
   const auto& ports = call.flow.graph().dag->spec.outputs;
   for (std::size_t i = 0; i < finished.outputs.size() && i < ports.size(); ++i)
     result.outputs.push_back({ports[i].name, finished.outputs[i]});
-  auto frames = wire::encode(result, request_id{finished.call.value});
-  if (!wire::within_limits(frames).ok() || !post_->send(client, std::move(frames)).ok())
-    return false;
+  if (nested) {
+    on_call_result(result);
+  } else {
+    auto frames = wire::encode(result, request_id{finished.call.value});
+    if (!wire::within_limits(frames).ok() || !post_->send(client, std::move(frames)).ok())
+      return false;
+  }
   if (answered_.empty())
     answered_due_ = now() + answered_patience;
   answered_.push_back({finished.call, std::move(result.outcome), finished.holders});

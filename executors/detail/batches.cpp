@@ -42,7 +42,9 @@ result<node_role::item_inputs> node_role::inputs_of(const work_item& item) {
 }
 
 bool node_role::wants_stream(const work_item& item) {
-  const auto* const call = item.share ? nullptr : find_call(item.call);
+  if (item.share)
+    return item.share->context.stream;
+  const auto* const call = find_call(item.call);
   return call && call->context.stream;
 }
 
@@ -104,6 +106,7 @@ void node_role::fail_batch(batch_id id, const error& why) {
     item_left_worker(e.call);
   }
   feed(calls::queueing::batch_ended{id, why.code, duration{0}});
+  reopen(batch.lane);
   if (batch.order)
     end_order(batch.order, why.code, duration{0});
 }

@@ -10,6 +10,9 @@
 
 namespace squall::executors {
 
+/// Partial results, by stage and element.
+using partial_counts = std::map<std::pair<stage_index, std::uint32_t>, std::uint32_t>;
+
 /// A call that has stages (or its exit) on this node. Does not move: the flow reads the plan in it.
 struct call_record {
   call_record(wire::call_context c, std::shared_ptr<const flow_graph> graph, node_id self, time_point now)
@@ -41,7 +44,7 @@ struct call_record {
   std::vector<function_id> turns;         ///< of its sequence, that it holds
   std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
   time_point next_timer = never;          ///< the earliest that was set for it
-  std::map<std::pair<stage_index, std::uint32_t>, std::uint32_t> partials; ///< sent, by stage and element
+  partial_counts partials;                ///< sent
 
 private:
   /// The age at which joins stop waiting, so that what is left to do can be done before the deadline.
@@ -70,7 +73,8 @@ struct map_share {
   time_point deadline;
   calls::stage_trace trace;
   std::vector<item_id> items;
-  batch_id order; ///< tasks of this batch of the scheduler's; zero: elements of a map that is shared
+  partial_counts partials; ///< sent
+  batch_id order;          ///< tasks of this batch of the scheduler's; zero: elements of a map that is shared
 };
 
 /// A batch that the scheduler put together, while its tasks come in and until it has ended.

@@ -38,6 +38,8 @@ private:
 } // namespace
 
 void node_role::on_welcome(const wire::node_welcome& message) {
+  if (!membership_.still_leads(message))
+    return membership_.look_elsewhere();
   if (message.version != wire::protocol_version)
     log_.warn("node", "the controller chose another protocol version", {{"version", std::to_string(message.version)}});
   // Whatever ran here belongs to an identity that the controller has given up.
@@ -79,12 +81,16 @@ void node_role::open_event_log() {
 
 void node_role::connect_store(const std::string& endpoint) {
   actors::peer_id store;
+  if (store_connection_)
+    post_->close(store_connection_);
+  store_connection_ = {};
+  store_endpoint_ = endpoint;
   if (!endpoint.empty()) {
     auto connected = post_->connect(endpoint, options_.controller_key);
     if (!connected.ok())
       return log_.error("node", "cannot connect to the store",
                         {{"endpoint", endpoint}, {"error", connected.error().message}});
-    store = *connected;
+    store = store_connection_ = *connected;
   } else {
     const auto here = post_->local(wire::role::store);
     store = here ? here : membership_.controller();
@@ -121,8 +127,10 @@ void node_role::drop_everything() {
 void node_role::define(const functions::registered_function& function) {
   for (const auto* v : catalogue_.define(function)) {
     const auto& spec = v->spec();
-    if (user_ && runs_user_code(spec.kind))
+    if (user_ && runs_user_code(spec.kind)) {
       user_->prepare(spec);
+      prepare_code(spec.target);
+    }
     feed(calls::queueing::variant_known{v->id, spec.resource, spec.max_batch, spec.max_delay, spec.memory_bytes, true});
   }
 }

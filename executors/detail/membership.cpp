@@ -5,7 +5,11 @@
 namespace squall::executors {
 
 membership::membership(const node_options& options, std::uint64_t instance, logger& log)
-    : options_(options), log_(log), instance_(instance), host_(wire::host_key()) {}
+    : options_(options),
+      log_(log),
+      instance_(instance),
+      host_(wire::host_key()),
+      controllers_(options.controller_endpoint) {}
 
 void membership::start(actors::post& post) {
   post_ = &post;
@@ -22,16 +26,34 @@ void membership::stop() {
 }
 
 void membership::connect_controller() {
-  if (options_.controller_endpoint.empty()) {
+  if (controllers_.empty()) {
     controller_ = post_->local(wire::role::controller);
     return;
   }
-  auto connected = post_->connect(options_.controller_endpoint, options_.controller_key);
+  connected_ = post_->now();
+  auto connected = post_->connect(controllers_.current(), options_.controller_key);
   if (connected.ok())
     controller_ = *connected;
   else
     log_.error("node", "cannot connect to the controller",
-               {{"endpoint", options_.controller_endpoint}, {"error", connected.error().message}});
+               {{"endpoint", controllers_.current()}, {"error", connected.error().message}});
+}
+
+/// The next hello connects anew.
+void membership::disconnect_controller() {
+  if (controllers_.empty())
+    return;
+  if (controller_)
+    post_->close(controller_);
+  controller_ = {};
+}
+
+void membership::look_elsewhere() {
+  joined_ = false;
+  if (!controllers_.several())
+    return;
+  disconnect_controller();
+  controllers_.next();
 }
 
 void membership::say_hello() {
@@ -57,6 +79,8 @@ void membership::on_welcome(const wire::node_welcome& message) {
   joined_ = true;
   self_ = message.node;
   epoch_ = message.epoch;
+  term_ = message.term;
+  controllers_.learn(message.controllers);
   controller_host_ = message.host;
   last_refusal_.clear();
   heard();
@@ -90,7 +114,9 @@ void membership::on_refused(const wire::reply& message) {
     log_.warn("node", "the controller refused",
               {{"code", std::string{to_string(message.code)}}, {"message", message.message}});
   last_refusal_ = message.message;
-  if (!joined_ && message.retry_after > duration{0}) // it is starting, too
+  if (!joined_ && message.code == errc::unavailable) // it stands by, or is starting, too
+    look_elsewhere();
+  if (!joined_ && message.retry_after > duration{0})
     next_ = std::min(next_, post_->now() + message.retry_after);
   // The controller restarted, or took the node for dead: what it knew is gone.
   if (joined_ && message.code == errc::not_found) {
@@ -104,11 +130,9 @@ void membership::on_peer_lost(actors::peer_id lost) {
     if (joined_)
       log_.warn("node", "lost the controller; saying hello until it is back");
     joined_ = false;
-    next_ = left_ ? never : post_->now() + beat_interval;
-    if (!options_.controller_endpoint.empty()) {
-      post_->close(controller_);
-      controller_ = {}; // the next hello connects anew
-    }
+    next_ = left_ ? never : post_->now() + (controllers_.several() ? duration{0} : beat_interval);
+    disconnect_controller();
+    controllers_.next();
     return;
   }
   for (auto& [id, p] : peers_) {
@@ -129,10 +153,12 @@ void membership::on_alarm() {
   if (left_)
     return;
   if (joined_ && now - heard_ >= controller_silence) {
-    log_.warn("node", "the controller is silent; saying hello until it answers");
-    joined_ = false;
+    log_.warn("node", "the controller is silent; saying hello until one answers");
+    look_elsewhere();
     return say_hello();
   }
+  if (!joined_ && controllers_.several() && controller_ && now - connected_ >= hello_patience)
+    look_elsewhere();
   if (!joined_ && now >= next_)
     say_hello();
 }

@@ -3,6 +3,7 @@
 #include "actors/role.hpp"
 #include "base/log.hpp"
 #include "executors/node_service.hpp"
+#include "wire/endpoints.hpp"
 
 #include <map>
 #include <string>
@@ -16,6 +17,8 @@ class membership {
 public:
   static constexpr duration beat_interval = std::chrono::seconds{1};
   static constexpr duration controller_silence = std::chrono::seconds{5};
+  /// Of several controllers, one that does not answer a hello for so long is left for the next.
+  static constexpr duration hello_patience = std::chrono::milliseconds{2500};
   /// Messages to a node that `peers` has not named yet wait for it so long; the controller tells nodes of each other in
   /// its own time.
   static constexpr duration stranger_patience = std::chrono::seconds{2};
@@ -31,10 +34,18 @@ public:
   /// Any message of the controller is a sign of life.
   void heard() { heard_ = post_->now(); }
 
+  /// Whether a welcome counts: not of a controller that led before another did which the node has known. (Term 0: the
+  /// only one.)
+  [[nodiscard]] bool still_leads(const wire::node_welcome& message) const {
+    return message.term == 0 || message.term >= term_;
+  }
+  /// Leaves the controller for the next that it knows of, if there are several.
+  void look_elsewhere();
   /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
   /// welcome.
   void on_welcome(const wire::node_welcome& message);
   void on_peers(const std::vector<wire::peer_info>& peers);
+  void on_controllers(const std::vector<std::string>& endpoints) { controllers_.learn(endpoints); }
   /// The answer to a hello or a beat that was not accepted.
   void on_refused(const wire::reply& message);
   void on_peer_lost(actors::peer_id peer);
@@ -78,6 +89,7 @@ private:
   };
 
   void connect_controller();
+  void disconnect_controller();
   void say_hello();
   void flush_strangers();
   [[nodiscard]] result<actors::peer_id> connection_to(peer& p);
@@ -87,7 +99,10 @@ private:
   actors::post* post_ = nullptr;
   std::uint64_t instance_;
   std::uint64_t host_;
+  wire::endpoint_list controllers_;
+  std::uint64_t term_ = 0; ///< of the latest leader
   actors::peer_id controller_;
+  time_point connected_;
   bool joined_ = false;
   bool left_ = false;
   node_id self_;

@@ -29,6 +29,15 @@ std::string file_name(const std::string& key, std::uint64_t version) {
   return text.data();
 }
 
+/// As uploads are named: models/, 32 digits of a hash of the content, a dash and a name for people.
+bool names_content(std::string_view key) {
+  constexpr std::string_view prefix = "models/";
+  constexpr std::size_t digits = 32;
+  if (!key.starts_with(prefix) || key.size() <= prefix.size() + digits || key[prefix.size() + digits] != '-')
+    return false;
+  return key.substr(prefix.size(), digits).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 /// Whoever sees the final name sees the whole file.
 result<> write_file(const std::string& path, std::span<const std::byte> bytes) {
   const auto part = path + std::string{unfinished};
@@ -90,6 +99,13 @@ void model_cache::scan() {
 }
 
 void model_cache::fetch(object_source& from, const std::string& key, fetched done) {
+  if (const auto named = names_.find(key); named != names_.end()) {
+    if (const auto known = files_.find(named->second); known != files_.end()) {
+      known->second.last_used = ++clock_;
+      return done(path(named->second));
+    }
+    names_.erase(named); // it had to make room
+  }
   auto& waiting = fetches_[key];
   waiting.push_back(std::move(done));
   if (waiting.size() > 1)
@@ -106,7 +122,7 @@ void model_cache::on_stat(object_source& from, const std::string& key, result<wi
   const auto name = file_name(key, entry->version);
   if (const auto known = files_.find(name); known != files_.end() && known->second.size_bytes == entry->size_bytes) {
     known->second.last_used = ++clock_;
-    return finish(key, path(name));
+    return found(key, name);
   }
   if (entry->size_bytes > max_bytes_)
     return finish(key, error{errc::too_large,
@@ -138,6 +154,12 @@ void model_cache::on_written(const std::string& key, const std::string& name, st
   auto& file = files_[name];
   used_bytes_ += size - file.size_bytes;
   file = {size, ++clock_};
+  found(key, name);
+}
+
+void model_cache::found(const std::string& key, const std::string& name) {
+  if (names_content(key))
+    names_[key] = name;
   finish(key, path(name));
 }
 

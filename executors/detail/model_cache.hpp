@@ -43,8 +43,9 @@ public:
   model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, background& disk, logger& log);
   ~model_cache();
 
-  /// The file of the current version of `key`. Fails as not_found, as unavailable (store or disk), or as too_large for
-  /// the cache.
+  /// The file of the current version of `key`; at once, and without asking the store, when the key names its content
+  /// and the file was fetched before. Fails as not_found, as unavailable (store or disk), or as too_large for the
+  /// cache.
   void fetch(object_source& from, const std::string& key, fetched done);
 
   [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }
@@ -62,6 +63,7 @@ private:
   void on_written(const std::string& key, const std::string& name, std::uint64_t size, result<> written);
   void make_room(std::uint64_t bytes);
   void finish(const std::string& key, const result<std::string>& outcome);
+  void found(const std::string& key, const std::string& name);
   [[nodiscard]] std::string path(const std::string& name) const { return folder_ + "/" + name; }
 
   std::string folder_;
@@ -73,6 +75,7 @@ private:
   std::uint64_t used_bytes_ = 0;
   std::uint64_t clock_ = 0;
   std::map<std::string, waiting> fetches_;                     ///< by key
+  std::map<std::string, std::string> names_;                   ///< of files, by keys that name their content
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true); ///< callbacks that come after the end do nothing
 };
 

@@ -21,6 +21,26 @@ node_options completed(node_options o) {
   return o;
 }
 
+/// A controller that does not lead any more may not know it yet.
+bool only_controllers_say(wire::message_type type) {
+  using wire::message_type;
+  switch (type) {
+    case message_type::peers:
+    case message_type::define_function:
+    case message_type::define_dag:
+    case message_type::forget_function:
+    case message_type::forget_dag:
+    case message_type::start_call:
+    case message_type::hand_out:
+    case message_type::preload:
+    case message_type::want_replica:
+    case message_type::end_sequence:
+      return true;
+    default:
+      return false;
+  }
+}
+
 } // namespace
 
 node_role::node_role(const node_options& options, node_parts parts, logger& log)
@@ -77,6 +97,8 @@ void node_role::on_messages(std::span<actors::incoming> messages) {
 void node_role::on_peer_lost(actors::peer_id peer) {
   const round_guard r{*this};
   clients_.lose(peer);
+  if (store_ && peer == store_connection_)
+    connect_store(store_endpoint_); // it is started again
   membership_.on_peer_lost(peer);
 }
 
@@ -176,7 +198,8 @@ void node_role::handle(actors::incoming& m) {
     return;
   switch (m.head.type) {
     case message_type::node_welcome:
-      return decode_and<wire::node_welcome>(m, [&](auto&& w) { on_welcome(w); });
+      return decode_and<wire::node_welcome>(
+          m, [&](auto&& w) { membership_.from_controller(m.from) ? on_welcome(w) : void(); });
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
@@ -190,14 +213,15 @@ void node_role::handle(actors::incoming& m) {
       (void)post_->send(m.from, wire::encode(wire::pong{membership_.epoch()}, m.head.request, {}, wire::role::any));
       return;
     case message_type::node_leave:
-      return membership_.stop();
+      return membership_.from_controller(m.from) ? membership_.stop() : void();
     case message_type::node_drain:
-      return decode_and<wire::node_drain>(m, [&](auto&& d) { leave(d); });
+      return decode_and<wire::node_drain>(m,
+                                          [&](auto&& d) { membership_.from_controller(m.from) ? leave(d) : void(); });
     default:
       break;
   }
-  // What another epoch says is void.
-  if (membership_.joined())
+  // What another epoch says is void, and what another controller orders than the one that was joined.
+  if (membership_.joined() && (membership_.from_controller(m.from) || !only_controllers_say(m.head.type)))
     handle_call_message(m);
 }
 
@@ -232,7 +256,10 @@ void node_role::handle_catalogue_message(actors::incoming& m) {
   using wire::message_type;
   switch (m.head.type) {
     case message_type::peers:
-      return decode_and<wire::peers>(m, [&](auto&& p) { membership_.on_peers(p.nodes); });
+      return decode_and<wire::peers>(m, [&](auto&& p) {
+        membership_.on_peers(p.nodes);
+        membership_.on_controllers(p.controllers);
+      });
     case message_type::define_function:
       return decode_and<wire::define_function>(m, [&](auto&& d) { define(d.function); });
     case message_type::define_dag:
@@ -269,7 +296,10 @@ void node_role::on_ready(const wire::worker::ready& message) {
   worker_ready_ = true;
   send_waiting_loads();
   for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
-    feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
+    if (!kept_lanes_.contains(lane_id{lane}))
+      feed(calls::queueing::lane_opened{lane_id{lane}, functions::resource_type::cpu});
+  for (const auto batch : waiting_)
+    open_extra_lane(batch);
 }
 
 void node_role::on_loaded(const wire::worker::loaded& message) {
@@ -313,18 +343,19 @@ void node_role::on_done(wire::worker::done message) {
   for (const auto& e : batch.entries)
     item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
+  reopen(batch.lane);
   if (batch.order)
     end_order(batch.order, errc::ok, message.executed);
 }
 
-/// Every batch that the worker ran and everything resident in it is gone. Values in its arena stay readable for as long
-/// as somebody reads them.
+/// Every batch that the model host ran and everything resident in it is gone; user code goes on. Values in its arena
+/// stay readable for as long as somebody reads them.
 void node_role::on_lost(const std::string& why) {
   const round_guard r{*this};
   ++counters_.worker_lost;
   worker_ready_ = false;
   const error lost{errc::unavailable, "the model host died while running it (" + why + ")", {}};
-  const auto running = std::exchange(running_, {});
+  const auto running = take_lost_batches();
   for (const auto& [id, batch] : running) {
     for (const auto& e : batch.entries)
       item_failed(e.item, lost);
@@ -334,13 +365,16 @@ void node_role::on_lost(const std::string& why) {
       end_order(batch.order, errc::unavailable, duration{0});
   }
   blocks_.set_worker_arena(0);
-  for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane)
-    feed(calls::queueing::lane_closed{lane_id{lane}});
-  drop_user_code(running);
-  loading_.clear();
-  on_demand_.clear();
-  for (const auto& [variant, bytes] : std::exchange(resident_, {}))
-    report_gone(variant);
+  close_lanes();
+  std::erase_if(loading_, [this](const auto& entry) { return !in_sandbox(entry.second.request); });
+  std::erase_if(on_demand_, [this](variant_id v) { return !in_user_worker(v) && !loading_.contains(v); });
+  // The queue takes all for lost, and asks for those of user code again: they are answered at once.
+  std::erase_if(resident_, [this](const auto& entry) {
+    if (in_user_worker(entry.first))
+      return false;
+    report_gone(entry.first);
+    return true;
+  });
   feed(calls::queueing::residents_lost{functions::resource_type::cpu});
 }
 

@@ -61,6 +61,8 @@ public:
   /// Inputs of a light run, together.
   static constexpr std::size_t light_bytes = 4096;
   static constexpr std::size_t max_calls = 100'000;
+  /// Code of a function that nobody has called yet is fetched up to this size.
+  static constexpr std::uint64_t max_prepared_bytes = 16 << 20;
   static constexpr std::size_t max_parked = 1000;
   static constexpr duration park_patience = std::chrono::seconds{2};
   /// Blocks of a call that nobody released are freed so long after its deadline.
@@ -323,15 +325,26 @@ private:
   [[nodiscard]] result<shared_bytes> make_user_memory(std::size_t size,
                                                       const std::function<result<>(std::span<std::byte>)>& fill);
   [[nodiscard]] bool in_sandbox(const wire::worker::load& request) const;
+  void prepare_code(const std::string& key);
   void load_user_code(variant_id variant, const loading& l);
   void start_user_code(variant_id variant, const loading& l);
   void list_user_keys(const worker_question& from, const std::string& prefix);
   [[nodiscard]] std::uint32_t slot_of(lane_id lane) const;
-  void drop_user_code(const std::map<batch_id, running_batch>& running);
+  void open_extra_lane(batch_id batch);
+  [[nodiscard]] std::map<batch_id, running_batch> take_lost_batches();
+  void close_lanes();
+  void reopen(lane_id lane);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
   void drop_nested(batch_id batch);
-  [[nodiscard]] result<call_record*> call_of(batch_id batch, std::uint32_t item);
+  /// What user code that runs works for.
+  struct item_call {
+    const wire::call_context& context;
+    time_point deadline;
+    partial_counts& partials;
+    std::uint32_t element;
+  };
+  [[nodiscard]] result<item_call> call_of(batch_id batch, std::uint32_t item);
 
   // -- values (values.cpp)
   void keep(call_id call, std::vector<functions::value>& values);
@@ -393,12 +406,16 @@ private:
   std::map<batch_id, lane_id> extra_lanes_;           ///< opened for what waits in a batch, by that batch
   std::map<lane_id, std::uint32_t> extra_lane_slot_;  ///< of the worker, whose lane it stands in for
   std::uint64_t last_extra_lane_ = 0;
+  std::set<batch_id> waiting_;            ///< for calls that they made
+  std::set<lane_id> kept_lanes_;          ///< whose batch outlives the model host: they open again when it has ended
   std::map<call_id, nested_call> nested_; ///< that functions made here
   std::uint64_t last_nested_ = 0;
   std::map<variant_id, loading> loading_;
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
   std::unique_ptr<object_source> store_;
+  std::string store_endpoint_;       ///< empty: the controller's connection serves it, or a role of this process
+  actors::peer_id store_connection_; ///< of our own; zero without
   std::unique_ptr<background> disk_;
   std::unique_ptr<model_cache> models_;
   object_cache objects_;

@@ -32,6 +32,20 @@ result<shared_bytes> node_role::make_user_memory(std::size_t size,
   return blocks_.make(size, fill);
 }
 
+/// Its first call will not have to wait for the store and the disk. What goes wrong is said by the load.
+void node_role::prepare_code(const std::string& key) {
+  if (!store_ || key.empty())
+    return;
+  store_->stat(key, [this, key, alive = alive_](const result<wire::store_entry>& entry) {
+    if (!*alive || !entry.ok() || entry->size_bytes > max_prepared_bytes)
+      return;
+    models_->fetch(*store_, key, [this](const result<std::string>& path) {
+      if (path.ok() && user_)
+        user_->prepare_file(*path);
+    });
+  });
+}
+
 void node_role::load_user_code(variant_id variant, const loading& l) {
   if (!user_)
     return load_failed(variant, {errc::unsupported, "this node runs no user code", {}});
@@ -64,6 +78,7 @@ void node_role::on_user_loaded(const wire::worker::loaded& message) { on_loaded(
 
 void node_role::on_user_done(wire::worker::done message) {
   const round_guard r{*this};
+  waiting_.erase(message.batch);
   drop_nested(message.batch);
   on_done(std::move(message));
   blocks_.drop_unowned();
@@ -81,15 +96,11 @@ std::uint32_t node_role::slot_of(lane_id lane) const {
 /// ended.
 void node_role::on_user_waiting(batch_id batch, bool waits) {
   const round_guard r{*this};
-  const auto running = running_.find(batch);
   if (waits) {
-    if (running == running_.end() || extra_lanes_.contains(batch))
-      return;
-    const lane_id extra{options_.lanes + ++last_extra_lane_};
-    extra_lanes_[batch] = extra;
-    extra_lane_slot_[extra] = running->second.slot;
-    return feed(calls::queueing::lane_opened{extra, functions::resource_type::cpu});
+    waiting_.insert(batch);
+    return open_extra_lane(batch);
   }
+  waiting_.erase(batch);
   const auto extra = extra_lanes_.find(batch);
   if (extra == extra_lanes_.end())
     return;
@@ -98,15 +109,59 @@ void node_role::on_user_waiting(batch_id batch, bool waits) {
   extra_lanes_.erase(extra);
 }
 
-/// The lanes have all closed; what ran is not wanted any more.
-void node_role::drop_user_code(const std::map<batch_id, running_batch>& running) {
-  for (const auto& [id, batch] : running)
-    if (in_user_worker(batch.variant))
-      user_->cancel(id);
+void node_role::open_extra_lane(batch_id batch) {
+  const auto running = running_.find(batch);
+  if (running == running_.end() || extra_lanes_.contains(batch) || !worker_ready_)
+    return; // without a model host no lane takes anything; this one opens with the others
+  const lane_id extra{options_.lanes + ++last_extra_lane_};
+  extra_lanes_[batch] = extra;
+  extra_lane_slot_[extra] = running->second.slot;
+  feed(calls::queueing::lane_opened{extra, functions::resource_type::cpu});
+}
+
+/// Of what runs, what ends with the model host: all but user code in workers of its own. The scheduler's batches are
+/// not spared: their replicas are lost to it.
+std::map<batch_id, running_batch> node_role::take_lost_batches() {
+  std::map<batch_id, running_batch> lost;
+  for (auto it = running_.begin(); it != running_.end();) {
+    const bool own_worker = in_user_worker(it->second.variant);
+    if (own_worker && !it->second.order) {
+      ++it;
+      continue;
+    }
+    if (own_worker)
+      user_->cancel(it->first);
+    lost.insert(running_.extract(it++));
+  }
+  return lost;
+}
+
+/// Nothing begins before the model host is there again. Lanes whose batch goes on are gone with it.
+void node_role::close_lanes() {
+  std::set<lane_id> busy;
+  for (const auto& [id, batch] : running_)
+    busy.insert(batch.lane);
+  const auto close = [&](lane_id lane) {
+    if (busy.contains(lane))
+      feed(calls::queueing::lane_retired{lane});
+    else
+      feed(calls::queueing::lane_closed{lane});
+  };
+  for (std::uint32_t lane = 1; lane <= options_.lanes; ++lane) {
+    close(lane_id{lane});
+    if (busy.contains(lane_id{lane}))
+      kept_lanes_.insert(lane_id{lane});
+  }
   for (const auto& [batch, lane] : extra_lanes_)
-    feed(calls::queueing::lane_closed{lane});
+    close(lane);
   extra_lanes_.clear();
   extra_lane_slot_.clear();
+}
+
+/// Its batch, which outlived the model host, has ended.
+void node_role::reopen(lane_id lane) {
+  if (kept_lanes_.erase(lane) > 0 && worker_ready_)
+    feed(calls::queueing::lane_opened{lane, functions::resource_type::cpu});
 }
 
 // -- partial results
@@ -114,15 +169,14 @@ void node_role::drop_user_code(const std::map<batch_id, running_batch>& running)
 void node_role::on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) {
   const round_guard r{*this};
   const auto call = call_of(batch, item);
-  if (call.ok() && (*call)->context.stream) {
+  if (call.ok() && call->context.stream) {
     const auto& entry = running_.at(batch).entries[item];
-    const auto& work = items_.at(entry.item);
     adopt(entry.call, outputs);
     wire::stage_partial message;
     message.call = entry.call;
-    message.stage = work.stage;
-    message.element = work.element;
-    message.index = (*call)->partials[{work.stage, work.element}]++;
+    message.stage = items_.at(entry.item).stage;
+    message.element = call->element;
+    message.index = call->partials[{message.stage, message.element}]++;
     message.outputs = std::move(outputs);
     message.holds = blocks_.holds(entry.call);
     membership_.tell_controller(
@@ -132,17 +186,18 @@ void node_role::on_user_partial(batch_id batch, std::uint32_t item, std::vector<
   blocks_.drop_unowned();
 }
 
-/// The call behind an item of a running batch, if somebody still waits for it here.
-result<call_record*> node_role::call_of(batch_id batch, std::uint32_t item) {
+/// The call behind an item of a running batch, if somebody still waits for it.
+result<node_role::item_call> node_role::call_of(batch_id batch, std::uint32_t item) {
   const auto found = running_.find(batch);
   if (found == running_.end() || item >= found->second.entries.size() ||
       !items_.contains(found->second.entries[item].item))
     return {errc::cancelled, "the call that it works for has ended"};
   const auto& work = items_.at(found->second.entries[item].item);
-  auto* const call = work.share ? nullptr : find_call(found->second.entries[item].call);
-  if (!call)
-    return {errc::unsupported, "an element of a map that runs on another node than its call"};
-  return call;
+  if (auto* const share = work.share)
+    return item_call{share->context, share->deadline, share->partials, share->elements[work.element]};
+  auto* const call = find_call(work.call);
+  SQUALL_CHECK(call, work.call.value); // items end with their call
+  return item_call{call->context, call->deadline, call->partials, work.element};
 }
 
 // -- calls from functions
@@ -162,7 +217,7 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
   const auto above = call_of(message.batch, message.item);
   if (!above.ok())
     return refuse(above.error());
-  const auto& context = (*above)->context;
+  const auto& context = above->context;
   if (context.depth >= max_depth)
     return refuse(
         {errc::invalid_argument, "calls from functions nest at most " + std::to_string(max_depth) + " deep", {}});
@@ -173,12 +228,11 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
   request.inputs = std::move(message.inputs);
   request.options.priority = context.priority;
   request.options.depth = context.depth + 1;
-  const auto left =
-      (*above)->deadline == never ? duration{0} : std::max<duration>((*above)->deadline - now(), duration{1});
+  const auto left = above->deadline == never ? duration{0} : std::max<duration>(above->deadline - now(), duration{1});
   request.options.deadline = message.deadline > duration{0} && left > duration{0} ? std::min(message.deadline, left)
                                                                                   : std::max(message.deadline, left);
   for (auto& input : request.inputs)
-    blocks_.adopt((*above)->context.call, input.value);
+    blocks_.adopt(context.call, input.value);
   blocks_.drop_unowned();
   const wire::encode_options places{membership_.controller_on_this_host() ? &blocks_.known() : nullptr};
   if (const auto sent = membership_.send_to_controller(wire::encode(request, request_id{3}, places)); !sent.ok())

@@ -45,13 +45,6 @@ result<channel> make_pipe() {
   return channel{unique_fd(pair[0]), unique_fd(pair[1])};
 }
 
-result<unique_fd> duplicate(const unique_fd& fd) {
-  unique_fd copy(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy)
-    return cannot("duplicating a descriptor");
-  return copy;
-}
-
 std::vector<unique_fd> single(unique_fd fd) {
   std::vector<unique_fd> out;
   out.push_back(std::move(fd));

@@ -3,14 +3,8 @@
 #include "functions/dag.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /// The pools of the variants: which worker runs what, and when there are more or fewer of them.
@@ -31,26 +25,6 @@ duration pause_after(std::uint32_t crashes) {
 
 std::string milliseconds(duration d) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(d).count()) + " ms";
-}
-
-/// A copy that nobody can change: workers may run as the user that owns the file, and its descriptor would be a way out
-/// of the sandbox.
-result<unique_fd> sealed_copy(const std::string& path) {
-  const unique_fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat what {};
-  if (!file || fstat(file.get(), &what) != 0)
-    return {errc::not_found, "the file " + path + " cannot be opened: " + std::strerror(errno)};
-  unique_fd copy(memfd_create("squall-code", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!copy)
-    return {errc::unavailable, std::string("no memory for a worker's code: ") + std::strerror(errno)};
-  for (off_t done = 0; done < what.st_size;) {
-    const auto sent = sendfile(copy.get(), file.get(), &done, static_cast<std::size_t>(what.st_size - done));
-    if (sent <= 0)
-      return {errc::unavailable, "the file " + path + " cannot be copied: " + std::strerror(errno)};
-  }
-  if (fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    return {errc::unavailable, std::string("a worker's code cannot be sealed: ") + std::strerror(errno)};
-  return copy;
 }
 
 } // namespace
@@ -88,18 +62,6 @@ functions::worker_spec user_pools::completed(const functions::worker_spec& given
   fill(out.processes, d.processes, std::uint32_t{64});
   fill(out.open_files, d.open_files, std::uint32_t{256});
   return out;
-}
-
-result<> user_pools::open_files(pool& p) const {
-  if (!p.request.model_path.empty()) {
-    SQUALL_ASSIGN(code, sealed_copy(p.request.model_path));
-    p.code = std::move(code);
-  }
-  for (const auto& [name, path] : p.request.resources) {
-    SQUALL_ASSIGN(file, sealed_copy(path));
-    p.resources.push_back(std::move(file));
-  }
-  return {};
 }
 
 void user_pools::prepare(const functions::variant_spec& spec) {

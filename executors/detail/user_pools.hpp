@@ -17,6 +17,7 @@ public:
   ~user_pools() override;
 
   void prepare(const functions::variant_spec& spec) override;
+  void prepare_file(const std::string& path) override;
   result<> load(const wire::worker::load& request, bool repeatable) override;
   void unload(variant_id variant) override;
   bool knows(variant_id variant) const override { return pools_.contains(variant); }
@@ -49,6 +50,12 @@ private:
     time_point retry_at{};     ///< no worker is started before
     std::string problem;       ///< the last crash
   };
+  /// A copy of a file that was made before it was needed.
+  struct sealed_file {
+    unique_fd copy;
+    std::uint64_t size_bytes = 0;
+    std::uint64_t made = 0; ///< counts
+  };
   /// A zygote, or the pause before it is started again.
   struct zygote_slot {
     std::unique_ptr<zygote> process;
@@ -64,6 +71,7 @@ private:
   // -- pools (user_pools.cpp)
   [[nodiscard]] functions::worker_spec completed(const functions::worker_spec& given) const;
   result<> open_files(pool& p) const;
+  result<unique_fd> code_of(const std::string& path) const;
   void pump(variant_id variant);
   void keep_minimum(variant_id variant, pool& p);
   void start_job(user_worker& w, user_job job);
@@ -110,6 +118,9 @@ private:
   std::map<variant_id, pool> pools_;
   std::map<std::uint64_t, std::unique_ptr<user_worker>> workers_;
   std::map<std::string, zygote_slot> zygotes_; ///< by name
+  std::map<std::string, sealed_file> sealed_;  ///< by path, which a file of other content never gets
+  std::uint64_t sealed_bytes_ = 0;
+  std::uint64_t last_sealed_ = 0;
   std::uint64_t last_worker_ = 0;
   std::uint64_t last_tag_ = 0;
   std::uint64_t last_segment_ = 0;

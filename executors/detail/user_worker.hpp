@@ -11,6 +11,8 @@
 
 namespace squall::executors::detail {
 
+[[nodiscard]] result<unique_fd> duplicate(const unique_fd& fd);
+
 /// A batch on its way through a pool.
 struct user_job {
   wire::worker::run request;

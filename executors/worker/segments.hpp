@@ -16,6 +16,9 @@ public:
   /// Maps a segment. Fails as invalid_argument when it is none.
   [[nodiscard]] result<> take(const wire::worker::segment& message, detail::unique_fd memory);
 
+  /// Both are there.
+  [[nodiscard]] bool complete() const { return inbox_.data != nullptr && outbox_.data != nullptr; }
+
   /// A place in the outbox; none when there is no room. It is free again when a release() brings back as many bytes as
   /// were given out since the outbox was empty.
   [[nodiscard]] std::optional<std::span<std::byte>> allocate(std::size_t size);

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 
 namespace squall::executors::worker {
 
@@ -42,6 +43,7 @@ private:
   result<wire::worker::state_reply> ask_store(wire::worker::state_request question);
   [[nodiscard]] detail::unique_fd take_descriptor();
 
+  result<> write(std::span<wire::frames> packets);
   template <class Message>
   void send(const Message& message, request_id request = {});
 
@@ -52,6 +54,7 @@ private:
   std::unique_ptr<native::function> function_;
   std::vector<detail::unique_fd> files_; ///< of the code and the resources
 
+  bool to_spare_ = true; ///< nothing was to be loaded so far
   duration cpu_time_{0}; ///< of each batch
 
   // Of the batch that runs.

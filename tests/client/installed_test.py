@@ -56,6 +56,13 @@ class Installed(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("usage: hello LIBRARY", done.stderr)
 
+    def test_the_python_package_is_there(self):
+        packages = next(self.prefix.rglob("site-packages"))
+        env = {**os.environ, "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"}
+        said = run(sys.executable, "-c", "import squall; print(squall.__file__, squall.__version__)", env=env)
+        self.assertTrue(said.startswith(str(packages / "squall")), said)
+        self.assertEqual({p.suffix for p in (packages / "squall").iterdir()}, {".py", ".typed"})
+
     def test_no_header_needs_more_than_the_standard_library(self):
         for header in sorted((self.prefix / "include/squall").rglob("*.h*")):
             for line in header.read_text().splitlines():

@@ -176,7 +176,9 @@ class Basics:
             self.assertIn("same", out)
 
     def test_the_doctor_finds_a_runtime_and_a_taken_port(self):
-        self.assertIn("OpenVINO", self.cluster.run("doctor", cluster=False))
+        out = self.cluster.run("doctor", cluster=False)
+        self.assertIn("OpenVINO", out)
+        self.assertIn("workers of user code can be shut in", out)
         with harness.socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

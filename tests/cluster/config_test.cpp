@@ -45,6 +45,22 @@ spec:
   EXPECT_EQ(config->nodes[1].slots, 0u);
 }
 
+TEST_F(ClusterConfig, ReadsWhoStandsBy) {
+  const std::string head = "apiVersion: squall/v1\nkind: Cluster\nspec:\n  nodes: [{name: a}]\n";
+  EXPECT_EQ(load(head)->lease, duration{0}) << "the only controller asks nobody";
+  const auto config = load(head + "  standby:\n  - {listen: 'tcp://10.0.0.2:7700', http: '10.0.0.2:8000'}\n");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  ASSERT_EQ(config->standby.size(), 1u);
+  EXPECT_EQ(config->standby[0].listen, "tcp://10.0.0.2:7700");
+  EXPECT_EQ(config->standby[0].http, "10.0.0.2:8000");
+  EXPECT_EQ(config->lease, std::chrono::seconds{3});
+  EXPECT_EQ(load(head + "  lease: 2s\n")->lease, std::chrono::seconds{2});
+  const auto hasty = load(head + "  lease: 10ms\n");
+  ASSERT_FALSE(hasty.ok());
+  EXPECT_NE(hasty.error().message.find("from 500ms"), std::string::npos) << hasty.error().message;
+  EXPECT_FALSE(load("apiVersion: squall/v1\nkind: Cluster\nspec:\n  standby: [{}]\n").ok());
+}
+
 TEST_F(ClusterConfig, NamesAnUnknownKeyWithItsLine) {
   const auto config = load("apiVersion: squall/v1\nkind: Cluster\nspec:\n  polcy: rr\n");
   ASSERT_FALSE(config.ok());

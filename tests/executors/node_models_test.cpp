@@ -109,6 +109,29 @@ TEST_F(NodeModels, AWorkerThatDiesIsLoadedAnew) {
   EXPECT_TRUE(finished(2));
 }
 
+TEST_F(NodeModels, AFileWhoseKeyNamesItsContentIsNotAskedForAgain) {
+  const std::string key = "models/0123456789abcdef0123456789abcdef-m.onnx";
+  for (auto& f : functions_)
+    if (f.spec.name == "model")
+      f.spec.variants[0].target = key;
+  const auto dag = add_dag_of("model");
+  auto& m = add_machine();
+  join_all();
+  m.store->objects[key] = {"weights", 1};
+  for (std::uint64_t c = 1; c <= 2; ++c) {
+    start(0, context_of(c, dag), {number(1)});
+    wait_for_load(0);
+    worker(0).finish_load();
+    settle();
+    EXPECT_TRUE(finished(c));
+    EXPECT_EQ(m.store->stats, 1U);
+    worker(0).die();
+    settle();
+    worker(0).become_ready();
+    m.store->objects.clear();
+  }
+}
+
 TEST_F(NodeModels, ALightBuiltinWithFilesRunsHereOnceTheyAreHere) {
   auto& label = add_function("name-of", {{"index", functions::datatype::int32, {1}, false, false}},
                              {{"label", functions::datatype::bytes, {1}, false, false}});

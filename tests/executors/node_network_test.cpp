@@ -139,7 +139,7 @@ TEST_F(NodeNetwork, ToSeveralNodesOfAnotherHostBytesGoOnce) {
   auto seen_by_first = welcome_for(0);
   for (std::size_t i = 1; i < 4; ++i)
     seen_by_first.peers[i].host = 77;
-  give(0, wire::peers{seen_by_first.peers});
+  give(0, wire::peers{seen_by_first.peers, {}});
   start(0, context_of(1, dag, {{"s1", 2}, {"s2", 3}, {"s3", 4}}, 2), {number(1)});
   settle();
   auto f = finished(1);
@@ -323,7 +323,7 @@ TEST_F(NodeNetwork, AMessageForANodeThatIsNotKnownYetWaitsForIt) {
   start(0, context_of(1, dag, {{"b", 2}}), {number(4)});
   settle();
   EXPECT_FALSE(finished(1));
-  give(0, wire::peers{welcome_for(0).peers});
+  give(0, wire::peers{welcome_for(0).peers, {}});
   settle();
   EXPECT_TRUE(finished(1));
 }

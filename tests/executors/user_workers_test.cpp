@@ -181,6 +181,20 @@ TEST_F(UserWorkers, RunAFunction) {
   EXPECT_NE(instances[0].pid, 0U);
 }
 
+TEST_F(UserWorkers, AFileThatWasPreparedIsInMemoryBeforeItsLoad) {
+  start();
+  const auto path = std::filesystem::path(::testing::TempDir()) / "prepared.so";
+  std::filesystem::copy_file(SQUALL_MISBEHAVE, path, std::filesystem::copy_options::overwrite_existing);
+  workers_->prepare_file(path);
+  std::filesystem::remove(path);
+  auto wanted = request(variant_id{++last_variant_}, "echo");
+  wanted.model_path = path;
+  ASSERT_TRUE(workers_->load(wanted, false).ok());
+  ASSERT_TRUE(wait_for([&] { return !loaded_.empty(); }));
+  EXPECT_EQ(loaded_.back().code, errc::ok) << loaded_.back().message;
+  EXPECT_EQ(run().code, errc::ok);
+}
+
 TEST_F(UserWorkers, LargeValuesTravelThroughSharedMemoryAndItIsReused) {
   ASSERT_EQ(load("echo").code, errc::ok);
   for (int round = 0; round < 8; ++round) { // 128 MiB each way: more than the segments would take without reuse

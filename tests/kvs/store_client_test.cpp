@@ -1,5 +1,7 @@
 #include "actors/store_client.hpp"
 
+#include "kvs/core/condition.hpp"
+#include "kvs/core/layout.hpp"
 #include "kvs/store_service.hpp"
 #include "manual_post.hpp"
 
@@ -89,6 +91,47 @@ TEST_F(StoreClient, ErrorsOfTheStoreComeBack) {
   result<> refused{};
   client_->put("k", claims, true, [&](auto r) { refused = r; });
   EXPECT_EQ(refused.error().code, errc::too_large);
+}
+
+TEST_F(StoreClient, ReplacesWhatItHasReadAndNothingElse) {
+  result<wire::store_entry> written{errc::internal, "no answer"};
+  const auto put_if = [&](std::uint64_t expected, std::string_view text) {
+    client_->put_if("k", expected, shared_bytes::copy_of(text), [&](auto r) { written = std::move(r); });
+    exchange();
+  };
+  put_if(0, "one");
+  ASSERT_TRUE(written.ok()) << written.error().message;
+  const std::uint64_t version = written->version;
+  put_if(0, "two");
+  EXPECT_EQ(written.error().code, errc::already_exists);
+  result<store_client::stored_value> found{errc::internal, "no answer"};
+  client_->read("k", [&](auto r) { found = std::move(r); });
+  exchange();
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->version, version);
+  EXPECT_EQ(found->bytes.text(), "one");
+  put_if(version, "two");
+  EXPECT_TRUE(written.ok());
+  client_->read("none", [&](auto r) { found = std::move(r); });
+  exchange();
+  EXPECT_EQ(found.error().code, errc::not_found);
+}
+
+TEST_F(StoreClient, WhoseTermIsOverWritesNothingMore) {
+  client_->set_fence(4);
+  EXPECT_TRUE(put("k", "of the fourth").ok()) << "no term was begun";
+  ASSERT_TRUE(engine_->put(core::term_key, shared_bytes::take(core::encode_number(4)), true).ok());
+  EXPECT_TRUE(put("k", "of the fourth").ok());
+  ASSERT_TRUE(engine_->put(core::term_key, shared_bytes::take(core::encode_number(5)), true).ok());
+  const auto refused = put("k", "late");
+  EXPECT_EQ(refused.error().code, errc::permission_denied);
+  EXPECT_THAT(refused.error().message, HasSubstr("another leads in term 5"));
+  EXPECT_EQ(put("large", pattern(2 * piece_bytes)).error().code, errc::permission_denied);
+  result<> erased{};
+  client_->erase("k", [&](auto r) { erased = r; });
+  exchange();
+  EXPECT_EQ(erased.error().code, errc::permission_denied);
+  EXPECT_EQ(get("k")->text(), "of the fourth");
 }
 
 TEST_F(StoreClient, ErasesAndListsThroughPages) {

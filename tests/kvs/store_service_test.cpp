@@ -19,6 +19,10 @@ public:
     EXPECT_FALSE(durable) << "the service flushes for all";
     return inner->put(key, std::move(value), durable);
   }
+  result<entry> put_if(std::string_view key, std::uint64_t expected, shared_bytes value, bool durable) override {
+    EXPECT_FALSE(durable) << "the service flushes for all";
+    return inner->put_if(key, expected, std::move(value), durable);
+  }
   result<> apply(const std::vector<write>& batch, bool durable) override { return inner->apply(batch, durable); }
   result<std::uint64_t> begin(std::string_view key, std::uint64_t total) override {
     ++uploads;
@@ -66,12 +70,12 @@ protected:
   }
 
   static wire::store_put put(std::string key, std::string_view text) {
-    return {std::move(key), text.size(), 0, 0, true, piece(text)};
+    return {std::move(key), text.size(), 0, 0, true, piece(text), {}};
   }
 
   static wire::store_put part(std::string key, std::uint64_t upload, std::uint64_t total, std::uint64_t offset) {
     const std::string text(std::min<std::uint64_t>(piece_bytes, total - offset), 'p');
-    return {std::move(key), total, offset, upload, true, piece(text)};
+    return {std::move(key), total, offset, upload, true, piece(text), {}};
   }
 
   template <class Message>
@@ -224,8 +228,8 @@ TEST_F(StoreService, ValuesOverTheLimitAreRefusedWithTheFirstPiece) {
 }
 
 TEST_F(StoreService, AnEmptyValueCanBePutInBothWays) {
-  EXPECT_EQ(ask(wire::store_put{"a", 0, 0, 0, true, {}}).code, errc::ok);
-  EXPECT_EQ(ask(wire::store_put{"b", 0, 0, 4, true, {}}).code, errc::ok);
+  EXPECT_EQ(ask(wire::store_put{"a", 0, 0, 0, true, {}, {}}).code, errc::ok);
+  EXPECT_EQ(ask(wire::store_put{"b", 0, 0, 4, true, {}, {}}).code, errc::ok);
   EXPECT_EQ(ask(wire::store_get{"b", 0, 10}).entries.at(0).size_bytes, 0u);
   EXPECT_EQ(store_.uploads, 0);
 }

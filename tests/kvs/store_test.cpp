@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 namespace squall::kvs {
@@ -75,6 +76,46 @@ TEST_P(Store, AMissingKeyIsNamed) {
   EXPECT_EQ(missing.error().code, errc::not_found);
   EXPECT_EQ(missing.error().message, "there is no key 'models/x'");
   EXPECT_EQ(engine().read("models/x", 0, 1, 0).error().code, errc::not_found);
+}
+
+TEST_P(Store, OnlyWhoKnowsWhatIsThereReplacesIt) {
+  const auto first = engine().put_if("k", 0, bytes("one"), true);
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  const auto blind = engine().put_if("k", 0, bytes("two"), true);
+  ASSERT_FALSE(blind.ok());
+  EXPECT_EQ(blind.error().code, errc::already_exists);
+  EXPECT_THAT(blind.error().message, HasSubstr("'k' has version"));
+  EXPECT_EQ(engine().put_if("k", first->version + 1, bytes("two"), true).error().code, errc::already_exists);
+  EXPECT_EQ(text_of("k"), "one");
+  const auto second = engine().put_if("k", first->version, bytes("two"), false);
+  ASSERT_TRUE(second.ok());
+  EXPECT_GT(second->version, first->version);
+  EXPECT_EQ(text_of("k"), "two");
+  ASSERT_TRUE(engine().erase("k", false).ok());
+  EXPECT_EQ(engine().put_if("k", second->version, bytes("x"), false).error().code, errc::already_exists);
+  EXPECT_TRUE(engine().put_if("k", 0, bytes("again"), false).ok());
+  EXPECT_EQ(engine().put_if("big", 0, bytes(std::string(piece_bytes + 1, 'x')), false).error().code, errc::too_large);
+}
+
+TEST_P(Store, OfManyWhoReplaceTheSameOneWins) {
+  ASSERT_TRUE(engine().put_if("k", 0, bytes("0"), false).ok());
+  constexpr int threads = 4;
+  constexpr int rounds = 200;
+  std::atomic<int> won{0};
+  std::vector<std::thread> all;
+  for (int t = 0; t < threads; ++t)
+    all.emplace_back([&] {
+      for (int i = 0; i < rounds; ++i) {
+        const auto seen = engine().stat("k");
+        const auto number = std::stoi(text_of("k"));
+        if (engine().put_if("k", seen->version, bytes(std::to_string(number + 1)), false).ok())
+          ++won;
+      }
+    });
+  for (auto& one : all)
+    one.join();
+  EXPECT_GE(won, rounds);
+  EXPECT_EQ(std::stoi(text_of("k")), won) << "each of those that won replaced another";
 }
 
 TEST_P(Store, ErasingIsIdempotent) {

@@ -37,7 +37,7 @@ import numpy as np
 
 from squall import context
 from squall.calls import Result
-from squall.datatypes import DataType, Port, encode_for, encode_plain
+from squall.datatypes import DataType, Port, decode_scalar, encode_for, encode_plain
 from squall.errors import Code, SquallError, code_of, invalid
 from squall.protocol import Reader
 
@@ -102,7 +102,10 @@ class Packets:
         while len(self._buffer) < size:
             missing = size - len(self._buffer)
             space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
-            data, ancillary, _, _ = self._socket.recvmsg(max(_RECEIVE, min(missing, 1 << 22)), space)
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(max(_RECEIVE, min(missing, 1 << 22)), space)
+            except ConnectionResetError:  # closed with something of ours unread
+                raise Closed from None
             for level, kind, raw in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     self._descriptors += struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4])
@@ -192,6 +195,7 @@ class Worker:
 
     def __init__(self, packets: Packets) -> None:
         self._packets = packets
+        self._flags = fcntl.fcntl(packets.fileno(), fcntl.F_GETFL)  # of the socket, but for a function that runs
         self._inbox: np.ndarray | None = None
         self._inbox_id = 0
         self._outbox: Outbox | None = None
@@ -324,9 +328,7 @@ class Worker:
             answer = [batch, 0, [], int(Code.CORRUPT), described(e)]
         self.answers.clear()
         given = reader = None
-        for stream_of in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream_of.flush()
+        _flush()
         self._packets.send(DONE, batch, answer, self._payloads)
         for offset in self._made:
             if offset not in self._sent and self._outbox is not None:
@@ -337,8 +339,11 @@ class Worker:
         """What the function gets for one item."""
         arguments = {}
         for port, kind, value in zip(self._inputs, self._types, values, strict=True):
-            array = reader.value(value)
-            arguments[port.name] = _as_python(kind, array) if kind and array is not None else array
+            if kind and value is not None:
+                scalar = decode_scalar(value[0], reader.raw(value[2])) if value[1] == [1] else None
+                arguments[port.name] = _as_python(kind, reader.value(value)) if scalar is None else scalar
+            else:
+                arguments[port.name] = reader.value(value)
         return arguments
 
     def _run_one(self, item: int, arguments: dict[str, Any], stream: bool) -> list[Any]:
@@ -405,8 +410,7 @@ class Worker:
 
     def _guarded(self, run: Any) -> Any:
         """Runs user code so that news on the socket can end it."""
-        fd = self._packets.fileno()
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        fd, flags = self._packets.fileno(), self._flags
         fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
         self._running = True
         try:
@@ -572,6 +576,12 @@ class Worker:
     def keys(self, prefix: str) -> list[str]:
         value = self._state("list", prefix)
         return [] if value is None else [raw.decode("utf-8", "surrogateescape") for raw in value.ravel().tolist()]
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or the function has closed it
+            stream.flush()
 
 
 def _as_python(kind: str, array: Any) -> Any:

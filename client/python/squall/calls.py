@@ -113,6 +113,7 @@ class Call(Future[Result]):
         "blocks",
         "body",
         "deadline_ns",
+        "doubtful",
         "first_refused",
         "frames",
         "give_up",
@@ -133,6 +134,7 @@ class Call(Future[Result]):
         self.frames: list[Any] = []
         self.body: list[Any] = []  # for sending it again
         self.sent = False  # on whatever connection
+        self.doubtful = False  # sent on one that broke: it may have run, whatever a later controller says
         self.again_at = float("inf")
         self.first_refused: float | None = None  # for now
         self.blocks: list[Sequence[int]] = []  # of our arena, given back at the end
@@ -209,12 +211,13 @@ def options_body(
     offer: Offer | None = None,
     stream: bool = False,
     then: Sequence[str] = (),
+    durable: bool = False,
 ) -> list[Any]:
     """The options of a call, checked, as its message has them."""
     if (
         deadline is max_cost is assurance is sequence is offer is None
         and prefer == "cheapest"
-        and not (priority or sequence_start or sequence_end or stream or then)
+        and not (priority or sequence_start or sequence_end or stream or then or durable)
     ):
         return _NO_OPTIONS
     if prefer not in PREFERENCES:
@@ -236,6 +239,7 @@ def options_body(
         offer.call if offer else 0,
         stream,
         [then] if isinstance(then, str) else list(then),
+        durable,
     )
 
 

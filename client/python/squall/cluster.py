@@ -149,6 +149,7 @@ class Cluster:
         sequence_end: bool = False,
         offer: Offer | None = None,
         then: str | Sequence[str] = (),
+        durable: bool = False,
         on_partial: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> Call:
         """Calls a DAG or a function: by name ("name", or "name@2" for a version), or by the object, which is
@@ -158,6 +159,7 @@ class Cluster:
         promise, or refused at once with `offers`. `assurance` is "firm" or a share such as 0.97. `offer` takes one of
         the offers that a refused call came back with (same target, same inputs). `then` names DAGs or functions that
         continue with the outputs, one after the other, within the same call, its deadline and its promise.
+        A `durable` call is not lost when the controller is, and neither is its result.
         `on_partial(stage, outputs)` gets what stages give out before they end, in the client's thread.
         """
         options = options_body(
@@ -172,9 +174,10 @@ class Cluster:
             offer=offer,
             stream=on_partial is not None,
             then=then,
+            durable=durable,
         )
         name, version, ports = self._resolve(target)
-        call = Call(self._engine, offer.call if offer else Engine.fresh_id(), name, options[0])
+        call = Call(self._engine, offer.call if offer else self._engine.fresh_id(), name, options[0])
         call.on_partial = on_partial
         call.then_call = self._then
         self._fill(call, name, version, ports, inputs or {}, options)

@@ -49,6 +49,13 @@ _NUMPY = {
 _OF_NUMPY = {dtype: datatype for datatype, dtype in _NUMPY.items()}
 # By number as well: what comes off the wire is one.
 NUMPY_BY_NUMBER: dict[int, np.dtype[Any]] = {int(datatype): dtype for datatype, dtype in _NUMPY.items()}
+# Python's own numbers and how they lie in memory, with the types that fit without a look at the value but for integers.
+_SCALARS: dict[DataType, tuple[struct.Struct, tuple[type, ...]]] = {
+    DataType.BOOL: (struct.Struct("<?"), (bool,)),
+    DataType.INT32: (struct.Struct("<i"), (int,)),
+    DataType.INT64: (struct.Struct("<q"), (int,)),
+    DataType.FP64: (struct.Struct("<d"), (float, int)),
+}
 _BYTES = int(DataType.BYTES)
 _BF16 = int(DataType.BF16)
 
@@ -222,6 +229,8 @@ def encode_for(where: str, port: Port, value: Any) -> Any:
     it."""
     if value is None:
         return None
+    if type(value) in _SCALAR_TYPES and not port.list and (scalar := _encode_scalar(port, value)) is not None:
+        return scalar
     if port.list:
         if isinstance(value, np.ndarray) and value.ndim == len(port.shape) + 1:
             value = list(value)
@@ -234,6 +243,26 @@ def encode_for(where: str, port: Port, value: Any) -> Any:
     if isinstance(value, np.generic):
         return _encode_typed(where, port, np.asarray(value).reshape(_one(port)))
     return _encode_loose(where, port, value)
+
+
+_SCALAR_TYPES = frozenset((bool, int, float))
+
+
+def _encode_scalar(port: Port, value: Any) -> Tensor | None:
+    """A lone number as one element; None: it takes a closer look (and perhaps a message that says what is wrong)."""
+    packing = _SCALARS.get(port.datatype)
+    if packing is None or type(value) not in packing[1] or port.shape not in ((1,), (-1,)):
+        return None
+    try:
+        return (int(port.datatype), (1,), packing[0].pack(value))
+    except (struct.error, OverflowError):
+        return None
+
+
+def decode_scalar(datatype: int, data: Any) -> Any:
+    """The number that these bytes of one element are; None where it takes an array to see it."""
+    packing = _SCALARS.get(datatype)  # type: ignore[call-overload]
+    return packing[0].unpack(data)[0] if packing is not None and len(data) == packing[0].size else None
 
 
 def _one(port: Port) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import select
 import threading
@@ -77,6 +78,7 @@ class Engine:
         self._sleeping = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context: zmq.Context[Any] = zmq.Context()
+        self._ids = random.Random(secrets.randbits(256))  # no two engines have the same, also after a fork
         client = self.fresh_id()
         self._controller = Link(self._context, Role.CONTROLLER, client, software, keys)
         self._store = Link(self._context, Role.STORE, client, software, keys)
@@ -133,10 +135,9 @@ class Engine:
     def closed(self) -> bool:
         return self._closed
 
-    @staticmethod
-    def fresh_id() -> int:
+    def fresh_id(self) -> int:
         while True:
-            number = secrets.randbits(64)
+            number = self._ids.getrandbits(64)
             if number > 0xFFFF:  # small numbers are the links' own requests
                 return number
 
@@ -343,7 +344,7 @@ class Engine:
         if again_at >= call.give_up or again_at - call.first_refused > self.patience:
             return False
         call.again_at = again_at
-        call.sent = False
+        call.sent = call.doubtful
         return True
 
     def _send_again(self, call: Call, now: float) -> None:
@@ -353,6 +354,7 @@ class Engine:
             options[0] = round((call.give_up - _DELIVERY_ALLOWANCE - now) * 1e9)
             if options[0] <= 0:
                 return  # the sweep ends it
+        call.doubtful = call.sent
         body = [*call.body[:3], options, call.body[4], call.sent]
         header = protocol.frames(Type.CALL_REQUEST, Role.CONTROLLER, call.id, body)
         if self._controller.send([*header, *call.frames[1:]]) is None:

@@ -77,7 +77,7 @@ class Kv:
             raise SquallError(
                 Code.TOO_LARGE, f"the value of {name!r} has {total} bytes; the limit is {protocol.MAX_VALUE_BYTES}"
             )
-        upload = Engine.fresh_id() if total > MAX_PIECE_BYTES else 0
+        upload = self._engine.fresh_id() if total > MAX_PIECE_BYTES else 0
         in_flight: deque[tuple[int, Request]] = deque()
 
         def settle() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -15,6 +15,9 @@ from squall.protocol import Role, Type
 PING_INTERVAL = 1.0
 SILENCE_LIMIT = 5.0
 RETRY_INTERVAL = 0.5
+# Of several servers one that does not answer is left sooner, for the next.
+NEXT_INTERVAL = 0.2
+CONNECT_LIMIT = 1.0
 TICK_INTERVAL = 0.25
 
 # Requests of the link itself; all others are random and never this small.
@@ -52,6 +55,7 @@ class Welcome:
     host: int = 0
     store_endpoint: str = ""
     default_deadline_ns: int = 0
+    controllers: list[str] = field(default_factory=list)  # where the next one may be found
 
 
 class Link:
@@ -72,6 +76,8 @@ class Link:
         self._lost = False
         self._epoch = 0
         self.endpoint = ""
+        self._given: list[str] = []  # where to connect
+        self._endpoints: list[str] = [""]  # and where the server says that others are
         self.ready = False
         self.trouble = SquallError(Code.UNAVAILABLE, "not connected yet")
         self.welcome: Welcome | None = None  # that nobody has taken yet
@@ -79,14 +85,19 @@ class Link:
 
     # -- the connection
 
-    def open(self, endpoint: str, now: float) -> None:
-        self.endpoint = endpoint
+    def open(self, endpoints: str, now: float) -> None:
+        """Begins to connect to a server, or to one of several (with commas between them)."""
+        self._given = self._endpoints = [one.strip() for one in endpoints.split(",") if one.strip()] or [endpoints]
+        self.endpoint = self._endpoints[0]
+        self._connect(now)
+
+    def _connect(self, now: float) -> None:
         self._retry_at = float("inf")
         self._drop_socket()
         try:
             self._socket = self._make_socket()
         except (zmq.ZMQError, ValueError) as e:
-            self._fail(SquallError(Code.INVALID_ARGUMENT, f"cannot connect to {endpoint}: {e}"), now)
+            self._fail(SquallError(Code.INVALID_ARGUMENT, f"cannot connect to {self.endpoint}: {e}"), now)
             return
         self.generation += 1
         self._heard = self._pinged = now
@@ -183,9 +194,7 @@ class Link:
         payloads; None when there is none now."""
         while (socket := self._socket) is not None:
             try:
-                if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-                    break
-                header = socket.recv(_NOBLOCK)
+                header = socket.recv(_NOBLOCK)  # zmq.Again: there is none
                 payloads = []
                 while socket.getsockopt(_RCVMORE):
                     payloads.append(socket.recv(_NOBLOCK))
@@ -207,7 +216,8 @@ class Link:
         if self._peer is not Role.CONTROLLER:
             return
         if type == Type.WELCOME:
-            self.welcome = Welcome(*body[:7])
+            self.welcome = Welcome(*body[:8])
+            self._endpoints = list(dict.fromkeys([*self._given, self.endpoint, *self.welcome.controllers]))
             self._epoch = self.welcome.epoch
             self.ready = True
         elif type == Type.PONG and request == PING_REQUEST:
@@ -243,7 +253,8 @@ class Link:
 
     def tick(self, now: float) -> SquallError | None:
         """Pings, and finds out whether the server is still there. When the link was ready and is no more, says why."""
-        if self._socket is not None and now - self._heard >= SILENCE_LIMIT and self._peer is Role.CONTROLLER:
+        limit = CONNECT_LIMIT if len(self._endpoints) > 1 and not self._up else SILENCE_LIMIT
+        if self._socket is not None and now - self._heard >= limit and self._peer is Role.CONTROLLER:
             why = f"no word from it for {SILENCE_LIMIT:.0f} s" if self._up else "nobody answers there"
             self._fail(SquallError(Code.UNAVAILABLE, why), now)
         if self._socket is not None and self.ready and now - self._pinged >= PING_INTERVAL:
@@ -252,7 +263,7 @@ class Link:
             self.send(protocol.frames(Type.PING, self._peer, PING_REQUEST, []))
         lost, self._lost = self._lost, False
         if self._socket is None and now >= self._retry_at:
-            self.open(self.endpoint, now)
+            self._connect(now)
         return self.trouble if lost else None
 
     def _fail(self, why: SquallError, now: float) -> None:
@@ -260,7 +271,9 @@ class Link:
         self._lost = self._lost or was_ready
         self.trouble = why
         self._drop_socket()
-        self._retry_at = now if was_ready else now + RETRY_INTERVAL
+        self._retry_at = now if was_ready else now + (NEXT_INTERVAL if len(self._endpoints) > 1 else RETRY_INTERVAL)
+        at = self._endpoints.index(self.endpoint) if self.endpoint in self._endpoints else -1
+        self.endpoint = self._endpoints[(at + 1) % len(self._endpoints)]
 
     @property
     def failed(self) -> bool:

@@ -193,5 +193,7 @@ def options_body(
     redeems: int = 0,
     stream: bool = False,
     then: Sequence[str] = (),
+    durable: bool = False,
 ) -> list[Any]:
-    return [deadline_ns, priority, sequence, max_cost_micro, assurance_ppm, prefer, ticket, redeems, stream, 0, then]
+    slos = [deadline_ns, priority, sequence, max_cost_micro, assurance_ppm, prefer]
+    return [*slos, ticket, redeems, stream, 0, then, durable]

@@ -165,6 +165,57 @@ class Functions(Live):
         self.assertEqual(self.cluster.run(listed, {"prefix": "models/"}).text(), "")
 
 
+class TwoNodes(unittest.TestCase):
+    """Elements of a map run on both nodes; its call lives on one."""
+
+    @classmethod
+    def setUpClass(cls):
+        nodes = "  nodes:\n  - {name: a, slots: 1}\n  - {name: b, slots: 1}\n"
+        cls.cluster = cls.enterClassContext(squall.local(spec=nodes))
+        end = time.monotonic() + GENEROUS
+        while len(cls.cluster.query("nodes")) < 2:
+            assert time.monotonic() < end, "waited for two nodes"
+            time.sleep(0.05)
+
+    def each(self, function, count, **options):
+        """The function's results for 0, 1, ..."""
+        with squall.Dag(f"each-{function.name}") as dag:
+            xs = dag.input("xs", (np.int64, [1], "list"))
+            dag.output(ys=function(squall.each(xs)))
+        for _ in range(3):  # until the width is known by which it is spread
+            self.cluster.call(dag, {"xs": [[n] for n in range(count)]}).result(GENEROUS)
+        result = self.cluster.call(dag, {"xs": [[n] for n in range(count)]}, **options).result(GENEROUS)
+        return [y.tolist()[0] for y in result["ys"]]
+
+    def test_elements_call_others(self):
+        @squall.function
+        def double(x: int) -> int:
+            return 2 * x
+
+        @squall.function
+        def asks(x: int) -> int:
+            return int(squall.call("double", {"x": x}).value[0])
+
+        self.cluster.register(double)
+        self.assertEqual(self.each(asks, 16), [2 * n for n in range(16)])
+
+    def test_elements_stream(self):
+        @squall.function(inputs={"x": int}, outputs={"y": int})
+        def counts(x):
+            for n in range(3):
+                time.sleep(0.02)
+                yield 10 * x + n
+
+        seen = []
+        ys = self.each(counts, 12, on_partial=lambda _, outputs: seen.append(int(outputs["y"][0])))
+        self.assertEqual(ys, [10 * n + 2 for n in range(12)])
+        # Those of one element come in order; the last of all may be overtaken by the result.
+        for n in range(12):
+            of_n = [y for y in seen if y // 10 == n]
+            self.assertEqual(of_n, [10 * n, 10 * n + 1][: len(of_n)])
+        self.assertGreaterEqual(len(seen), 20)
+
+
 class BadCode(Live):
     def setUp(self):
         @squall.function

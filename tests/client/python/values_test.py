@@ -6,9 +6,11 @@ import unittest
 import numpy as np
 from squall import arena
 from squall.datatypes import (
+    NUMPY_BY_NUMBER,
     DataType,
     Port,
     datatype_of,
+    decode_scalar,
     decode_tensor,
     encode_array,
     encode_for,
@@ -41,6 +43,30 @@ class Values(unittest.TestCase):
                 again = back(encode_array(array))
                 self.assertEqual(again.dtype, array.dtype)
                 np.testing.assert_array_equal(again, array)
+
+    def test_lone_numbers_are_one_element_as_arrays_are(self):
+        for datatype, values in (
+            (DataType.INT64, (0, -(2**63), 2**63 - 1, True)),
+            (DataType.INT32, (7, -(2**31), 2**31 - 1)),
+            (DataType.FP64, (0.1, 3, float("inf"))),
+            (DataType.BOOL, (True, False, 1)),
+        ):
+            for shape in ((1,), (-1,), (1, 1)):
+                for value in values:
+                    with self.subTest(datatype=datatype.name, shape=shape, value=value):
+                        given = Port("x", datatype, shape)
+                        tensor = encode_for("it", given, value)
+                        array = np.array(value, NUMPY_BY_NUMBER[datatype]).reshape([1] * len(shape))
+                        wanted = encode_for("it", given, array)
+                        self.assertEqual(
+                            (tensor[0], tuple(tensor[1]), bytes(tensor[2])), (*wanted[:2], bytes(wanted[2]))
+                        )
+                        self.assertIn(decode_scalar(tensor[0], tensor[2]), (value,))
+        self.assertIsNone(decode_scalar(DataType.FP32, b"1234"))
+        self.assertIsNone(decode_scalar(DataType.INT64, b"1234"))
+        for value in (2**63, -(2**63) - 1, 0.5):
+            self.refused("wants INT64", Port("x", DataType.INT64, (1,)), value)
+        self.refused("does not fit", Port("x", DataType.INT32, (1,)), 2**31)
 
     def test_other_layouts_and_byte_orders_are_made_dense(self):
         array = np.arange(12, dtype=">i4").reshape(3, 4).T

@@ -117,7 +117,7 @@ class Wire(unittest.TestCase):
         head, payloads = self.body("call_request")
         call, target, version, options, inputs, again = head[4]
         writer = Writer()
-        made = protocol.options_body(*options[:9], then=options[10])
+        made = protocol.options_body(*options[:9], then=options[10], durable=options[11])
         made[9] = options[9]
         values = [[name, writer.value(encoded(value, payloads))] for name, value in inputs]
         self.expect("call_request", [call, target, version, made, values, again], writer)
@@ -157,8 +157,9 @@ class Wire(unittest.TestCase):
     def test_pieces_of_the_store(self):
         head, payloads = self.body("store_put")
         writer = Writer()
-        *fields, piece = head[4]
-        self.expect("store_put", [*fields, writer.value(encoded(piece, payloads))], writer)
+        *fields, piece, expected_version, fence = head[4]
+        body = [*fields, writer.value(encoded(piece, payloads)), expected_version, fence]
+        self.expect("store_put", body, writer)
         for name in (
             "store_get",
             "store_delete",
