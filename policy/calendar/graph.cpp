@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace squall::policy::calendar {
 
@@ -287,11 +288,29 @@ ns spare_of(ns slack, ns most) {
 }
 } // namespace
 
+/// The next batch of the work, least key first. Edges lead from earlier to later batches, so with the keys of before a
+/// batch is looked at when those in front of it have their new times; in the order of coming, chains that meet again
+/// would be walked again and again.
+template <class Key>
+slot graph::take_next(const Key& key_of) {
+  for (const slot fresh : work_) {
+    order_.emplace_back(key_of(batches[fresh]), fresh);
+    std::push_heap(order_.begin(), order_.end(), std::greater<>{});
+  }
+  work_.clear();
+  if (order_.empty())
+    return none;
+  std::pop_heap(order_.begin(), order_.end(), std::greater<>{});
+  const slot next = order_.back().second;
+  order_.pop_back();
+  batches[next].queued = false;
+  ++visits_;
+  return next;
+}
+
 void graph::flow_forward() {
-  for (std::size_t at = 0; at < work_.size(); ++at) {
-    const slot s = work_[at];
+  for (slot s = none; (s = take_next([](const batch_entry& b) { return b.earliest; })) != none;) {
     batch_entry& b = batches[s];
-    b.queued = false;
     if (b.running)
       continue;
     const ns start = earliest_of(b);
@@ -304,15 +323,11 @@ void graph::flow_forward() {
       violated.push_back(s);
     push_after(b);
   }
-  visits_ += work_.size();
-  work_.clear();
 }
 
 void graph::flow_back() {
-  for (std::size_t at = 0; at < work_.size(); ++at) {
-    const slot s = work_[at];
+  for (slot s = none; (s = take_next([](const batch_entry& b) { return -b.latest; })) != none;) {
     batch_entry& b = batches[s];
-    b.queued = false;
     if (b.running)
       continue;
     const ns latest = latest_of(b);
@@ -323,8 +338,6 @@ void graph::flow_back() {
     b.latest = latest < b.latest ? latest - spare : latest;
     push_before(b);
   }
-  visits_ += work_.size();
-  work_.clear();
 }
 
 void graph::touch_stage(slot call, std::uint32_t stage) {

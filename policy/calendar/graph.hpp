@@ -147,6 +147,8 @@ private:
   void push_after(const batch_entry& b);
   void push_consumers(const call_entry& call, std::uint32_t stage);
   void push_producers(const call_entry& call, std::uint32_t stage);
+  template <class Key>
+  slot take_next(const Key& key_of);
   void flow_forward();
   void flow_back();
   template <class Order>
@@ -158,6 +160,7 @@ private:
   std::size_t violated_before_ = 0; ///< the trial
   std::vector<undo> log_;
   std::vector<slot> work_;
+  std::vector<std::pair<ns, slot>> order_; ///< a heap
   std::vector<slot> free_batches_, free_replicas_, free_calls_;
 };
 
