@@ -109,7 +109,7 @@ TEST(EventLog, AnotherVersionIsRefusedWithBothNumbers) {
   const auto log = log_decoder<event>::open(bytes);
   ASSERT_FALSE(log.ok());
   EXPECT_EQ(log.error().code, errc::unsupported);
-  EXPECT_EQ(log.error().message, "event log: is of format version 9, this program reads version 3");
+  EXPECT_EQ(log.error().message, "event log: is of format version 9, this program reads version 4");
 }
 
 TEST(EventLog, AnyBytesGiveEntriesOrAnError) {

@@ -143,7 +143,7 @@ TEST(SpecErrors, Joins) {
   EXPECT_EQ(stage_error("join: some"),
             "f.yaml:8:11: spec.stages[0].join: expected all, any, {k: 2, wait: 40ms} or {best-effort: 2}, not 'some'");
   EXPECT_EQ(stage_error("join: {best-effort: 2, wait: 40ms}"),
-            "f.yaml:8:33: spec.stages[0].join.wait: 'wait' does not go with best-effort, which waits for all until the "
+            "f.yaml:8:34: spec.stages[0].join.wait: 'wait' does not go with best-effort, which waits for all until the "
             "call has to be answered");
   EXPECT_EQ(stage_error("join: {k: 0}"),
             "f.yaml:8:15: spec.stages[0].join.k: expected a whole number from 1 to 64, not '0'");
