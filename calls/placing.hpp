@@ -67,8 +67,8 @@ struct stage_info {
   std::uint32_t width_max = 1;
   bool conditional = false;
   std::uint32_t chance_ppm = 1'000'000; ///< that a conditional stage runs, as declared
-  std::uint32_t best_effort = 0;  ///< of a join: the call is answered at its promised time with so many producers; 0 =
-                                  ///< all that the join waits for
+  std::uint32_t best_effort = 0; ///< of a join: the call is answered at its promised time with so many producers; 0 =
+                                 ///< all that the join waits for
   std::vector<stage_index> needs{}; ///< of the producers those without which it is skipped
   friend bool operator==(const stage_info&, const stage_info&) = default;
   template <class S, class V>

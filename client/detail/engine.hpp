@@ -157,7 +157,7 @@ private:
   std::optional<clock::time_point> lost_at_; ///< when the controller went; none: it is there
   error lost_why_;
   std::vector<call_id> taken_; ///< outputs that were dropped since the last round
-  wire::ready_set news_; ///< of the queue, the controller, the store, the nodes
+  wire::ready_set news_;       ///< of the queue, the controller, the store, the nodes
   std::uint64_t nodes_changed_ = 0;
   std::pair<std::uint64_t, std::uint64_t> watched_{~0ull, 0}; ///< changes of nodes, and sockets, when news_ was filled
   std::uint32_t busy_rounds_ = 0;

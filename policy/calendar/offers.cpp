@@ -50,9 +50,8 @@ bool state::may_hold(slot s) const {
       tickets.begin(), tickets.end(), [&](const held_ticket& t) { return g.calls[t.call].client == client; }));
   if (tickets.size() >= config.tickets || mine >= config.tickets_per_client)
     return false;
-  const bool calm = quiet &&
-                    std::all_of(tickets.begin(), tickets.end(),
-                                [&](const held_ticket& t) { return g.calls[t.call].id == g.calls[s].id; });
+  const bool calm = quiet && std::all_of(tickets.begin(), tickets.end(),
+                                         [&](const held_ticket& t) { return g.calls[t.call].id == g.calls[s].id; });
   const ns share = calm ? config.held_calm_ppm : config.held_ppm;
   const auto fits = [&](std::size_t resource, ns held) {
     return held <= config.ticket_valid.count() / 1000 * g.lane_count[resource] * share / 1000;

@@ -96,7 +96,10 @@ class Leaves(unittest.TestCase):
         self.assertIn(file.name, caught.exception.message)
 
     def test_a_policy_that_is_none(self):
-        with self.assertRaisesRegex(squall.SquallError, "no policy is called 'best'; known: .*fifo"), squall.local(policy="best"):
+        with (
+            self.assertRaisesRegex(squall.SquallError, "no policy is called 'best'; known: .*fifo"),
+            squall.local(policy="best"),
+        ):
             pass
 
 
