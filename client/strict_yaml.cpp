@@ -4,6 +4,7 @@
 #include "client/units.hpp"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 namespace squall::client {
 
@@ -91,6 +93,36 @@ private:
   std::size_t nodes_ = 0;
 };
 
+/// Reads the documents without keeping them. yaml-cpp does not step over a token that cannot begin a node, such as a
+/// closing bracket: it finds an empty document there, and the next at the same place, without end.
+class document_check final : public YAML::EventHandler {
+public:
+  void OnDocumentStart(const YAML::Mark& at) override {
+    if (at.pos == last_)
+      throw YAML::ParserException{at, "nothing can begin with this"};
+    last_ = at.pos;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+private:
+  int last_ = -1;
+};
+
+void check_documents(const std::string& text) {
+  std::istringstream stream{text};
+  YAML::Parser parser{stream};
+  document_check check;
+  while (parser.HandleNextDocument(check)) {
+  }
+}
+
 /// The only function that meets yaml-cpp's exceptions.
 result<std::vector<yaml_node>> import_all(std::string_view text, std::string_view file) {
   if (text.size() > max_yaml_bytes)
@@ -103,7 +135,9 @@ result<std::vector<yaml_node>> import_all(std::string_view text, std::string_vie
     std::vector<yaml_node> documents;
     yaml_node start;
     start.line = start.column = 1;
-    for (const YAML::Node& document : YAML::LoadAll(std::string{text})) {
+    const std::string copy{text};
+    check_documents(copy);
+    for (const YAML::Node& document : YAML::LoadAll(copy)) {
       SQUALL_ASSIGN(root, in.import(document, start, 0));
       if (root.type != yaml_node::kind::null)
         documents.push_back(std::move(root));

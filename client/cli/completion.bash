@@ -30,7 +30,7 @@ _squall_verb_flags() {
 
 _squall() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local verbs="up down node keys logs replay doctor apply get describe delete call kv policy drain promises explain bench build version sim whatif"
+  local verbs="up down node standby keys logs replay doctor apply get describe delete call kv policy drain promises explain bench build version sim whatif"
   local shared="--cluster --keys --output --timeout --help"
   local kinds="functions dags nodes instances calls promises keys policy status metrics"
   COMPREPLY=()

@@ -53,6 +53,11 @@ TEST(StrictYaml, NestingIsBounded) {
   EXPECT_EQ(error_of(deep), "f.yaml:1:66: nested deeper than 64 levels");
 }
 
+TEST(StrictYaml, WhatCannotBeginADocumentIsRefused) {
+  EXPECT_EQ(error_of("a: 1\n---\n,b: 2\n"), "f.yaml:3:1: nothing can begin with this") << "and does not go on for ever";
+  EXPECT_EQ(error_of("a: 1\n---\n---\n--- \nb: 2\n---\n"), "no error");
+}
+
 TEST(StrictYaml, AnAliasThatContainsItselfIsRefused) {
   EXPECT_NE(error_of("a: &a [*a]\n").find("nested deeper than 64 levels"), std::string::npos);
 }
