@@ -8,7 +8,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 findings=$(dirname "$(dirname "$program")")/findings
 mkdir -p "$findings"
-common=(-max_len="$max_length" -timeout=20 -rss_limit_mb=4096 -seed=1 -print_final_stats=1 "-artifact_prefix=$findings/$(basename "$program")-")
+common=(-max_len="$max_length" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 "-artifact_prefix=$findings/$(basename "$program")-")
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 "$program" "${common[@]}" -runs=0 "$corpus" 2>&1
 seconds=${SQUALL_FUZZ_SECONDS:-$seconds}
