@@ -83,7 +83,7 @@ void hub::look_everywhere() {
     c->ready |= !c->socket->idle();
   if (fds_stale_)
     collect_fds();
-  if (fds_.wait(timespec{}) > 0)
+  if (fds_.wait(duration{0}) > 0)
     after_wait();
 }
 
@@ -153,15 +153,13 @@ void hub::fire_alarms() {
   }
 }
 
-std::optional<timespec> hub::time_to_alarm() const {
+std::optional<duration> hub::time_to_alarm() const {
   time_point next = never;
   for (const auto& slot : roles_)
     next = std::min(next, slot.alarm);
   if (next == never)
     return {};
-  const auto left = std::max(next - monotonic_now(), duration{0});
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
-  return timespec{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+  return std::max(next - monotonic_now(), duration{0});
 }
 
 void hub::begin_drain() {

@@ -84,7 +84,7 @@ private:
   void look_everywhere();
   void after_wait();
   void fire_alarms();
-  [[nodiscard]] std::optional<timespec> time_to_alarm() const;
+  [[nodiscard]] std::optional<duration> time_to_alarm() const;
   void begin_drain();
   void advance_stop();
   void close_everything();

@@ -87,7 +87,7 @@ void engine::run() {
       sleep(next);
     else if (++busy_rounds_ % look_everywhere_every == 0) {
       (void)links_idle();
-      look({});
+      look(0ns);
     }
   }
   on_lost(nullptr, {errc::cancelled, "the client was closed", {}}, clock::now());
@@ -124,10 +124,7 @@ bool engine::serve(clock::time_point now) {
 void engine::sleep(clock::time_point until) {
   if (!links_idle() || !queue_->prepare_sleep())
     return;
-  const auto patience = std::max(until - clock::now(), clock::duration{0});
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(patience);
-  look(timespec{static_cast<time_t>(seconds.count()),
-                static_cast<long>(std::chrono::nanoseconds{patience - seconds}.count())});
+  look(std::max(until - clock::now(), clock::duration{0}));
   queue_->woken(news_.woke(0));
 }
 
@@ -141,7 +138,7 @@ bool engine::links_idle() {
 }
 
 /// Waits for news, at most so long, and tells the links of it.
-void engine::look(const timespec& patience) {
+void engine::look(duration patience) {
   std::uint64_t sockets = controller_->sockets() + store_->sockets();
   for (const auto& node : nodes_)
     sockets += node->sockets();

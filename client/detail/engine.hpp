@@ -97,7 +97,7 @@ private:
   bool serve(clock::time_point now);
   void sleep(clock::time_point until);
   bool links_idle();
-  void look(const timespec& patience);
+  void look(duration patience);
   void on_command(command&& what, clock::time_point now);
   void begin_call(std::shared_ptr<pending_call> call, clock::time_point now);
   void begin_request(std::shared_ptr<pending_request> request);

@@ -2,6 +2,8 @@
 
 #include "base/check.hpp"
 
+#include <time.h>
+
 #include <array>
 #include <cerrno>
 
@@ -30,13 +32,18 @@ void ready_set::watch(const std::vector<int>& fds) {
   }
 }
 
-std::size_t ready_set::wait(const std::optional<timespec>& patience) {
+std::size_t ready_set::wait(std::optional<duration> patience) {
+  timespec limit{};
+  if (patience) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(*patience);
+    limit = {static_cast<time_t>(seconds.count()), static_cast<long>((*patience - seconds).count())};
+  }
   for (const std::uint32_t place : ready_)
     woke_[place] = 0;
   ready_.clear();
   std::array<epoll_event, 64> events;
   const int count =
-      ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), patience ? &*patience : nullptr, nullptr);
+      ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), patience ? &limit : nullptr, nullptr);
   for (int i = 0; i < count; ++i) {
     ready_.push_back(events[static_cast<std::size_t>(i)].data.u32);
     woke_[ready_.back()] = 1;

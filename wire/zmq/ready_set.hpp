@@ -1,6 +1,6 @@
 #pragma once
 
-#include <time.h>
+#include "base/time.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,7 @@ public:
   [[nodiscard]] std::size_t size() const { return woke_.size(); }
 
   /// Waits until one can be read, or that long (without end if none is given). How many can.
-  std::size_t wait(const std::optional<timespec>& patience);
+  std::size_t wait(std::optional<duration> patience);
   /// Whether the one at this place could be read when the last wait ended.
   [[nodiscard]] bool woke(std::size_t place) const { return woke_[place] != 0; }
 
