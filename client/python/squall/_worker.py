@@ -139,6 +139,8 @@ class Worker:
         elif number == RELEASE and self._outbox is not None:
             for _, offset, _ in body[0]:
                 self._outbox.release(offset)
+        elif number == RUN:  # it was sent ahead, and must not wait behind a function that waits
+            self._packets.send(DONE, request, [request, 0, [], int(Code.OVERLOADED), "the function before it waits"])
         elif number in (RETURNED, STATE_REPLY):
             self.answers[request] = (body[0], body[1], body[2], Reader(payloads, self._resolve))
 
