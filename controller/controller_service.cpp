@@ -292,6 +292,8 @@ void controller_service::carry_out(calls::placing::command& command) {
     send_to_node(ended->node, wire::end_sequence{ended->sequence});
   else if (const auto* batch = std::get_if<placing::dispatch>(&command))
     carry_out(*batch);
+  else if (const auto* wide = std::get_if<placing::compute>(&command))
+    carry_out(*wide);
   else if (const auto* load = std::get_if<placing::load_replica>(&command))
     send_to_node(load->node, wire::want_replica{load->replica, load->variant, true});
   else if (const auto* evict = std::get_if<placing::evict_replica>(&command))

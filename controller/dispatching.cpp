@@ -1,5 +1,6 @@
 #include "calls/binary.hpp"
 #include "controller/detail/service.hpp"
+#include "policy/front.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -88,6 +89,20 @@ void controller_service::carry_out(const placing::dispatch& command) {
   }
   if (missing > 0)
     send_to_node(command.node, wire::order_short{ticket, missing});
+}
+
+/// A wide DAG may take a second.
+void controller_service::carry_out(const placing::compute& command) {
+  if (!computing_)
+    computing_ = std::make_unique<actors::background>();
+  computing_->run([this, command, alive = std::weak_ptr{alive_}, post = post_] {
+    post->later([this, alive, found = policy::find_front(command)] {
+      if (alive.expired())
+        return;
+      step(found);
+      finish_round();
+    });
+  });
 }
 
 void controller_service::on_order_report(const wire::order_report& message) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/background.hpp"
 #include "actors/event_log_file.hpp"
 #include "actors/store_client.hpp"
 #include "controller/call_table.hpp"
@@ -131,6 +132,7 @@ private:
   void start_dispatched(running_call& call, const calls::placing::admit& command);
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
+  void carry_out(const calls::placing::compute& command);
   void on_order_report(const wire::order_report& message);
   [[nodiscard]] duration dispatch_way(const dispatched_batch& batch);
   void on_replica_report(const wire::replica_report& message);
@@ -272,6 +274,9 @@ private:
   time_point next_sweep_;
   time_point next_profile_save_;
   time_point started_;
+
+  std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true); ///< for what other threads hand back
+  std::unique_ptr<actors::background> computing_; ///< begun when it is needed first; ends before all else does
 };
 
 template <class Message>

@@ -56,7 +56,7 @@ node_role::~node_role() = default;
 void node_role::start(actors::post& out) {
   post_ = &out;
   const round_guard r{*this};
-  disk_ = std::make_unique<background>();
+  disk_ = std::make_unique<actors::background>();
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();

@@ -416,7 +416,7 @@ private:
   std::unique_ptr<object_source> store_;
   std::string store_endpoint_;       ///< empty: the controller's connection serves it, or a role of this process
   actors::peer_id store_connection_; ///< of our own; zero without
-  std::unique_ptr<background> disk_;
+  std::unique_ptr<actors::background> disk_;
   std::unique_ptr<model_cache> models_;
   object_cache objects_;
   std::map<std::uint64_t, lookup> lookups_;
