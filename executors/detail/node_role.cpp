@@ -336,12 +336,15 @@ void node_role::on_done(wire::worker::done message) {
   const auto share_of_time =
       batch.entries.empty() ? duration{0} : message.executed / static_cast<std::int64_t>(batch.entries.size());
   for (std::size_t i = 0; i < batch.entries.size(); ++i) {
+    if (!batch.entries[i].item)
+      continue; // it ended before the others
     wire::worker::item_result missing{errc::internal, "the worker gave no result for it", {}};
     item_ended(batch.entries[i].item, i < message.items.size() ? std::move(message.items[i]) : std::move(missing),
                batch, share_of_time);
   }
   for (const auto& e : batch.entries)
-    item_left_worker(e.call);
+    if (e.item)
+      item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
   reopen(batch.lane);
   if (batch.order)
@@ -360,7 +363,8 @@ void node_role::on_lost(const std::string& why) {
     for (const auto& e : batch.entries)
       item_failed(e.item, lost);
     for (const auto& e : batch.entries)
-      item_left_worker(e.call);
+      if (e.item)
+        item_left_worker(e.call);
     if (batch.order)
       end_order(batch.order, errc::unavailable, duration{0});
   }
