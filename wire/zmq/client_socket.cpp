@@ -10,6 +10,8 @@ using detail::raw_socket;
 
 class dealer final : public client_socket {
 public:
+  explicit dealer(std::uint64_t waiting_bytes) : backlog_(waiting_bytes), waiting_(backlog_.open()) {}
+
   result<> open(zmq_context& context, const connect_options& options) {
     socket_ = raw_socket{context, ZMQ_DEALER};
     SQUALL_TRY(detail::set_common_options(socket_, options.endpoint, options.high_water_mark, options.linger));
@@ -40,8 +42,9 @@ public:
     SQUALL_TRY(within_limits(message));
     if (state_ == state::down)
       return {errc::unavailable, "the connection is down: " + reason_};
+    SQUALL_TRY(backlog_.check(*waiting_, detail::size_of(message)));
     touched_ = true;
-    const int failure = detail::send_frames(socket_, message);
+    const int failure = detail::send_frames(socket_, message, waiting_);
     if (failure == 0)
       return {};
     if (failure == EAGAIN)
@@ -120,6 +123,8 @@ private:
 
   raw_socket socket_;
   detail::socket_monitor monitor_;
+  detail::backlog backlog_;
+  std::shared_ptr<detail::backlog::share> waiting_; ///< of the server, the only peer
   state state_ = state::connecting;
   std::string reason_; ///< set first; the state follows when nothing is left to read
   bool touched_ = true;
@@ -129,7 +134,7 @@ private:
 } // namespace
 
 result<std::unique_ptr<client_socket>> client_socket::connect(zmq_context& context, const connect_options& options) {
-  auto socket = std::make_unique<dealer>();
+  auto socket = std::make_unique<dealer>(options.waiting_bytes);
   SQUALL_TRY(socket->open(context, options));
   return std::unique_ptr<client_socket>{std::move(socket)};
 }

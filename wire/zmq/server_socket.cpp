@@ -44,6 +44,8 @@ result<> check_exposure(const server_options& options) {
 
 class router final : public server_socket {
 public:
+  explicit router(std::uint64_t waiting_bytes) : backlog_(waiting_bytes) {}
+
   result<> open(zmq_context& context, const server_options& options) {
     SQUALL_TRY(check_exposure(options));
     socket_ = raw_socket{context, ZMQ_ROUTER};
@@ -71,7 +73,7 @@ public:
         return false;
       }
       out.from = route_of(identity_.bytes());
-      out.allowed = allowed_;
+      out.allowed = out.from ? last_peer_->allowed : access::nobody;
       if (!detail::receive_frames(socket_, out))
         return false;
       // A peer that names itself is none of ours: it could take the name of another. One whose key was revoked is gone.
@@ -86,16 +88,21 @@ public:
     // The socket learns of a closed connection later than the monitor tells of it, and until then takes messages.
     if (to != last_) {
       const auto known = routes_.find(to);
-      if (known == routes_.end() || known->second.allowed == access::nobody)
+      if (known == routes_.end())
         return {errc::unavailable, "the peer is gone"};
+      last_ = to;
+      last_peer_ = &known->second;
     }
+    if (last_peer_->allowed == access::nobody)
+      return {errc::unavailable, "the peer is gone"};
+    SQUALL_TRY(backlog_.check(*last_peer_->waiting, detail::size_of(message)));
     touched_ = true;
     std::array<std::byte, identity_bytes> identity{};
     for (std::size_t i = 0; i < 4; ++i)
       identity[i + 1] = static_cast<std::byte>(to.value >> (8 * (3 - i)));
     int failure = detail::send_small(socket_, identity, ZMQ_SNDMORE);
     if (failure == 0)
-      failure = detail::send_frames(socket_, message);
+      failure = detail::send_frames(socket_, message, last_peer_->waiting);
     if (failure == 0)
       return {};
     if (failure == EAGAIN)
@@ -103,18 +110,14 @@ public:
     return {errc::unavailable, "the peer is gone"};
   }
 
+  [[nodiscard]] std::shared_ptr<const std::atomic<std::uint64_t>> waiting_bytes() const override {
+    return backlog_.all();
+  }
+
   void pump() override {
-    detail::socket_monitor::event event;
-    while (monitor_.next(event)) {
-      const auto fd = static_cast<int>(event.value);
-      if (event.what == ZMQ_EVENT_ACCEPTED)
-        open_.insert(fd);
-      else if (event.what == ZMQ_EVENT_DISCONNECTED)
-        on_closed(fd);
-    }
+    follow_connections();
     if (gate_.socket())
       gate_.pump();
-    pumped_ = true;
   }
 
   [[nodiscard]] std::vector<route> take_departed() override { return std::exchange(departed_, {}); }
@@ -122,7 +125,8 @@ public:
   [[nodiscard]] bool idle() override {
     // Only our own use of a socket swallows the news on its descriptor; without any the descriptor can be trusted.
     if (pumped_) {
-      pump();
+      follow_connections();
+      // Who waits at the gate is for pump() to let in.
       if (monitor_.socket().readable() || (gate_.socket() && gate_.socket().readable()))
         return false;
     }
@@ -160,6 +164,7 @@ private:
   struct peer {
     std::string key; ///< empty without keys
     access allowed = access::admin;
+    std::shared_ptr<detail::backlog::share> waiting;
   };
 
   result<> guard(zmq_context& context, const server_options& options) {
@@ -169,6 +174,18 @@ private:
         !socket_.set(ZMQ_ZAP_DOMAIN, std::string{"squall"}))
       return detail::zmq_failure("cannot use the keys for", options.endpoint);
     return {};
+  }
+
+  void follow_connections() {
+    detail::socket_monitor::event event;
+    while (monitor_.next(event)) {
+      const auto fd = static_cast<int>(event.value);
+      if (event.what == ZMQ_EVENT_ACCEPTED)
+        open_.insert(fd);
+      else if (event.what == ZMQ_EVENT_DISCONNECTED)
+        on_closed(fd);
+    }
+    pumped_ = true;
   }
 
   /// The peer's route; none if it names itself.
@@ -185,6 +202,7 @@ private:
     if (known == routes_.end()) {
       const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
       peer fresh;
+      fresh.waiting = backlog_.open();
       if (gate_.socket()) {
         const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
         fresh.key = key == nullptr ? "" : key;
@@ -195,14 +213,14 @@ private:
         watch(from, fd);
     }
     last_ = from;
-    allowed_ = known->second.allowed;
+    last_peer_ = &known->second;
     return from;
   }
 
   /// A descriptor is used again as soon as it is free, while messages of its earlier connections may still wait to be
   /// read. Of two routes the one with the higher number has it (ROUTER counts up), and none if it is closed.
   void watch(route fresh, int fd) {
-    pump();
+    follow_connections();
     if (!open_.contains(fd))
       return leaving_.push_back(fresh);
     const auto [held, first] = route_of_fd_.try_emplace(fd, fresh);
@@ -238,8 +256,9 @@ private:
   detail::curve_gate gate_;
   std::string endpoint_;
   raw_message identity_;
-  route last_;                     ///< of the latest message, whose peer is known,
-  access allowed_ = access::admin; ///< and may do this
+  detail::backlog backlog_;
+  route last_; ///< of the latest message in either direction, whose peer is known:
+  const peer* last_peer_ = nullptr;
   std::unordered_map<route, peer> routes_;
   std::unordered_map<int, route> route_of_fd_; ///< of each in routes_ that has a descriptor
   std::unordered_set<int> open_;               ///< descriptors of connections
@@ -252,7 +271,7 @@ private:
 } // namespace
 
 result<std::unique_ptr<server_socket>> server_socket::bind(zmq_context& context, const server_options& options) {
-  auto socket = std::make_unique<router>();
+  auto socket = std::make_unique<router>(options.waiting_bytes);
   SQUALL_TRY(socket->open(context, options));
   return std::unique_ptr<server_socket>{std::move(socket)};
 }
