@@ -56,8 +56,13 @@ void hub::host(wire::role role, std::unique_ptr<role_service> service, placing h
 }
 
 bridge_stats hub::stats() const {
-  return {counts_.received.value(),   counts_.sent.value(),        counts_.undecodable.value(), counts_.unroutable.value(),
-          counts_.overloaded.value(), counts_.unreachable.value(), waiting_bytes_->load(std::memory_order_relaxed)};
+  return {counts_.received.value(),
+          counts_.sent.value(),
+          counts_.undecodable.value(),
+          counts_.unroutable.value(),
+          counts_.overloaded.value(),
+          counts_.unreachable.value(),
+          waiting_bytes_->load(std::memory_order_relaxed)};
 }
 
 } // namespace detail

@@ -26,7 +26,7 @@ struct bridge_options {
   int high_water_mark = 10'000;
   std::uint64_t waiting_bytes = 1ull << 30; ///< for all peers that came to us (wire::server_options)
   std::uint64_t mailbox_bytes = 1ull << 30; ///< of messages that wait for one role
-  int worker_threads = 0; ///< of CAF's pool; 0 = cores
+  int worker_threads = 0;                   ///< of CAF's pool; 0 = cores
 };
 
 /// How an actor runs.
@@ -40,10 +40,10 @@ enum class placing : std::uint8_t {
 struct bridge_stats {
   std::uint64_t received = 0;
   std::uint64_t sent = 0;
-  std::uint64_t undecodable = 0; ///< dropped, or answered with `corrupt`
-  std::uint64_t unroutable = 0;  ///< for a role that this process does not host: answered with `unsupported`
-  std::uint64_t overloaded = 0;  ///< sends refused because a peer's queue was full, and messages because a role's was
-  std::uint64_t unreachable = 0; ///< sends to peers that were gone
+  std::uint64_t undecodable = 0;   ///< dropped, or answered with `corrupt`
+  std::uint64_t unroutable = 0;    ///< for a role that this process does not host: answered with `unsupported`
+  std::uint64_t overloaded = 0;    ///< sends refused because a peer's queue was full, and messages because a role's was
+  std::uint64_t unreachable = 0;   ///< sends to peers that were gone
   std::uint64_t waiting_bytes = 0; ///< now, for peers that came to us
 };
 

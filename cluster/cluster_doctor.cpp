@@ -55,8 +55,8 @@ std::optional<finding> look_at_clock(std::string what, duration ahead, duration 
   if (std::chrono::abs(ahead) <= uncertainty + clock_tolerance)
     return std::nullopt;
   return finding{grade::poor, std::move(what),
-                 "its clock is " + seconds_text(std::chrono::abs(ahead)) + (ahead > duration{0} ? " ahead of" : " behind") +
-                     " " + whose,
+                 "its clock is " + seconds_text(std::chrono::abs(ahead)) +
+                     (ahead > duration{0} ? " ahead of" : " behind") + " " + whose,
                  "calls do not mind, but its logs and event logs bear another time: let NTP set the clocks"};
 }
 
@@ -78,7 +78,8 @@ void look_at_status(client::cluster& cluster, std::vector<finding>& out) {
                    "the disk was full or too slow; replays of that time are not exact"});
   const duration clock{number_of(status->root(), "wall_clock_ns")};
   const duration ahead = clock - std::chrono::system_clock::now().time_since_epoch() + took / 2;
-  if (const auto skewed = look_at_clock("controller's clock", ahead, took / 2, "this host's"); skewed && clock > duration{0})
+  if (const auto skewed = look_at_clock("controller's clock", ahead, took / 2, "this host's");
+      skewed && clock > duration{0})
     out.push_back(*skewed);
   if (number_of(status->root(), "nodes") == 0)
     out.push_back({grade::bad, "nodes", "there is none",
@@ -94,7 +95,8 @@ finding look_at_node(const calls::json_node& node) {
     return {grade::bad, what, fmt::format("has been silent for {:.1f} s; it beats each second", silent),
             "its host is too busy or hangs, or the network loses packets; at 3.5 s it is lost"};
   if (const auto pace = number_of(node, "pace_permille"); pace > 2000)
-    return {grade::poor, what, fmt::format("takes {:.1f} times as long as others for the same work", static_cast<double>(pace) / 1000),
+    return {grade::poor, what,
+            fmt::format("takes {:.1f} times as long as others for the same work", static_cast<double>(pace) / 1000),
             "its host is too busy, throttled or ill: look there, or `squall drain` it"};
   if (const duration slowest{number_of(node, "slowest_beat_ns")}; slowest > std::chrono::seconds{2})
     return {grade::poor, what, "beats each second, but once was silent for " + seconds_text(slowest),

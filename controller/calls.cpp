@@ -406,7 +406,8 @@ void controller_service::send_result(running_call& call, wire::call_result messa
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
-    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client))); !sent) {
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client)));
+        !sent) {
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
       tell_dropped(call, message, sent.error());

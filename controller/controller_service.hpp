@@ -31,8 +31,8 @@ struct controller_options {
   calls::price_list prices;
   flow_limits flow;
   std::uint32_t default_assurance_ppm =
-      calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises
-  std::function<void()> on_shutdown; ///< a client asked the cluster to stop
+      calls::firm_ppm;                           ///< of calls with an SLO that do not say, under a policy that promises
+  std::function<void()> on_shutdown;             ///< a client asked the cluster to stop
   std::function<actors::bridge_stats()> traffic; ///< of this process, for metrics; may be empty
   /// Of its leadership; grows from leader to leader. 0: there is only this controller. Nodes and the store obey nobody
   /// whose term is over.

@@ -56,15 +56,18 @@ void controller_service::count_traffic(std::vector<metric_sample>& samples) cons
                                                           {"overloaded", traffic.overloaded},
                                                           {"unreachable", traffic.unreachable}};
   for (const auto& [what, count] : counts)
-    samples.push_back({"squall_messages_total", "Messages of the controller's process, by what came of them",
-                       kind::counter, {{"what", what}}, static_cast<double>(count)});
+    samples.push_back({"squall_messages_total",
+                       "Messages of the controller's process, by what came of them",
+                       kind::counter,
+                       {{"what", what}},
+                       static_cast<double>(count)});
 }
 
 void controller_service::count_node(const node_record& node, std::vector<metric_sample>& samples) const {
   using kind = metric_sample::kind;
   const std::map<std::string, std::string> labels{{"node", node.info.name}};
-  samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels,
-                     static_cast<double>(node.beat.queued)});
+  samples.push_back(
+      {"squall_node_queued", "Items that wait on a node", kind::gauge, labels, static_cast<double>(node.beat.queued)});
   samples.push_back({"squall_node_running", "Batches that run on a node", kind::gauge, labels,
                      static_cast<double>(node.beat.running)});
   samples.push_back({"squall_node_resident_bytes", "Memory of resident variants", kind::gauge, labels,

@@ -105,10 +105,10 @@ void controller_service::on_beat(const actors::incoming& from, wire::node_beat m
     return answer(from, errc::not_found, "node " + to_string(message.node) + " is not in the cluster; say hello again");
   node_record& node = nodes_[it->second];
   node.heard = post_->now();
-  node.beats.beat(node.heard,
-                  message.wall_clock_ns == 0 ? std::nullopt
-                                             : std::optional{duration{message.wall_clock_ns} - wall_clock()},
-                  message.round_trip);
+  node.beats.beat(
+      node.heard,
+      message.wall_clock_ns == 0 ? std::nullopt : std::optional{duration{message.wall_clock_ns} - wall_clock()},
+      message.round_trip);
   node.beat = std::move(message);
   wire::pong pong;
   pong.epoch = options_.epoch;

@@ -272,10 +272,11 @@ private:
     // A small one always goes out, and one that is alone; those that do not fit beside what nobody reads do not.
     if (response.body.size() > small_response_bytes && responses_bytes_ > 0 &&
         responses_bytes_ + response.body.size() > options_.max_responses_bytes)
-      response = failure({errc::overloaded,
-                          "the response is made, but those that other clients have not read yet take the memory for it; "
-                          "try again",
-                          {}});
+      response =
+          failure({errc::overloaded,
+                   "the response is made, but those that other clients have not read yet take the memory for it; "
+                   "try again",
+                   {}});
     const lease unread{responses_bytes_, response.body.size()};
     routes_.count(response.status);
     const beast_response message = message_of(std::move(response), options_.software, version, keep_alive);

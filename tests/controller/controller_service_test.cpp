@@ -1,7 +1,7 @@
 #include "controller/controller_service.hpp"
-#include "controller/node_health.hpp"
 
 #include "calls/json.hpp"
+#include "controller/node_health.hpp"
 #include "tests/support/fake_post.hpp"
 
 #include <gtest/gtest.h>

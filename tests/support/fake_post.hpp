@@ -30,9 +30,9 @@ public:
   time_point time{};
   time_point alarm = never;
   std::vector<sent_message> sent;
-  std::vector<connection> connections;     ///< made and not closed
-  std::set<wire::role> local_roles;        ///< hosted in the same process
-  std::map<actors::peer_id, errc> failing; ///< sends there fail so
+  std::vector<connection> connections;               ///< made and not closed
+  std::set<wire::role> local_roles;                  ///< hosted in the same process
+  std::map<actors::peer_id, errc> failing;           ///< sends there fail so
   std::map<actors::peer_id, std::size_t> most_bytes; ///< payloads of more are overloaded there
   std::map<int, std::function<void()>> watched;
 

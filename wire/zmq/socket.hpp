@@ -15,9 +15,9 @@
 /// here is thread-safe: a socket belongs to the thread that uses it.
 ///
 /// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is
-/// true, sleep in poll() on the fds() of all; then pump() those that woke. One that is not idle wants pump() and another
-/// look. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never sleeps calls pump() now
-/// and then.
+/// true, sleep in poll() on the fds() of all; then pump() those that woke. One that is not idle wants pump() and
+/// another look. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never sleeps calls
+/// pump() now and then.
 namespace squall::wire {
 
 /// A pair for CURVE, each as 40 characters of Z85.
@@ -115,8 +115,8 @@ struct connect_options {
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
   std::uint64_t waiting_bytes = max_waiting_bytes; ///< half of it may wait for the server, or one message
-  std::string server_key; ///< empty: no encryption
-  key_pair keys;          ///< ours, with a server key
+  std::string server_key;                          ///< empty: no encryption
+  key_pair keys;                                   ///< ours, with a server key
 };
 
 /// A DEALER: one server. Messages sent before the server is there wait for it. A connection that was up and broke stays
