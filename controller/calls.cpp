@@ -448,9 +448,17 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
   for (std::size_t i = 0; i < message.outputs.size(); ++i)
     out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
   const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
-  if (auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client))); !sent)
-    log_.debug("controller", "a partial result could not be delivered",
-               {{"call", to_string(call->id)}, {"error", sent.error().message}});
+  const auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client)));
+  if (sent.ok())
+    return;
+  log_.debug("controller", "a partial result could not be delivered",
+             {{"call", to_string(call->id)}, {"error", sent.error().message}});
+  if (sent.error().code != errc::overloaded)
+    return; // its client is gone
+  // A stream with a hole would be a wrong answer.
+  cut_off_ = error{errc::overloaded, "a partial result could not be delivered: " + sent.error().message, {}};
+  step(calls::placing::cancel_requested{call->id});
+  cut_off_.reset();
 }
 
 /// Moves the call to the records.

@@ -269,6 +269,7 @@ private:
   std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
   std::set<function_id> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
+  std::optional<error> cut_off_;            ///< why a call is abandoned, while that is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
   std::vector<call_id> to_repeat_;          ///< at the end of this round
   std::vector<call_id> waiting_for_node_;   ///< ran before, and were refused since no node is there

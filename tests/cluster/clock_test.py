@@ -40,7 +40,7 @@ class Clocks(unittest.TestCase):
         for seconds in STEPS:
             faults.set_clock(self.clock, seconds)
             time.sleep(1.5)
-            wait_until(lambda: self.seen(cluster, seconds), "the cluster to live in another time", 20)
+            wait_until(lambda step=seconds: self.seen(cluster, step), "the cluster to live in another time", 20)
 
     def seen(self, cluster, seconds):
         ahead = cluster.json("get", "status")["wall_clock_ns"] / 1e9 - time.time()

@@ -1,5 +1,5 @@
-"""Conversations of clients with the controller, kept as bytes (tests/wire/golden/conversations): recorded once with the
-client of a release, and said again to every later server (previous_test.py).
+"""Conversations of clients with the controller, kept as bytes (tests/wire/golden/conversations): recorded once with
+the client of a release, and said again to every later server (previous_test.py).
 
     python conversations.py record --binary PATH --into FILE --of "release 0.1.0"
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import pathlib
-import select
 import socket
 import subprocess
 import sys

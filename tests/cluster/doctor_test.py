@@ -1,5 +1,5 @@
-"""`squall doctor --cluster` says what is wrong: a node that is slow, a clock that is off, a disk that is full. (A process
-that dies again and again: faults_test.py.) The full disk itself, too: what fails then, and that it goes on."""
+"""`squall doctor --cluster` says what is wrong: a node that is slow, a clock that is off, a disk that is full. (A
+process that dies again and again: faults_test.py.) The full disk itself, too: what fails then, and that it goes on."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
-"""What is used up: descriptors, of each process; shared memory. Those who are served go on, others wait or are told, and
-nothing of it lasts."""
+"""What is used up: descriptors, of each process; shared memory. Those who are served go on, others wait or are told,
+and nothing of it lasts."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""Clients that never read, that read slowly, that go in the middle of a result: nobody else is worse off, what waits for
-them is bounded, and they are told or cut off. Their results travel by TCP, as to another host."""
+"""Clients that never read, that read slowly, that go in the middle of a result: nobody else is worse off, what waits
+for them is bounded, and they are told or cut off. Their results travel by TCP, as to another host."""
 
 import contextlib
 import json
@@ -13,7 +13,6 @@ import threading
 import time
 import unittest
 
-import harness
 import zmtp
 from harness import Cluster, wait_until
 

@@ -196,6 +196,33 @@ TEST_F(ControllerService, TellsAClientThatDoesNotReadThatItsResultWasDropped) {
   EXPECT_NE(metrics->body.body.find("\"value\":1", at), std::string::npos);
 }
 
+TEST_F(ControllerService, AStreamWithAHoleIsEndedAndItsClientTold) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  wire::call_request message;
+  message.call = call_id{5};
+  message.target = "echo";
+  message.options.stream = true;
+  message.inputs = {{"x", bytes_value()}};
+  give(*service_, message, client_peer, request_id{5});
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  wire::stage_partial part;
+  part.call = call_id{5};
+  part.outputs = {bytes_value()};
+  give(*service_, part, node_peer);
+  EXPECT_TRUE(post_.take<wire::call_partial>().has_value());
+  post_.most_bytes[client_peer] = 2; // it no longer reads
+  part.index = 1;
+  give(*service_, part, node_peer);
+  EXPECT_FALSE(post_.take<wire::call_partial>().has_value());
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.outcome.code, errc::overloaded);
+  EXPECT_TRUE(post_.take<wire::drop_call>().has_value()) << "the node need not go on";
+  finish(5, node);
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+}
+
 TEST_F(ControllerService, TellsHowFarTheClockOfANodeIsOff) {
   const node_id node = join();
   const auto told = [&] {
