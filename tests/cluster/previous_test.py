@@ -41,7 +41,8 @@ class EarlierReleases(unittest.TestCase):
 
     def check(self, expected, head, payloads, sent):
         version, kind, to, _, body = head[:5]
-        self.assertEqual((version, kind, to), (1, expected["type"], zmtp.CLIENT), head)
+        self.assertEqual((version, kind), (1, expected["type"]), head)
+        self.assertIn(to, (zmtp.ANY, zmtp.CLIENT), head)
         self.assertIsNone(conversations.mismatch(expected["body"], body), head)
         self.assertEqual(len(payloads), expected["payloads"])
         if kind == zmtp.CALL_RESULT and payloads:
