@@ -44,10 +44,9 @@ void paces::ran(variant_id variant, std::uint32_t batch, node_id node, duration 
 }
 
 void paces::forget(node_id node) {
-  std::erase_if(times_, [node](auto& entry) {
-    entry.second.erase(node);
-    return entry.second.empty();
-  });
+  for (auto& [work, nodes] : times_)
+    nodes.erase(node);
+  std::erase_if(times_, [](const auto& entry) { return entry.second.empty(); });
 }
 
 std::optional<std::uint32_t> paces::permille_of(node_id node) const {

@@ -388,7 +388,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     std::vector<node_view> views;
     for (const auto& [id, node] : nodes_)
       if (name.empty() || node.info.name == name)
-        views.push_back(view_of(node));
+        views.push_back(node_view_of(node));
     if (name.empty())
       return list_json(views);
     return views.empty() ? result<std::string>{missing("node")} : calls::to_json(views.back());
@@ -501,7 +501,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                {}};
 }
 
-controller_service::node_view controller_service::view_of(const node_record& node) const {
+controller_service::node_view controller_service::node_view_of(const node_record& node) const {
   const time_point now = post_->now();
   node_view view;
   view.name = node.info.name;

@@ -224,7 +224,7 @@ private:
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
   struct node_view;
-  [[nodiscard]] node_view view_of(const node_record& node) const;
+  [[nodiscard]] node_view node_view_of(const node_record& node) const;
   [[nodiscard]] ledger_view ledger_totals() const;
   [[nodiscard]] policy_view policy_in_force() const;
 

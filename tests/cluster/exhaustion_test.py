@@ -26,7 +26,7 @@ class Descriptors(unittest.TestCase):
     def go_on_without(self, pid):
         """A client that is connected does not notice; one that comes is served when there are some again."""
         load = self.cluster.start(
-            "bench", "chain3", "--input", "x=[1]", "--rate", "50", "--duration", "4", "-o", "json"
+            "bench", "chain3", "--input", "x=[1]", "--rate", "50", "--duration", "3", "-o", "json"
         )
         wait_until(lambda: self.cluster.json("get", "status")["calls_running"] >= 0, "the cluster")
         with faults.no_descriptors(pid):
@@ -65,7 +65,7 @@ class SharedMemory(unittest.TestCase):
         faults.enter_all(cluster, mounts)
         with cluster:
             cluster.apply(SLEEP)
-            data = os.urandom(24 << 20)  # more than any process has reserved
+            data = os.urandom(3 << 20)
             path = cluster.folder / "large.bin"
             path.write_bytes(data)
             with faults.filled(mounts.inside(pathlib.Path("/dev/shm"))):

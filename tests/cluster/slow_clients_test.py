@@ -48,19 +48,15 @@ class SlowClients(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = Cluster(nodes=2, http=True)
-        cls.cluster.__enter__()
+        cls.enterClassContext(cls.cluster)
         cls.cluster.apply(SPEC)
         cls.cluster.json("call", "blink")
         # Both have what they need in memory.
         for _ in range(4):
             with zmtp.Peer(cls.cluster.info["endpoint"]) as peer:
                 peer.say_hello()
-                peer.send(zmtp.call(1000, "enlarge", "image", PIXEL, [1, 1, 3]))
+                peer.send(zmtp.call("enlarge", "image", PIXEL, [1, 1, 3]))
                 assert peer.receive_kind(zmtp.CALL_RESULT)[2][1][0] == zmtp.OK
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.__exit__(None, None, None)
 
     def metric(self, name):
         found = [m["value"] for m in self.cluster.json("get", "metrics") if m["name"] == name]
@@ -77,8 +73,8 @@ class SlowClients(unittest.TestCase):
         stop = threading.Event()
         pinging = peer.keep_pinging(stop)
         self.addCleanup(lambda: (stop.set(), pinging.join()))
-        for i in range(calls):
-            peer.send(zmtp.call(1000 + i, "enlarge", "image", PIXEL, [1, 1, 3]))
+        for _ in range(calls):
+            peer.send(zmtp.call("enlarge", "image", PIXEL, [1, 1, 3]))
         return peer
 
     def others(self, seconds=3):
@@ -103,14 +99,14 @@ class SlowClients(unittest.TestCase):
         before = self.others()["latency_us"]
         dropped = self.metric("squall_results_dropped_total")
         peer = self.lazy_peer()
-        during = self.others_are_served()["latency_us"]
+        self.others_are_served()  # beside the work for it
         wait_until(self.settled, "its calls to be over", 60)
         self.assertLessEqual(self.metric("squall_waiting_bytes"), POOL_BYTES)
         self.assertGreater(self.metric("squall_results_dropped_total"), dropped, "what did not fit was dropped")
         self.memory_is_bounded()
         self.memory_is_bounded("node")
-        # Theirs share two cores with the work for the other one, whose calls stand in lines of their own.
-        self.assertLess(during["p50"], 20 * before["p50"] + 100_000, (before, during))
+        during = self.others_are_served()["latency_us"]  # beside what waits for it
+        self.assertLess(during["p50"], 10 * before["p50"] + 50_000, (before, during))
         wait_until(lambda: self.metric("squall_waiting_bytes") == 0, "it to be cut off", 60)
         wait_until(peer.closed, "it to be told", 10)
         self.others_are_served()

@@ -2,6 +2,7 @@
 the product has. It does what no client of ours would: it reads when it is told to, or never."""
 
 import contextlib
+import random
 import select
 import socket
 import struct
@@ -124,8 +125,9 @@ def hello(request, client=4711):
     return message(HELLO, CONTROLLER, request, [1, 1, "test peer", client, 0])
 
 
-def call(request, target, port, data, shape=None):
-    """A call whose id is its request; options are left to their defaults."""
+def call(target, port, data, shape=None):
+    """A call with an id of its own, which is its request, too; options are left to their defaults."""
+    request = random.getrandbits(63) | 1 << 62
     tensor = [UINT8, list(shape or [len(data)]), 0]
     return message(CALL_REQUEST, CONTROLLER, request, [request, target, 0, [], [[port, tensor]]], data)
 
@@ -142,6 +144,7 @@ class Peer:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.seconds = seconds
         self.socket.settimeout(seconds)
         self.socket.connect((host, int(port)))
         self.sending = threading.Lock()
@@ -230,11 +233,15 @@ class Peer:
 
     def receive_kind(self, *kinds):
         """The next message of such a kind: (kind, request, body, payloads)."""
-        while True:
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
             frames = self.receive()
             _, kind, _, request, body = unpack(frames[0])[:5]
             if kind in kinds:
                 return kind, request, body, frames[1:]
+            if kind == REPLY and body[0] != OK:
+                raise ValueError(f"refused: {body}")
+        raise TimeoutError(f"no message of types {kinds}")
 
     def closed(self):
         """Whether the other side has closed, as far as the kernel knows; reads nothing."""

@@ -236,13 +236,13 @@ TEST_F(ControllerService, TellsHowFarTheClockOfANodeIsOff) {
   wire::node_beat beat;
   beat.node = node;
   give(*service_, beat, node_peer);
-  auto view = told();
-  ASSERT_TRUE(view.ok());
-  EXPECT_TRUE(view->root().find("clock_ahead_ns")->is_null()) << "it has not said";
+  const auto before = told();
+  ASSERT_TRUE(before.ok());
+  EXPECT_TRUE(before->root().find("clock_ahead_ns")->is_null()) << "it has not said";
   beat.wall_clock_ns = (wall_clock() + std::chrono::hours{1}).count();
   beat.round_trip = milliseconds{2};
   give(*service_, beat, node_peer);
-  view = told();
+  const auto view = told();
   ASSERT_TRUE(view.ok());
   const duration ahead{view->root().find("clock_ahead_ns")->as_int64().value_or(0)};
   EXPECT_LT(std::chrono::abs(ahead - std::chrono::hours{1}), seconds{20});
