@@ -85,7 +85,7 @@ class Doctor(unittest.TestCase):
     def test_a_full_disk(self):
         cluster = Cluster(nodes=1)
         data = cluster.folder / "data"
-        mounts = faults.OwnMounts({data: "64m"})
+        mounts = faults.OwnMounts({data: "200m"})
         self.addCleanup(mounts.close)
         faults.enter_all(cluster, mounts)
         with cluster:
@@ -106,13 +106,13 @@ class Doctor(unittest.TestCase):
 
     def refuses_writes(self, cluster, value):
         """Sooner or later: what is free in files that the store has already is used first."""
-        for i in range(20):
+        for i in range(64):
             words = cluster.command("kv", "put", f"large-{i}", f"@{value}", "--timeout", "5s")
             done = subprocess.run(words, env=cluster.env, capture_output=True, timeout=60)
             if done.returncode != 0:
                 self.assertIn(b"unavailable", done.stderr)
                 return
-        self.fail("20 MiB were written to a disk that is full")
+        self.fail("64 MiB were written to a disk that is full")
 
     def writes(self, cluster, value):
         try:

@@ -190,9 +190,12 @@ TEST(Backlog, IsGoneWhenThePeerHasReadOrLeft) {
 }
 
 TEST(Backlog, OfAServerThatIsNotThereIsBoundedForItsClient) {
-  auto context = zmq_context::create().value();
   connect_options options;
-  options.endpoint = server_socket::bind(*context, anywhere()).value()->endpoint(); // gone again
+  {
+    const auto context = zmq_context::create().value();
+    options.endpoint = server_socket::bind(*context, anywhere()).value()->endpoint();
+  } // gone again
+  const auto context = zmq_context::create().value();
   options.waiting_bytes = 64 * mebibyte;
   const auto client = client_socket::connect(*context, options).value();
   std::size_t taken = 0;
