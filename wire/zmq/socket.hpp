@@ -14,10 +14,12 @@
 /// ZeroMQ sockets that exchange `frames`, with the options and limits of docs/wire.md. Nothing here waits, and nothing
 /// here is thread-safe: a socket belongs to the thread that uses it.
 ///
-/// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is
-/// true, sleep in poll() on the fds() of all; then pump() those that woke. One that is not idle wants pump() and
-/// another look. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never sleeps calls
-/// pump() now and then.
+/// A loop over several sockets: take what receive() gives until it gives nothing; flush(); then, if idle() of each
+/// socket is true, sleep in poll() on the fds() of all; then pump() those that woke. One that is not idle wants pump()
+/// and another look. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never sleeps
+/// calls pump() now and then.
+///
+/// Small messages to a busy peer that takes bundles (wire/bundle.hpp) wait for flush(); all others go at once.
 namespace squall::wire {
 
 /// A pair for CURVE, each as 40 characters of Z85.
@@ -66,7 +68,7 @@ struct server_options {
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
   /// What may wait for all peers together; for one of them as much as is left of it, and one message in any case (up to
-  /// twice this for all). Messages below 4 KiB always may.
+  /// twice this for all). Messages below 4 KiB have room beyond that.
   std::uint64_t waiting_bytes = max_waiting_bytes;
   key_pair keys; ///< empty: no encryption, loopback only
   /// With keys at least one: "KEY", "KEY ROLE" or "KEY ROLE NAME" with the client's public key; the role is user, node
@@ -93,6 +95,9 @@ public:
 
   /// Bytes that wait for all peers. For any thread.
   [[nodiscard]] virtual std::shared_ptr<const std::atomic<std::uint64_t>> waiting_bytes() const = 0;
+
+  /// Sends what waits. What a peer's full queue does not take goes on waiting.
+  virtual void flush() = 0;
 
   /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing. Nobody else lets peers
   /// in: whoever changes the list first and calls this then lets nobody in by the old one.
@@ -133,6 +138,8 @@ public:
   virtual bool receive(arrival& out) = 0;
   /// Fails as overloaded (the queue is full), unavailable (down), too_large.
   virtual result<> send(const frames& message) = 0;
+  /// Sends what waits. What a full queue does not take goes on waiting.
+  virtual void flush() = 0;
   /// Follows the state of the connection. Cheap when there is nothing.
   virtual void pump() = 0;
   [[nodiscard]] virtual state now() const = 0;

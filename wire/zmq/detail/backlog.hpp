@@ -42,8 +42,8 @@ public:
 
   /// Whether a message of so many bytes may be handed over for that peer: as much may wait for one as is left of the
   /// bound (so that each of several that do not read gets an equal share, and something is always left for the others),
-  /// and one message in any case, to twice the bound. Small ones may always: news of trouble must come through. Fails
-  /// as overloaded.
+  /// and one message in any case, to twice the bound. Small ones have room beyond that: news of trouble must come
+  /// through. Fails as overloaded.
   [[nodiscard]] result<> check(const share& peer, std::uint64_t message_bytes) const;
 
 private:
