@@ -281,6 +281,8 @@ void controller_service::carry_out(calls::placing::command& command) {
       release(abandoned->id, call->nodes);
       return;
     }
+    if (cut_off_)
+      return end_without_result(abandoned->id, cut_off_->code, cut_off_->message, duration{0});
     // The scheduler knows nodes by number only.
     end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code,
                        lost_node_.value_or(std::move(abandoned->message)), duration{0});

@@ -115,6 +115,8 @@ void controller_service::on_order_report(const wire::order_report& message) {
     return step(placing::batch_started{message.node, message.order});
   }
   // What a batch takes of a lane as the scheduler sees it: the way there and back, too, but not a wait for the lane.
+  if (message.code == errc::ok && message.executed > duration{0})
+    paces_.ran(batch->second.variant, batch->second.tasks, batch->second.node, message.executed);
   if (message.code == errc::ok && batch->second.started)
     profiles_.ran(batch->second.variant, batch->second.tasks,
                   std::max(message.executed, post_->now() - batch->second.started_at) + dispatch_way(batch->second));

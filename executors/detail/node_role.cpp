@@ -203,7 +203,7 @@ void node_role::handle(actors::incoming& m) {
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
-      return;
+      return membership_.from_controller(m.from) ? membership_.on_pong() : void();
     case message_type::reply:
       return decode_and<wire::reply>(m, [&](auto&& reply) {
         if (reply.code != errc::ok && membership_.from_controller(m.from))

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+import faults
 import harness
 from basics_test import SLEEP
 from harness import wait_until
@@ -55,6 +56,12 @@ class Chaos:
         self.cluster = harness.Cluster(nodes=nodes)
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.done = {}
+        self.clock = None
+        if faults.no_clocks():
+            print(f"without clocks that are set: {faults.no_clocks()}")
+        else:
+            self.clock = self.cluster.folder / "clock"
+            faults.set_clock(self.clock, 0)
         self.started = time.monotonic()
 
     def say(self, text):
@@ -133,7 +140,7 @@ class Chaos:
         return f"asked {name} to go"
 
     def use_up_descriptors(self):
-        name = self.pick(["controller", "store", "n"])
+        name = self.pick(["controller", "store", "n", "host"])
         pid = self.pids().get(name)
         with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError, TypeError):
             used = len(os.listdir(f"/proc/{pid}/fd"))
@@ -178,14 +185,23 @@ class Chaos:
             sh("nft", "delete table inet chaos")
         return f"dropped {share} % of the packets from and to {name} for {pause} s"
 
+    def step_clock(self):
+        step = self.random.choice([-86_400, -3600, 0, 60, 3600, 86_400])
+        faults.set_clock(self.clock, step)
+        return f"set the clock {step:+d} s from the true time"
+
     def faults(self):
         out = [self.kill, self.kill, self.stop, self.ask_to_go, self.use_up_descriptors]
+        out += [self.step_clock] if self.clock else []
         return [*out, self.fill_disk, self.fill_memory, self.cut_off] if self.isolated else out
 
     # -- the run
 
     def run(self, seconds):
+        true = self.cluster.env
+        self.cluster.env = faults.with_clock(true, self.clock) if self.clock else true
         with self.cluster as cluster:
+            cluster.env = true  # of the clients
             cluster.apply(BLINK + SPREAD)
             load = subprocess.Popen(
                 [
