@@ -37,6 +37,9 @@ struct controller_options {
   /// whose term is over.
   std::uint64_t term = 0;
   std::function<std::vector<std::string>()> controllers; ///< where others stand by, and this one; may be empty
+  /// There was another before it, whose calls may still run: new ones wait until the nodes have said what they hold.
+  bool follows = false;
+  std::uint64_t first_node = 1; ///< number of its first node; others' nodes have other ones
 };
 
 /// The answer to the query "status", as JSON.
