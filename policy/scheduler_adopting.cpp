@@ -29,9 +29,9 @@ std::vector<node_id> nodes_of(const calls::plan& plan) {
 result<> scheduler::state::check_adoption(const placing::adopted_call& found) const {
   const dag_state* dag = dags.find(found.call.dag);
   if (dag == nullptr)
-    return {errc::not_found, "DAG " + to_string(found.call.dag) + " is not registered any more", {}};
+    return {errc::not_found, "DAG " + to_string(found.call.dag) + " is not registered any more"};
   if (dispatched(found) && (!late.policy || !late.in_force || !late.policy->adopts()))
-    return {errc::unavailable, "the policy '" + policy_name + "' does not go on with calls that another one began", {}};
+    return {errc::unavailable, "the policy '" + policy_name + "' does not go on with calls that another one began"};
   if (dispatched(found))
     return {};
   if (found.plan.stages.size() != dag->stages.size())
@@ -46,7 +46,7 @@ result<> scheduler::state::check_adoption(const placing::adopted_call& found) co
   }
   for (const node_id id : nodes_of(found.plan))
     if (std::none_of(nodes.begin(), nodes.end(), [id](const node_state& n) { return n.id == id; }))
-      return {errc::unavailable, "node " + to_string(id) + ", which had work of the call, is lost", {}};
+      return {errc::unavailable, "node " + to_string(id) + ", which had work of the call, is lost"};
   return {};
 }
 
