@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include <sched.h>
+
 namespace squall::actors::detail {
 
 namespace {
@@ -25,9 +27,10 @@ void hub::run() {
   now_ = monotonic_now();
   start_roles();
   while (stopped_roles_ < roles_.size() || !stopping_.load(std::memory_order_relaxed)) {
-    if (!round())
-      sleep();
-    else if (++busy_rounds_ % look_everywhere_every == 0)
+    if (!round()) {
+      if (!look_again())
+        sleep();
+    } else if (++busy_rounds_ % look_everywhere_every == 0)
       look_everywhere();
   }
   close_everything();
@@ -52,7 +55,22 @@ bool hub::round() {
   drop_closed();
   if (stopping_.load(std::memory_order_relaxed))
     advance_stop();
+  server_->flush();
+  for (auto& c : connections_)
+    c->socket->flush();
   return more;
+}
+
+/// Before a sleep, for a little while. False when it is time to sleep.
+bool hub::look_again() {
+  if (!linger_.wants(now_))
+    return false;
+  const auto before = monotonic_now();
+  ::sched_yield();
+  const auto after = monotonic_now();
+  linger_.yielded(after - before, after);
+  look_everywhere();
+  return true;
 }
 
 void hub::sleep() {
@@ -74,6 +92,7 @@ void hub::sleep() {
   const auto timeout = time_to_alarm();
   const auto ready = fds_.wait(timeout);
   outbox_.woke_up(fds_.woke(0));
+  linger_.news(monotonic_now());
   if (ready > 0)
     after_wait();
 }
@@ -83,8 +102,10 @@ void hub::look_everywhere() {
     c->ready |= !c->socket->idle();
   if (fds_stale_)
     collect_fds();
-  if (fds_.wait(duration{0}) > 0)
+  if (fds_.wait(duration{0}) > 0) {
+    linger_.news(monotonic_now());
     after_wait();
+  }
 }
 
 void hub::collect_fds() {

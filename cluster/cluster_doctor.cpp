@@ -57,6 +57,11 @@ void look_at_status(client::cluster& cluster, std::vector<finding>& out) {
   if (const auto left_out = number_of(status->root(), "facts_left_out"); left_out > 0)
     out.push_back({grade::poor, "event log", fmt::format("{} facts were left out", left_out),
                    "the disk was full or too slow; replays of that time are not exact"});
+  const auto lost = status->root().find("store_lost");
+  const double silent = static_cast<double>(number_of(status->root(), "store_silent_ns")) / 1e9;
+  if (lost && lost->as_boolean().value_or(false))
+    out.push_back({grade::bad, "store", fmt::format("has not answered for {:.1f} s: its lease is over", silent),
+                   "is its process there, and its disk? `squall logs store`"});
   if (number_of(status->root(), "nodes") == 0)
     out.push_back({grade::bad, "nodes", "there is none",
                    "start one: squall node --join ..., or look at the logs of those that should be here"});

@@ -40,6 +40,7 @@ void controller_service::start(actors::post& out) {
     controllers_ = options_.controllers();
   unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
+  store_heard_ = started_;
   if (options_.event_log) {
     actors::event_log_options log_options;
     log_options.folder = options_.data_folder + "/events/scheduler";
@@ -328,6 +329,7 @@ void controller_service::on_alarm() {
   settle_gathering();
   if (next_sweep_ <= now) {
     sweep();
+    watch_store();
     expire_unasked();
     expire_in_line();
     retry_waiting();

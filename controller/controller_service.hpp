@@ -56,6 +56,8 @@ struct controller_status {
   duration up{0};
   std::uint64_t term = 0;               ///< of its leadership; 0: it is the only one
   std::vector<std::string> controllers; ///< it and those that stand by, as clients and nodes know them
+  bool store_lost = false;              ///< it has not answered for longer than a lease
+  duration store_silent{0};
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("cluster", s.cluster);
@@ -70,6 +72,8 @@ struct controller_status {
     v("up_ns", s.up);
     v("term", s.term);
     v("controllers", s.controllers);
+    v("store_lost", s.store_lost);
+    v("store_silent_ns", s.store_silent);
   }
 };
 

@@ -498,7 +498,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
                                             nodes_.size(), clients_.size(), calls_.running().size(),
                                             statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
-                                            now - started_, options_.term, controllers_});
+                                            now - started_, options_.term, controllers_, store_lost(),
+                                            options_.store_endpoint.empty() ? duration{0} : now - store_heard_});
   if (kind == "metrics")
     return metrics_json();
   return error{errc::invalid_argument,
@@ -570,6 +571,11 @@ std::string controller_service::metrics_json() {
                      kind::counter,
                      {},
                      static_cast<double>(repeated_)});
+  samples.push_back({"squall_store_up",
+                     "Whether the store holds its lease",
+                     kind::gauge,
+                     {},
+                     store_lost() ? 0.0 : 1.0});
   samples.push_back({"squall_calls_adopted_total",
                      "Calls of the controller before that went on at the nodes",
                      kind::counter,

@@ -214,8 +214,8 @@ void held_policy::on(const placing::replica_loaded& fact, commands&) {
   if (node == nodes_.end())
     return;
   const auto replica = node->second.replicas.find(fact.replica);
-  if (replica == node->second.replicas.end())
-    return;
+  if (replica == node->second.replicas.end() || replica->second.loaded)
+    return; // it is told once: what says so again is wrong, and the lane may be at work
   changed_ = true;
   const auto lane = std::find_if(node->second.lanes.begin(), node->second.lanes.end(),
                                  [&](executor_index l) { return lanes_[l].replica == fact.replica; });

@@ -187,6 +187,8 @@ void node_queue::state::on(const queueing::preload_wanted& fact) {
   const queued_variant& v = variants.at(slot);
   if (v.where != residency::absent || v.forgotten || now < v.failed_until || too_large(v))
     return;
+  if (std::binary_search(wanting.begin(), wanting.end(), fact.variant))
+    return; // items wait for it, which get it in their turn
   if (make_room(v.info.memory_bytes, std::nullopt))
     begin_load(slot);
 }

@@ -22,6 +22,8 @@ enum class message_type : std::uint16_t {
   ping = 3,
   pong = 4,
   reply = 5,
+  takes_bundles = 6,
+  bundle = 7,
 
   call_request = 16,
   call_result = 17,

@@ -2,6 +2,7 @@
 
 #include "actors/bridge.hpp"
 #include "actors/detail/role_actor.hpp"
+#include "wire/linger.hpp"
 #include "wire/outbox.hpp"
 #include "wire/zmq/ready_set.hpp"
 #include "wire/zmq/socket.hpp"
@@ -79,6 +80,7 @@ private:
   void start_roles();
   /// False when there is nothing more to do before something comes.
   bool round();
+  bool look_again();
   void sleep();
   void collect_fds();
   void look_everywhere();
@@ -161,6 +163,7 @@ private:
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
   std::uint32_t busy_rounds_ = 0;
+  wire::linger linger_;
   time_point now_{};
 
   std::size_t stopping_role_ = 0; ///< roles_ from here on have been told to stop

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <random>
 
+#include <sched.h>
+
 namespace squall::client::detail {
 
 namespace {
@@ -79,13 +81,16 @@ void engine::run() {
   while (!stopping_) {
     const auto now = clock::now();
     const bool busy = serve(now);
+    controller_->flush();
+    store_->flush();
     const auto next =
         std::min(controller_->next_tick(), separate_store_ ? store_->next_tick() : clock::time_point::max());
     if (now >= next)
       tick(now);
-    else if (!busy)
-      sleep(next);
-    else if (++busy_rounds_ % look_everywhere_every == 0) {
+    else if (!busy) {
+      if (!look_again(now))
+        sleep(next);
+    } else if (++busy_rounds_ % look_everywhere_every == 0) {
       (void)links_idle();
       look(0ns);
     }
@@ -121,6 +126,19 @@ bool engine::serve(clock::time_point now) {
   return busy;
 }
 
+/// Before a sleep, for a little while. False when it is time to sleep.
+bool engine::look_again(clock::time_point now) {
+  if (!linger_.wants(now))
+    return false;
+  const auto before = clock::now();
+  ::sched_yield();
+  const auto after = clock::now();
+  linger_.yielded(after - before, after);
+  (void)links_idle();
+  look(0ns);
+  return true;
+}
+
 void engine::sleep(clock::time_point until) {
   if (!links_idle() || !queue_->prepare_sleep())
     return;
@@ -152,6 +170,7 @@ void engine::look(duration patience) {
   }
   if (news_.wait(patience) == 0)
     return;
+  linger_.news(clock::now());
   std::size_t at = 1;
   at += controller_->woken(news_, at);
   at += store_->woken(news_, at);

@@ -6,6 +6,7 @@
 #include "client/detail/outbox.hpp"
 #include "client/detail/pending.hpp"
 #include "wire/arena.hpp"
+#include "wire/linger.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <atomic>
@@ -95,6 +96,7 @@ private:
   // -- the engine's thread
   void run();
   bool serve(clock::time_point now);
+  bool look_again(clock::time_point now);
   void sleep(clock::time_point until);
   bool links_idle();
   void look(duration patience);
@@ -161,6 +163,7 @@ private:
   std::uint64_t nodes_changed_ = 0;
   std::pair<std::uint64_t, std::uint64_t> watched_{~0ull, 0}; ///< changes of nodes, and sockets, when news_ was filled
   std::uint32_t busy_rounds_ = 0;
+  wire::linger linger_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -49,6 +49,7 @@ void link::connect(clock::time_point now) {
 }
 
 void link::close() {
+  flush();
   socket_.reset();
   ++sockets_;
   ready_ = false;

@@ -33,6 +33,11 @@ public:
   [[nodiscard]] const error& trouble() const { return trouble_; }
 
   [[nodiscard]] result<> send(const wire::frames& message);
+  /// Sends what waits to be sent together.
+  void flush() {
+    if (socket_)
+      socket_->flush();
+  }
 
   /// The next message that is not the link's own; sees to welcomes and pongs by itself. False when there is none now.
   bool receive(answer& out, clock::time_point now);

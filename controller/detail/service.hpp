@@ -74,6 +74,10 @@ private:
   void arm();
   [[nodiscard]] actors::peer_id connect_store();
 
+  // -- the store's lease (store_lease.cpp) --
+  void watch_store();
+  [[nodiscard]] bool store_lost() const;
+
   // -- the scheduler (service.cpp) --
   void step(const calls::placing::event& fact);
   void carry_out(calls::placing::command& command);
@@ -288,6 +292,9 @@ private:
   std::unique_ptr<actors::event_log_file> event_log_;
   std::unique_ptr<actors::store_client> store_;
   actors::peer_id store_peer_; ///< our connection to it; zero: it is a role of this process
+  time_point store_heard_; ///< it answered
+  bool store_asked_ = false;
+  bool store_missed_ = false; ///< and it was said
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;

@@ -44,8 +44,12 @@ public:
   void send(const Message& m, std::uint64_t request, wire::role to = Message::to) {
     const auto sent = socket_->send(wire::encode(m, request_id{request}, {}, to));
     SQUALL_CHECK(sent.ok(), sent.error().message);
+    socket_->flush();
   }
-  void send(const wire::frames& f) { SQUALL_CHECK(socket_->send(f).ok()); }
+  void send(const wire::frames& f) {
+    SQUALL_CHECK(socket_->send(f).ok());
+    socket_->flush();
+  }
 
   std::optional<wire::frames> receive(std::chrono::milliseconds patience = std::chrono::seconds{10}) {
     wire::arrival a;

@@ -107,5 +107,106 @@ TEST(Sockets, EachPeerDepartsOnceAlsoWhenDescriptorsAreUsedAgainBeforeTheServerL
   EXPECT_EQ(std::unique(once.begin(), once.end()), once.end());
 }
 
+/// A message that says its number, small or too large for a bundle.
+frames numbered(std::uint64_t number, std::size_t payload) {
+  frames out = encode(ping{}, request_id{number});
+  out.payloads.push_back(shared_bytes::take(std::string(payload, 'x')));
+  return out;
+}
+
+TEST(Sockets, BusyPeersExchangeBundlesAndTheOrderHolds) {
+  auto ours = zmq_context::create().value();
+  auto theirs = zmq_context::create().value();
+  const auto server = server_socket::bind(*ours, anywhere()).value();
+  const auto client = connect(*theirs, server->endpoint());
+  constexpr std::uint64_t count = 5'000;
+  std::uint64_t sent = 0;
+  std::uint64_t back = 0;
+  std::uint64_t bytes = 0;
+  arrival a;
+  const auto number = [&] { return peek(a.message.header.span()).value().request.value; };
+  const auto echo = [&] {
+    while (server->receive(a))
+      if (!server->send(a.from, a.message).ok())
+        return false;
+    server->flush();
+    server->pump();
+    while (client->receive(a)) {
+      if (number() != ++back)
+        return false;
+      bytes += a.message.payloads.at(0).size();
+    }
+    return true;
+  };
+  const auto size_of = [](std::uint64_t n) -> std::size_t { return n % 7 == 0 ? 10'000 : n % 100; };
+  std::uint64_t expected = 0;
+  while (sent < count) {
+    for (int i = 0; i < 50; ++i) {
+      ++sent;
+      expected += size_of(sent);
+      ASSERT_TRUE(client->send(numbered(sent, size_of(sent))).ok());
+    }
+    client->flush();
+    client->pump();
+    ASSERT_TRUE(echo()) << "message " << back << " is out of order, or could not be answered";
+  }
+  ASSERT_TRUE(eventually([&] { return !echo() || back == count; }));
+  EXPECT_EQ(back, count);
+  EXPECT_EQ(bytes, expected);
+}
+
+TEST(Sockets, WhatWaitsForABusyPeerGoesOutWithFlushAlone) {
+  auto ours = zmq_context::create().value();
+  auto theirs = zmq_context::create().value();
+  const auto server = server_socket::bind(*ours, anywhere()).value();
+  const auto client = connect(*theirs, server->endpoint());
+  int arrived = 0;
+  arrival a;
+  const auto take = [&] {
+    while (server->receive(a))
+      ++arrived;
+    server->pump();
+    while (client->receive(a)) {
+    }
+  };
+  for (int i = 0; i < 300; ++i)
+    ASSERT_TRUE(client->send(some_message()).ok());
+  ASSERT_TRUE(eventually([&] { return take(), arrived == 300; })) << "the client had not heard of bundles yet";
+  // The server's answer that it takes bundles is there by now; what a client sends then waits.
+  ASSERT_TRUE(eventually([&] {
+    take();
+    const int before = arrived;
+    EXPECT_TRUE(client->send(some_message()).ok());
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    take();
+    return arrived == before;
+  })) << "messages still travel alone";
+  const int before = arrived;
+  client->flush();
+  EXPECT_TRUE(eventually([&] { return take(), arrived == before + 1; }));
+}
+
+TEST(Sockets, ADamagedBundleIsOneMessageThatCannotBeRead) {
+  auto context = zmq_context::create().value();
+  const auto server = server_socket::bind(*context, anywhere()).value();
+  testing::raw_peer bad{server->endpoint()};
+  std::string bundle{"\x95\x01\x07\x00\x00\x90", 6};
+  const auto inner = encode(ping{}, request_id{9}).header;
+  bundle += std::string{"\x06\x00\x00\x00\x00\x00\x00\x00", 8};
+  ASSERT_EQ(inner.size(), 6u);
+  bundle += inner.text();
+  bundle += "cut";
+  bad.send({bundle});
+  bad.send({std::string{inner.text()}});
+  std::vector<errc> got;
+  arrival a;
+  ASSERT_TRUE(eventually([&] {
+    while (server->receive(a))
+      got.push_back(a.problem);
+    return got.size() == 3;
+  })) << got.size();
+  EXPECT_EQ(got, (std::vector{errc::ok, errc::corrupt, errc::ok}));
+}
+
 } // namespace
 } // namespace squall::wire

@@ -1,3 +1,4 @@
+#include "wire/bundle.hpp"
 #include "wire/zmq/detail/raw_socket.hpp"
 
 #include <cerrno>
@@ -7,6 +8,9 @@ namespace squall::wire {
 namespace {
 
 using detail::raw_socket;
+
+/// A connection that has carried so many messages is a busy one: the peer hears that we take bundles.
+constexpr std::uint32_t busy_after = 128;
 
 class dealer final : public client_socket {
 public:
@@ -27,9 +31,19 @@ public:
   }
 
   bool receive(arrival& out) override {
-    touched_ = true;
-    if (detail::receive_frames(socket_, out))
-      return true;
+    for (;;) {
+      if (bundle_.next(out))
+        return true;
+      touched_ = true;
+      if (!detail::receive_frames(socket_, out))
+        break;
+      count();
+      if (out.problem == errc::ok && bundle_.open(out.message))
+        continue;
+      if (!is_takes_bundles(out.message.header.span()))
+        return true;
+      bundles_ = true;
+    }
     touched_ = false; // it has just looked: what comes now shows on the descriptor
     if (!reason_.empty() && state_ != state::down)
       fall();
@@ -40,14 +54,26 @@ public:
     SQUALL_TRY(within_limits(message));
     if (state_ == state::down)
       return {errc::unavailable, "the connection is down: " + reason_};
+    count();
+    const bool waits = bundles_ && bundle_writer::fits(message);
+    if (waits && !waiting_.full()) {
+      waiting_.add(message);
+      return {};
+    }
+    int failure = send_waiting();
+    if (failure == 0 && waits)
+      waiting_.add(message);
+    else if (failure == 0)
+      failure = detail::send_frames(socket_, message);
     touched_ = true;
-    const int failure = detail::send_frames(socket_, message);
     if (failure == 0)
       return {};
     if (failure == EAGAIN)
       return {errc::overloaded, "the queue to the server is full"};
     return {errc::unavailable, std::string{"the connection fails: "} + zmq_strerror(failure)};
   }
+
+  void flush() override { (void)send_waiting(); }
 
   void pump() override {
     detail::socket_monitor::event event;
@@ -85,7 +111,7 @@ public:
         return false;
     }
     const bool falling = !reason_.empty() && state_ != state::down;
-    if (falling || (touched_ && socket_.readable()))
+    if (falling || !bundle_.empty() || (touched_ && socket_.readable()))
       return false;
     pumped_ = false;
     touched_ = false;
@@ -111,6 +137,22 @@ private:
     return {};
   }
 
+  void count() {
+    if (++messages_ == busy_after)
+      (void)detail::send_small(socket_, takes_bundles(), 0);
+  }
+
+  /// 0 or errno.
+  int send_waiting() {
+    if (waiting_.empty())
+      return 0;
+    touched_ = true;
+    const int failure = detail::send_small(socket_, waiting_.frame(), 0);
+    if (failure != EAGAIN)
+      waiting_.clear();
+    return failure;
+  }
+
   /// Called when the server's last messages are read. ZeroMQ would connect again and hand our queued messages to a
   /// server that does not know us.
   void fall() {
@@ -121,6 +163,10 @@ private:
   raw_socket socket_;
   detail::socket_monitor monitor_;
   state state_ = state::connecting;
+  detail::open_bundle bundle_; ///< that was received
+  bundle_writer waiting_;
+  bool bundles_ = false; ///< the server takes them
+  std::uint32_t messages_ = 0;
   std::string reason_; ///< set first; the state follows when nothing is left to read
   bool touched_ = true;
   bool pumped_ = true;

@@ -137,6 +137,18 @@ bool receive_frames(raw_socket& socket, arrival& out) {
   return true;
 }
 
+bool open_bundle::next(arrival& out) {
+  if (messages_.empty())
+    return false;
+  const auto got = messages_.next(out.message);
+  out.problem = got.ok() ? errc::ok : errc::corrupt;
+  if (!got.ok())
+    out.message = {};
+  else if (out.message.header.size() > max_header_bytes || out.message.payloads.size() > max_payload_frames)
+    out.problem = errc::too_large;
+  return true;
+}
+
 int send_small(raw_socket& socket, std::span<const std::byte> part, int flags) {
   zmq_msg_t m;
   if (zmq_msg_init_size(&m, part.size()) != 0)

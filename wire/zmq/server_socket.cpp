@@ -1,3 +1,4 @@
+#include "wire/bundle.hpp"
 #include "wire/zmq/detail/curve_gate.hpp"
 #include "wire/zmq/detail/raw_socket.hpp"
 
@@ -64,6 +65,11 @@ public:
 
   bool receive(arrival& out) override {
     for (;;) {
+      if (bundle_.next(out)) {
+        out.from = bundle_from_;
+        out.allowed = bundle_allowed_;
+        return true;
+      }
       touched_ = true;
       if (!socket_.receive(identity_)) {
         touched_ = false; // it has just looked: what comes now shows on the descriptor
@@ -71,36 +77,52 @@ public:
         return false;
       }
       out.from = route_of(identity_.bytes());
-      out.allowed = allowed_;
       if (!detail::receive_frames(socket_, out))
         return false;
       // A peer that names itself is none of ours: it could take the name of another. One whose key was revoked is gone.
-      if (out.from && out.allowed != access::nobody)
-        break;
+      if (!out.from || last_->allowed == access::nobody)
+        continue;
+      out.allowed = last_->allowed;
+      if (out.problem == errc::ok && bundle_.open(out.message)) {
+        bundle_from_ = out.from;
+        bundle_allowed_ = out.allowed;
+      } else if (is_takes_bundles(out.message.header.span())) {
+        agree_to_bundles(*last_);
+      } else {
+        return true;
+      }
     }
-    return true;
   }
 
   result<> send(route to, const frames& message) override {
     SQUALL_TRY(within_limits(message));
     // The socket learns of a closed connection later than the monitor tells of it, and until then takes messages.
-    if (to != last_) {
-      const auto known = routes_.find(to);
-      if (known == routes_.end() || known->second.allowed == access::nobody)
-        return {errc::unavailable, "the peer is gone"};
+    peer* const known = find(to);
+    if (known == nullptr || known->allowed == access::nobody)
+      return {errc::unavailable, "the peer is gone"};
+    const bool waits = known->bundles && bundle_writer::fits(message);
+    int failure = waits && !known->waiting.full() ? 0 : send_waiting(*known);
+    if (failure == 0 && waits) {
+      if (known->waiting.empty())
+        to_flush_.push_back(to);
+      known->waiting.add(message);
+    } else if (failure == 0) {
+      failure = send_identity(*known);
+      if (failure == 0)
+        failure = detail::send_frames(socket_, message);
     }
-    touched_ = true;
-    std::array<std::byte, identity_bytes> identity{};
-    for (std::size_t i = 0; i < 4; ++i)
-      identity[i + 1] = static_cast<std::byte>(to.value >> (8 * (3 - i)));
-    int failure = detail::send_small(socket_, identity, ZMQ_SNDMORE);
-    if (failure == 0)
-      failure = detail::send_frames(socket_, message);
     if (failure == 0)
       return {};
     if (failure == EAGAIN)
       return {errc::overloaded, "the queue to the peer is full"};
     return {errc::unavailable, "the peer is gone"};
+  }
+
+  void flush() override {
+    std::erase_if(to_flush_, [this](route to) {
+      peer* const known = find(to);
+      return known == nullptr || send_waiting(*known) != EAGAIN;
+    });
   }
 
   void pump() override {
@@ -126,7 +148,7 @@ public:
       if (monitor_.socket().readable() || (gate_.socket() && gate_.socket().readable()))
         return false;
     }
-    if (!leaving_.empty() || !departed_.empty() || (touched_ && socket_.readable()))
+    if (!leaving_.empty() || !departed_.empty() || !bundle_.empty() || (touched_ && socket_.readable()))
       return false;
     pumped_ = false;
     touched_ = false;
@@ -149,18 +171,59 @@ public:
     gate_.set_allowed(std::move(list));
     for (auto& [route, known] : routes_) {
       const auto before = std::exchange(known.allowed, gate_.access_of(known.key));
-      if (known.allowed == access::nobody && before != access::nobody)
-        departed_.push_back(route);
+      if (known.allowed != access::nobody || before == access::nobody)
+        continue;
+      departed_.push_back(route);
+      known.waiting.clear();
+      if (route == bundle_from_)
+        bundle_.drop();
     }
-    last_ = {};
     return {};
   }
 
 private:
   struct peer {
+    route self;
     std::string key; ///< empty without keys
     access allowed = access::admin;
+    bool bundles = false; ///< it takes them
+    bundle_writer waiting;
   };
+
+  peer* find(route to) {
+    if (last_ != nullptr && last_->self == to)
+      return last_;
+    const auto known = routes_.find(to);
+    return known == routes_.end() ? nullptr : &known->second;
+  }
+
+  void agree_to_bundles(peer& from) {
+    if (std::exchange(from.bundles, true))
+      return;
+    if (send_identity(from) == 0)
+      (void)detail::send_small(socket_, takes_bundles(), 0);
+  }
+
+  /// 0 or errno.
+  int send_waiting(peer& to) {
+    if (to.waiting.empty())
+      return 0;
+    int failure = send_identity(to);
+    if (failure == 0)
+      failure = detail::send_small(socket_, to.waiting.frame(), 0);
+    if (failure != EAGAIN)
+      to.waiting.clear();
+    return failure;
+  }
+
+  /// 0 or errno. A message must follow.
+  int send_identity(const peer& to) {
+    touched_ = true;
+    std::array<std::byte, identity_bytes> identity{};
+    for (std::size_t i = 0; i < 4; ++i)
+      identity[i + 1] = static_cast<std::byte>(to.self.value >> (8 * (3 - i)));
+    return detail::send_small(socket_, identity, ZMQ_SNDMORE);
+  }
 
   result<> guard(zmq_context& context, const server_options& options) {
     SQUALL_ASSIGN(list, detail::read_access_list(options.allowed));
@@ -179,12 +242,13 @@ private:
     for (std::size_t i = 1; i < identity_bytes; ++i)
       number = number << 8 | static_cast<std::uint64_t>(identity[i]);
     const route from{route_mark | number};
-    if (from == last_)
+    if (last_ != nullptr && last_->self == from)
       return from;
     auto known = routes_.find(from);
     if (known == routes_.end()) {
       const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
       peer fresh;
+      fresh.self = from;
       if (gate_.socket()) {
         const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
         fresh.key = key == nullptr ? "" : key;
@@ -194,8 +258,7 @@ private:
       if (fd >= 0) // else it is in this process
         watch(from, fd);
     }
-    last_ = from;
-    allowed_ = known->second.allowed;
+    last_ = &known->second;
     return from;
   }
 
@@ -229,7 +292,7 @@ private:
       if (known->second.allowed != access::nobody) // else it has departed
         departed_.push_back(gone);
       routes_.erase(known);
-      last_ = {};
+      last_ = nullptr;
     }
   }
 
@@ -238,9 +301,12 @@ private:
   detail::curve_gate gate_;
   std::string endpoint_;
   raw_message identity_;
-  route last_;                     ///< of the latest message, whose peer is known,
-  access allowed_ = access::admin; ///< and may do this
   std::unordered_map<route, peer> routes_;
+  peer* last_ = nullptr;       ///< in routes_: the sender of the latest message
+  detail::open_bundle bundle_; ///< that was received,
+  route bundle_from_;          ///< whose it is, and what that peer may do
+  access bundle_allowed_ = access::nobody;
+  std::vector<route> to_flush_;                ///< peers for whom messages wait
   std::unordered_map<int, route> route_of_fd_; ///< of each in routes_ that has a descriptor
   std::unordered_set<int> open_;               ///< descriptors of connections
   std::vector<route> leaving_;                 ///< their connections are gone, their last messages may be unread

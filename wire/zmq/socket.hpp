@@ -13,9 +13,11 @@
 /// ZeroMQ sockets that exchange `frames`, with the options and limits of docs/wire.md. Nothing here waits, and nothing
 /// here is thread-safe: a socket belongs to the thread that uses it.
 ///
-/// A loop over several sockets: take what receive() gives until it gives nothing; then, if idle() of each socket is
-/// true, sleep in poll() on the fds() of all; then pump() those that woke. The descriptors are edge-triggered: without
-/// idle() a wake-up is lost. A loop that never sleeps calls pump() now and then.
+/// A loop over several sockets: take what receive() gives until it gives nothing; flush(); then, if idle() of each
+/// socket is true, sleep in poll() on the fds() of all; then pump() those that woke. The descriptors are
+/// edge-triggered: without idle() a wake-up is lost. A loop that never sleeps calls pump() now and then.
+///
+/// Small messages to a busy peer that takes bundles (wire/bundle.hpp) wait for flush(); all others go at once.
 namespace squall::wire {
 
 /// A pair for CURVE, each as 40 characters of Z85.
@@ -81,6 +83,9 @@ public:
   /// Fails as overloaded (the peer's queue is full), unavailable (the peer is gone), too_large.
   virtual result<> send(route to, const frames& message) = 0;
 
+  /// Sends what waits. What a peer's full queue does not take goes on waiting.
+  virtual void flush() = 0;
+
   /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing.
   virtual void pump() = 0;
 
@@ -118,6 +123,8 @@ public:
   virtual bool receive(arrival& out) = 0;
   /// Fails as overloaded (the queue is full), unavailable (down), too_large.
   virtual result<> send(const frames& message) = 0;
+  /// Sends what waits. What a full queue does not take goes on waiting.
+  virtual void flush() = 0;
   /// Follows the state of the connection. Cheap when there is nothing.
   virtual void pump() = 0;
   [[nodiscard]] virtual state now() const = 0;

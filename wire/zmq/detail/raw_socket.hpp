@@ -2,6 +2,7 @@
 
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "wire/bundle.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <zmq.h>
@@ -76,6 +77,25 @@ private:
 
 /// Receives the header and the payloads of one message whose first part is the next. False when there is none.
 bool receive_frames(raw_socket& socket, arrival& out);
+
+/// The bundle whose messages are being received.
+class open_bundle {
+public:
+  /// False when it is none. A damaged one is a message without a header.
+  bool open(const frames& message) {
+    if (!bundle_reader::is_bundle(message.header.span()))
+      return false;
+    messages_.open(message.header);
+    return true;
+  }
+  [[nodiscard]] bool empty() const { return messages_.empty(); }
+  void drop() { messages_ = {}; }
+  /// The next message of it; false when there is none.
+  bool next(arrival& out);
+
+private:
+  bundle_reader messages_;
+};
 
 /// Sends one part by copying it; 0 or errno.
 int send_small(raw_socket& socket, std::span<const std::byte> part, int flags);
