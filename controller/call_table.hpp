@@ -107,6 +107,7 @@ public:
     return out;
   }
   void alias(call_id origin, call_id attempt) { aliases_[origin] = attempt; }
+  void forget_alias(call_id origin) { aliases_.erase(origin); }
 
   /// Moves a call to the records.
   void end(call_id id, calls::outcome outcome, time_point now) {

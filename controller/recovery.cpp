@@ -214,13 +214,13 @@ void controller_service::enter_adopted(const held_by& held, std::shared_ptr<cons
     call.inputs = std::move(read->inputs);
     call.repeatable = true;
     call.bytes = read->bytes;
-    calls_.alias(origin, call.id);
+    calls_.forget_alias(origin);
   } else {
     flow_.begin(call.owner, 0);
     ++running_of_dag_[call.dag->id];
-    if (call.origin)
-      calls_.alias(call.origin, call.id);
   }
+  if (call.origin)
+    calls_.alias(call.origin, call.id);
   if (unrecovered_.erase(origin) > 0)
     if (const auto waits = kept_.extract(origin); !waits.empty()) {
       call.client = waits.mapped().client;

@@ -181,8 +181,8 @@ void say_if_store_is_lost(session& session, cluster& from) {
   const auto lost = status ? status->root().find("store_lost") : std::nullopt;
   const auto silent = status ? status->root().find("store_silent_ns") : std::nullopt;
   if (lost && lost->as_boolean().value_or(false))
-    session.note(fmt::format("the store is lost: it has not answered for {:.1f} s\n",
-                             silent ? static_cast<double>(silent->as_int64().value_or(0)) / 1e9 : 0.0));
+    session.say(fmt::format("the store is lost: it has not answered for {:.1f} s",
+                            silent ? static_cast<double>(silent->as_int64().value_or(0)) / 1e9 : 0.0));
 }
 
 result<> get(session& session, cluster& from, const list_flags& flags) {

@@ -73,7 +73,7 @@ class Recovery(unittest.TestCase):
         return json.loads(out)
 
     def promises(self):
-        return {p["call"]: p for p in self.cluster.json("promises")["records"]}
+        return {str(p["call"]): p for p in self.cluster.json("get", "promises")}
 
     def metric(self, name):
         return sum(m["value"] for m in self.cluster.json("get", "metrics") if m["name"] == name)
@@ -100,19 +100,19 @@ class Recovery(unittest.TestCase):
         answers = self.go_on_and_end_once("calendar", True, "tally", 1)
         kept = self.promises()
         for answer in answers:
-            promise = kept[answer["call"]]
+            promise = kept[str(answer["call"])]
             self.assertTrue(promise["kept"], promise)
             self.assertEqual(promise["promise"]["assurance_ppm"], 1_000_000)
 
     def test_a_standby_dispatches_what_is_left_of_promised_calls(self):
         answers = self.go_on_and_end_once("calendar", True, "twice", 2)
         kept = self.promises()
-        self.assertTrue(all(kept[a["call"]]["kept"] for a in answers), kept)
+        self.assertTrue(all(kept[str(a["call"])]["kept"] for a in answers), kept)
 
     def test_the_same_controller_started_again_goes_on_with_promised_calls(self):
         answers = self.go_on_and_end_once("calendar", False, "twice", 2)
         kept = self.promises()
-        self.assertTrue(all(kept[a["call"]]["kept"] for a in answers), kept)
+        self.assertTrue(all(kept[str(a["call"])]["kept"] for a in answers), kept)
 
     def test_a_promise_that_the_change_takes_too_long_for_is_broken_with_its_reason(self):
         self.cluster_of("calendar", True)
