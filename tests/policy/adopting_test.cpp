@@ -178,8 +178,9 @@ TEST_F(Adopting, ReplaysToTheSameCommands) {
   EXPECT_EQ(core_->calls_in_flight(), 2u);
   for (int i = 0; i < 5 && core_->next_deadline().value_or(never) <= now_; ++i)
     for (const auto& c : both(placing::tick{}))
-      if (const auto* d = std::get_if<placing::dispatch>(&c))
+      if (const auto* d = std::get_if<placing::dispatch>(&c)) {
         EXPECT_EQ(d->tasks.front().call, call_id{6}) << "the other one runs";
+      }
   both(placing::batch_done{node_id{1}, batch_id{80}, errc::ok, 10ms});
   both(placing::call_ended{call_id{5}, errc::ok, {}});
   EXPECT_EQ(core_->calls_in_flight(), 1u);
