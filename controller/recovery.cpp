@@ -94,7 +94,8 @@ void controller_service::on_plans_held(const actors::incoming& from, wire::plans
 bool controller_service::put_off(actors::incoming& message) {
   using wire::message_type;
   const message_type type = message.head.type;
-  if ((type != message_type::call_finished && type != message_type::stage_ready && type != message_type::order_report) ||
+  if ((type != message_type::call_finished && type != message_type::stage_ready &&
+       type != message_type::order_report) ||
       gathering_->early.size() >= early_most)
     return false;
   gathering_->early.push_back(std::move(message));
@@ -105,7 +106,8 @@ void controller_service::settle_gathering() {
   if (!gathering_ || !ready_)
     return;
   const gathered_plans& g = *gathering_;
-  const bool all_there = std::all_of(g.named.begin(), g.named.end(), [this](node_id id) { return nodes_.contains(id); });
+  const bool all_there =
+      std::all_of(g.named.begin(), g.named.end(), [this](node_id id) { return nodes_.contains(id); });
   if ((g.reported && g.awaited.empty() && all_there) || post_->now() >= g.until)
     finish_gathering();
 }
@@ -284,8 +286,9 @@ void controller_service::take_over(const order_of& held, placing::plans_adopted&
   if (out.tasks.empty())
     return;
   const time_point now = post_->now();
-  batches_[order.order] = {order.variant, held.node, static_cast<std::uint32_t>(out.tasks.size()), now,
-                           out.executed > duration{0}, now - out.executed};
+  batches_[order.order] = {
+      order.variant,     held.node, static_cast<std::uint32_t>(out.tasks.size()), now, out.executed > duration{0},
+      now - out.executed};
   if (order.done)
     ended.push_back({held.node, order.order, order.code, order.executed});
   fact.batches.push_back(std::move(out));
@@ -356,8 +359,9 @@ bool controller_service::answer_unasked(const actors::incoming& from, call_id id
     held->second.client = from.from;
   const auto client = clients_.find(from.from);
   const wire::encode_options options{client != clients_.end() && client->second.host == host_ ? arenas_.get()
-                                                                                               : nullptr};
-  if (auto sent = post_->send(from.from, wire::encode(at->second.result, from.head.request, options, role_of(from.from)));
+                                                                                              : nullptr};
+  if (auto sent =
+          post_->send(from.from, wire::encode(at->second.result, from.head.request, options, role_of(from.from)));
       !sent)
     log_.warn("controller", "a result could not be delivered",
               {{"call", to_string(id)}, {"error", sent.error().message}});

@@ -74,8 +74,9 @@ result<std::shared_ptr<const functions::dag>> catalogue::find_sequel(const calla
     whole = std::move(compiled);
   }
   if (sequels_.size() >= max_sequels) {
-    const auto oldest = std::min_element(sequels_.begin(), sequels_.end(),
-                                         [](const auto& a, const auto& b) { return a.second.number < b.second.number; });
+    const auto oldest = std::min_element(sequels_.begin(), sequels_.end(), [](const auto& a, const auto& b) {
+      return a.second.number < b.second.number;
+    });
     change.dags_removed.push_back(oldest->second.dag->id);
     sequels_.erase(oldest);
   }

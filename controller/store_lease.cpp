@@ -21,7 +21,8 @@ void controller_service::watch_store() {
     store_missed_ = !store_missed_;
     if (store_missed_)
       log_.warn("controller", "the store is lost: it does not answer",
-                {{"endpoint", options_.store_endpoint}, {"lease_ms", std::to_string(options_.node_lease.count() / 1'000'000)}});
+                {{"endpoint", options_.store_endpoint},
+                 {"lease_ms", std::to_string(options_.node_lease.count() / 1'000'000)}});
     else
       log_.info("controller", "the store answers again", {{"endpoint", options_.store_endpoint}});
   }

@@ -69,8 +69,7 @@ void scheduler::state::adopt_placed(const placing::adopted_call& found) {
     const calls::placement& where = found.plan.stages[i];
     const auto& known = stage.info.variants;
     variant_choice choice;
-    choice.index =
-        static_cast<std::uint32_t>(std::find(known.begin(), known.end(), where.variant) - known.begin());
+    choice.index = static_cast<std::uint32_t>(std::find(known.begin(), known.end(), where.variant) - known.begin());
     const placing::variant_info& info = variants.find(where.variant)->info;
     choice.resource = info.resource;
     choice.expected = stage.executed[choice.index].count() > 0 ? stage.executed[choice.index]

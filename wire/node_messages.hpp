@@ -26,8 +26,8 @@ struct node_hello {
   std::uint64_t host = 0;
   std::vector<calls::placing::lane_info> lanes;
   std::uint64_t memory_bytes = 0;
-  std::uint64_t instance = 0; ///< random, one a process: a node that comes back is another
-  node_id held;               ///< what it was under a controller that is gone, and whose plans it still holds
+  std::uint64_t instance = 0;   ///< random, one a process: a node that comes back is another
+  node_id held;                 ///< what it was under a controller that is gone, and whose plans it still holds
   std::uint64_t held_epoch = 0; ///< of that controller
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -82,7 +82,8 @@ struct node_welcome {
   calls::price_list prices;
   std::vector<std::string> controllers; ///< as in `welcome`
   std::uint64_t term = 0; ///< of the controller's leadership: a welcome with an older one than seen before is void
-  bool keeps = false; ///< the node keeps its id and what it holds, of which it says by plans_held; else all of it is void
+  bool keeps =
+      false; ///< the node keeps its id and what it holds, of which it says by plans_held; else all of it is void
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -220,10 +221,10 @@ struct forget_function {
 
 /// What another controller has to know of a call that it did not admit.
 struct call_claim {
-  client_id owner;           ///< whose call it is
-  call_id origin;            ///< of a later attempt: the id that the client gave the call
-  std::uint32_t attempt = 1; ///< of several the latest counts
-  duration finish{0};        ///< promised, from arrival
+  client_id owner;                               ///< whose call it is
+  call_id origin;                                ///< of a later attempt: the id that the client gave the call
+  std::uint32_t attempt = 1;                     ///< of several the latest counts
+  duration finish{0};                            ///< promised, from arrival
   calls::micro_cost cost = calls::no_cost_limit; ///< asked for; promised if the call was promised something
   std::uint32_t assurance_ppm = 0;               ///< likewise
   calls::preference preference = calls::preference::cheapest;

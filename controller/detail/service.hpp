@@ -292,7 +292,7 @@ private:
   std::unique_ptr<actors::event_log_file> event_log_;
   std::unique_ptr<actors::store_client> store_;
   actors::peer_id store_peer_; ///< our connection to it; zero: it is a role of this process
-  time_point store_heard_; ///< it answered
+  time_point store_heard_;     ///< it answered
   bool store_asked_ = false;
   bool store_missed_ = false; ///< and it was said
   catalogue catalogue_;

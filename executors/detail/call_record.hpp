@@ -39,12 +39,12 @@ struct call_record {
   time_point arrived; ///< here
   time_point deadline;
   executors::flow flow;
-  std::vector<item_id> items;             ///< all that it ever had
-  std::vector<node_id> holders;           ///< of blocks of it; ascending
-  std::vector<function_id> turns;         ///< of its sequence, that it holds
-  std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
-  time_point next_timer = never;          ///< the earliest that was set for it
-  partial_counts partials;                ///< sent
+  std::vector<item_id> items;                          ///< all that it ever had
+  std::vector<node_id> holders;                        ///< of blocks of it; ascending
+  std::vector<function_id> turns;                      ///< of its sequence, that it holds
+  std::vector<flow::ready_stage> put_off;              ///< light stages that were too many for one round
+  time_point next_timer = never;                       ///< the earliest that was set for it
+  partial_counts partials;                             ///< sent
   std::map<stage_index, std::vector<node_id>> runners; ///< other nodes that parts of it were handed to; ascending
 
 private:
@@ -85,7 +85,7 @@ struct order_record {
   std::vector<item_id> items;
   std::vector<calls::placing::task> tasks; ///< that came
   std::uint32_t missing = 0;               ///< tasks that will not come
-  bool queued = false;       ///< all are here
+  bool queued = false;                     ///< all are here
 };
 
 /// An element of work in the node's queue or in the worker.

@@ -114,8 +114,8 @@ std::vector<wire::held_order> node_role::held_orders() {
 
 void node_role::note_ended_order(const order_record& order, errc code, duration executed) {
   if (ended_orders_.size() < max_ended_orders)
-    ended_orders_.push_back({order.ticket.order, order.ticket.replica, order.ticket.variant, order.tasks, executed,
-                             true, code});
+    ended_orders_.push_back(
+        {order.ticket.order, order.ticket.replica, order.ticket.variant, order.tasks, executed, true, code});
 }
 
 std::vector<wire::held_replica> node_role::held_replicas() {

@@ -123,9 +123,8 @@ void membership::on_peers(const std::vector<wire::peer_info>& infos) {
   }
   const bool keeps = post_->now() < peers_kept_until_;
   for (auto& [id, gone] : peers_)
-    if (keeps && !fresh.contains(id) && std::none_of(infos.begin(), infos.end(), [&](const wire::peer_info& i) {
-          return i.name == gone.info.name;
-        }))
+    if (keeps && !fresh.contains(id) &&
+        std::none_of(infos.begin(), infos.end(), [&](const wire::peer_info& i) { return i.name == gone.info.name; }))
       fresh[id] = std::exchange(gone, {});
     else if (gone.connection)
       post_->close(gone.connection);

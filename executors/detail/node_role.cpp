@@ -227,9 +227,9 @@ void node_role::handle(actors::incoming& m) {
   }
   // What another epoch says is void, and what another controller orders than the one that was joined. Without one the
   // nodes go on among themselves.
-  const bool taken = membership_.joined()
-                         ? membership_.from_controller(m.from) || !only_controllers_say(m.head.type)
-                         : membership_.holds() && !membership_.from_controller(m.from) && !only_controllers_say(m.head.type);
+  const bool taken = membership_.joined() ? membership_.from_controller(m.from) || !only_controllers_say(m.head.type)
+                                          : membership_.holds() && !membership_.from_controller(m.from) &&
+                                                !only_controllers_say(m.head.type);
   if (taken)
     handle_call_message(m);
 }

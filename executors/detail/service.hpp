@@ -399,12 +399,12 @@ private:
   catalogue catalogue_;
   known_clients clients_;
   calls::price_list prices_;
-  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
-  time_point answered_due_ = never;           ///< when it is told
-  std::deque<kept_end> kept_ends_;            ///< oldest first
-  std::size_t kept_bytes_ = 0;                ///< of their outputs
+  std::vector<wire::answered_call> answered_;  ///< that the controller has not been told of
+  time_point answered_due_ = never;            ///< when it is told
+  std::deque<kept_end> kept_ends_;             ///< oldest first
+  std::size_t kept_bytes_ = 0;                 ///< of their outputs
   std::vector<wire::held_order> ended_orders_; ///< that no controller has heard of
-  bool holding_ = false;                      ///< there is no controller, and what it ordered goes on
+  bool holding_ = false;                       ///< there is no controller, and what it ordered goes on
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more

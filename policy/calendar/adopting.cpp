@@ -100,8 +100,8 @@ std::vector<task_ref> state::tasks_of(const placing::adopted_batch& found, slot 
 void state::adopt_batch(const placing::adopted_batch& found) {
   const slot node = find(node_slots, found.node);
   const slot replica = find(replica_slots, found.replica);
-  if (node == none || replica == none || g.replicas[replica].node != node ||
-      find(batch_slots, found.batch) != none || g.running_of(g.replicas[replica].order) != none)
+  if (node == none || replica == none || g.replicas[replica].node != node || find(batch_slots, found.batch) != none ||
+      g.running_of(g.replicas[replica].order) != none)
     return;
   const slot variant = g.replicas[replica].variant;
   const auto& lanes = g.nodes[node].lanes[g.variants[variant].resource()];

@@ -122,7 +122,7 @@ class Chaos:
         found = {}
         for pid, command in harness.children_of(self.cluster.pid).items():
             if '"roles":"controller"' in command:
-                found["controller of standby" if 'data/standby' in command else "controller"] = pid
+                found["controller of standby" if "data/standby" in command else "controller"] = pid
             elif '"roles":"store"' in command:
                 found["store"] = pid
             elif match := re.search(r'"node_name":"(\w+)"', command):

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-/// chaos_load CLUSTER SEED [KEYS]: calls a cluster and writes to its store until its standard input ends, then checks: every
-/// call ended once, within its deadline and the stated bound, with the right result or an error that is honest; no
-/// acknowledged write was lost. Prints what it saw as JSON; status 1 when something was wrong.
+/// chaos_load CLUSTER SEED [KEYS]: calls a cluster and writes to its store until its standard input ends, then checks:
+/// every call ended once, within its deadline and the stated bound, with the right result or an error that is honest;
+/// no acknowledged write was lost. Prints what it saw as JSON; status 1 when something was wrong.
 namespace squall {
 namespace {
 

@@ -31,9 +31,10 @@ protected:
     }
   }
   dag_id chain() {
-    return add_dag(dag_of({port_of("i")},
-                          {ft::stage_of("a", "id", {{"a", ft::from("$i")}}), ft::stage_of("b", "id", {{"a", ft::from("a.x")}})},
-                          {{"o", ft::from("b.x")}}));
+    return add_dag(
+        dag_of({port_of("i")},
+               {ft::stage_of("a", "id", {{"a", ft::from("$i")}}), ft::stage_of("b", "id", {{"a", ft::from("a.x")}})},
+               {{"o", ft::from("b.x")}}));
   }
 };
 
@@ -139,7 +140,8 @@ TEST_F(NodeHolding, AHomeSaysHowFarItsCallHasComeAndARunnerWhatItRan) {
     start(0, context, {number(3)});
   }
   settle();
-  give(0, wire::hand_out{node_id{1}, {batch_id{5}, replica_id{7}, variant_of("id"), 1, duration::max()}, {{call_id{1}, 0, 0}}});
+  give(0, wire::hand_out{
+              node_id{1}, {batch_id{5}, replica_id{7}, variant_of("id"), 1, duration::max()}, {{call_id{1}, 0, 0}}});
   settle(false);
   lose_controller();
   settle(); // the batch ends; what follows waits for a scheduler
@@ -162,7 +164,8 @@ TEST_F(NodeHolding, AHomeSaysHowFarItsCallHasComeAndARunnerWhatItRan) {
     EXPECT_EQ(call.stages.back().width, 1U);
   }
   // The next scheduler goes on.
-  give(0, wire::hand_out{node_id{1}, {batch_id{9}, replica_id{7}, variant_of("id"), 1, duration::max()}, {{call_id{1}, 1, 0}}});
+  give(0, wire::hand_out{
+              node_id{1}, {batch_id{9}, replica_id{7}, variant_of("id"), 1, duration::max()}, {{call_id{1}, 1, 0}}});
   settle();
   EXPECT_EQ(finished(1)->outputs, std::vector{number(3)});
 }

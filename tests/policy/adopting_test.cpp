@@ -88,7 +88,8 @@ TEST_F(Adopting, ADoubledReportChangesNothing) {
 
 TEST_F(Adopting, WhatCannotGoOnIsAbandonedAndNamed) {
   make("fifo");
-  auto unknown = placed(1, 1), short_plan = placed(2, 1), strange = placed(3, 1), lost = placed(4, 9), held = placed(5, 1);
+  auto unknown = placed(1, 1), short_plan = placed(2, 1), strange = placed(3, 1), lost = placed(4, 9),
+       held = placed(5, 1);
   unknown.call.dag = dag_id{99};
   short_plan.plan.stages.push_back(short_plan.plan.stages.front());
   strange.plan.stages.front().variant = variant_id{77};

@@ -216,9 +216,9 @@ public:
       found.call.preference = c.call.preference;
       found.arrived = from_ns(c.arrival * 1'000'000);
       for (const stage_index s : c.begun)
-        found.come.push_back({s, c.settled.contains(s) ? c.call.skipped.contains(s) ? 0u : 1u
-                                                       : static_cast<std::uint32_t>(c.left[s]),
-                              c.settled.contains(s)});
+        found.come.push_back(
+            {s, c.settled.contains(s) ? c.call.skipped.contains(s) ? 0u : 1u : static_cast<std::uint32_t>(c.left[s]),
+             c.settled.contains(s)});
     }
     for (const auto& [id, r] : running_)
       fact.batches.push_back({node_id{r.node}, id, r.replica, variant_id{replicas_.at(r.replica).variant + 1}, r.tasks,
