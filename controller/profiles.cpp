@@ -36,7 +36,8 @@ void time_histogram::add(duration time) {
 }
 
 duration time_histogram::quantile(std::uint32_t permille) const {
-  const std::uint64_t wanted = (std::uint64_t{total_} * permille + 999) / 1000;
+  // Of a few samples the longest is not what most are like.
+  const std::uint64_t wanted = std::max<std::uint64_t>(total_ > 0 ? 1 : 0, std::uint64_t{total_} * permille / 1000);
   std::uint64_t seen = 0;
   for (const auto& [bucket, count] : counts_) {
     seen += count;

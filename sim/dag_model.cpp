@@ -68,7 +68,7 @@ struct modelled {
 };
 
 /// What is planned, in the order within one moment.
-enum class planned : std::uint8_t { batch_end, load_end, answer, change, policy, message, redeem, wake };
+enum class planned : std::uint8_t { batch_end, load_end, answer, change, policy, profile, message, redeem, wake };
 
 struct happening {
   std::int64_t at = 0; ///< ns
@@ -332,7 +332,7 @@ struct dag_model::state {
     fact.deadline = from_ns(call.deadline * input.tick.count());
     fact.priority = request.priority;
     fact.max_cost = call.max_cost.value_or(placing::no_cost_limit);
-    fact.assurance_ppm = config.assurance_ppm;
+    fact.assurance_ppm = request.assurance_ppm.value_or(config.assurance_ppm);
     fact.preference = request.prefer;
     tell(fact);
   }
@@ -414,7 +414,9 @@ struct dag_model::state {
   void finish(std::size_t r) {
     call_progress& call = calls[r];
     call.active = false;
-    const bool in_time = now_ms() <= call.deadline;
+    // Of a live run the controller's clock says when a call ended.
+    const std::int64_t at = now_ms() + (config.measured ? config.delay : 0);
+    const bool in_time = at <= call.deadline;
     const bool in_budget = !call.max_cost || call.cost <= *call.max_cost;
     ++summary.finished;
     summary.met_latency += in_time ? 1 : 0;
@@ -422,7 +424,7 @@ struct dag_model::state {
     summary.met_both += in_time && in_budget ? 1 : 0;
     summary.broken += in_time && in_budget ? 0 : 1;
     summary.redeemed_broken += call.redeemed && !(in_time && in_budget) ? 1 : 0;
-    observer.finished(now_ms(), r, call.cost, in_time && in_budget);
+    observer.finished(at, r, call.cost, in_time && in_budget);
     tell_from_node(placing::call_ended{id_of_request(r), errc::ok, {}});
     call.stages = {};
     call.elements = {};
@@ -434,7 +436,8 @@ struct dag_model::state {
       return; // its call was dropped
     *e = element_state::ended;
     call_progress& call = calls[index_of(t.call)];
-    call.cost += cost;
+    call.cost +=
+        config.measured ? static_cast<placing::micro_cost>(static_cast<double>(cost) * truth_of(t).charged) : cost;
     if (--call.stages[t.stage].left == 0)
       settle(index_of(t.call), t.stage);
   }
@@ -504,11 +507,21 @@ struct dag_model::state {
     }
   }
 
-  [[nodiscard]] double stretch_of(const placing::task& t) const {
+  [[nodiscard]] stage_truth truth_of(const placing::task& t) const {
     for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
       if (truth.stage == t.stage)
-        return truth.stretch;
-    return 1;
+        return truth;
+    return {};
+  }
+  [[nodiscard]] double stretch_of(const std::vector<placing::task>& tasks) const {
+    double most = tasks.empty() ? 1 : 0;
+    double sum = 0;
+    for (const placing::task& t : tasks) {
+      const double one = truth_of(t).stretch;
+      most = std::max(most, one);
+      sum += one;
+    }
+    return config.measured && !tasks.empty() ? sum / static_cast<double>(tasks.size()) : most;
   }
 
   void carry_out(std::size_t n, const queueing::run_order& c) {
@@ -517,10 +530,7 @@ struct dag_model::state {
     std::vector<placing::task> tasks; // without those of calls that were withdrawn
     for (const item_id i : c.items)
       tasks.push_back(order.mapped().tasks[i.value - order.mapped().first_item]);
-    double stretch = tasks.empty() ? 1 : 0;
-    for (const placing::task& t : tasks)
-      stretch = std::max(stretch, stretch_of(t));
-    const std::int64_t takes = batch_ms(v, tasks.size(), stretch);
+    const std::int64_t takes = batch_ms(v, tasks.size(), stretch_of(tasks));
     if (resource_of(c.variant) == resource_type::gpu) {
       ++summary.batches_gpu;
       summary.tasks_gpu += tasks.size();
@@ -602,6 +612,8 @@ struct dag_model::state {
       }
       case planned::policy:
         return tell(placing::policy_set{config.policies[h.a].second});
+      case planned::profile:
+        return tell(profile_fact(input, input.profiles[h.a]));
       case planned::redeem: {
         const pending_ticket& t = tickets[h.a];
         call_progress& call = calls[t.request];
@@ -680,6 +692,8 @@ struct dag_model::state {
       plan(from_ns(input.changes[c].at * input.tick.count()), planned::change, c);
     for (std::size_t p = 0; p < config.policies.size(); ++p)
       plan(from_ns(config.policies[p].first * input.tick.count()), planned::policy, p);
+    for (std::size_t p = 0; p < input.profiles.size(); ++p)
+      plan(from_ns(input.profiles[p].at * input.tick.count()), planned::profile, p);
     std::uint64_t reported = 0;
     for (auto next = next_moment(); next && wrong.empty(); next = next_moment()) {
       now = *next;

@@ -37,8 +37,10 @@ public:
 struct dag_run_config {
   policy::scheduler_config scheduler; ///< its policy is a dispatch policy; limits on calls are lifted
   std::uint64_t seed = 1;
-  std::uint32_t assurance_ppm = calls::placing::firm_ppm;     ///< of every call
-  bool cost_slos = true;                                      ///< false: no call has one
+  std::uint32_t assurance_ppm = calls::placing::firm_ppm; ///< of every call
+  bool cost_slos = true;                                  ///< false: no call has one
+  bool measured = false; ///< of a live run: a batch is as much longer as its items are on average, and each task costs
+                         ///< what its truth says
   std::vector<std::pair<std::int64_t, std::string>> policies; ///< set later: when (ms), and which
   std::int64_t delay = 0;                                     ///< ms, of each message between the scheduler and a node
   std::int64_t skew = 0;                                      ///< ms, by which clocks of nodes are ahead at most

@@ -29,6 +29,13 @@ namespace {
 /// Of the model of a recorded run: live times are finer than those of workload files.
 constexpr duration recorded_tick = std::chrono::microseconds{10};
 
+/// A task of a batch that ended well.
+struct observed_task {
+  stage_index stage = 0;
+  std::size_t batch = 1; ///< tasks that ran together
+  duration took{0};      ///< the batch, as the controller saw it
+};
+
 struct recorded_call {
   placing::call_arrived fact;
   time_point at;
@@ -38,13 +45,40 @@ struct recorded_call {
   time_point end;
   std::vector<placing::stage_report> stages;
   std::map<stage_index, variant_id> variants; ///< that ran
+  std::vector<observed_task> tasks;
+  std::vector<stage_index> light;  ///< run by their home, without an order
+  std::optional<time_point> begun; ///< when the first stage was ready
 };
+
+struct ordered_batch {
+  variant_id variant;
+  replica_id replica;
+  std::vector<placing::task> tasks;
+  time_point at;
+};
+
+/// How long a batch of so many is believed to take.
+duration believed(const placing::variant_info& v, std::size_t batch) {
+  if (v.batch_times.empty())
+    return v.expected * static_cast<std::int64_t>(batch);
+  return v.batch_times[std::min(batch, v.batch_times.size()) - 1];
+}
+
+template <class T>
+T median(std::vector<T> values) {
+  if (values.empty())
+    return {};
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 } // namespace
 
 struct recording::state {
   std::unique_ptr<policy::scheduler> core;
-  std::map<function_id, placing::function_registered> functions;
+  std::map<function_id, placing::function_registered> functions;            ///< as they were when the first call came
+  std::vector<std::pair<time_point, placing::function_registered>> learned; ///< after that
   std::map<dag_id, placing::dag_registered> dags;
   std::map<node_id, placing::node_joined> nodes;
   std::vector<node_id> gone;              ///< since the last call arrived: at the end of a run they all go
@@ -60,14 +94,22 @@ struct recording::state {
   };
   std::map<variant_id, load_times>
       loads; ///< what loading really took: weights that are there already are not loaded again
+  std::map<batch_id, ordered_batch> batches;
+  std::map<replica_id, time_point> free_since; ///< when its last batch ended
   std::vector<recorded_call> calls;
   time_point first = never;
   time_point last{};
 
   void see(time_point at, const placing::event& fact);
   void see(const placing::command& command);
+  void see_end(time_point at, const placing::batch_done& fact);
+  [[nodiscard]] const placing::variant_info* variant(dag_id dag, stage_index stage, variant_id id) const;
+  [[nodiscard]] duration message_delay() const;
+  [[nodiscard]] workload_function function_of(const placing::function_registered& fact) const;
   void add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const;
   void add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const;
+  [[nodiscard]] stage_truth truth_of(const recorded_run& run, const recorded_call& call, std::size_t dag,
+                                     const placing::stage_report& report) const;
   [[nodiscard]] calls::micro_cost cost_of(const recorded_call& call) const;
 };
 
@@ -76,9 +118,12 @@ recording::~recording() = default;
 
 void recording::state::see(time_point at, const placing::event& fact) {
   last = at;
-  if (const auto* f = std::get_if<placing::function_registered>(&fact))
-    functions[f->id] = *f;
-  else if (const auto* d = std::get_if<placing::dag_registered>(&fact))
+  if (const auto* f = std::get_if<placing::function_registered>(&fact)) {
+    if (first == never || !functions.contains(f->id))
+      functions[f->id] = *f;
+    else
+      learned.emplace_back(at, *f);
+  } else if (const auto* d = std::get_if<placing::dag_registered>(&fact))
     dags[d->id] = *d;
   else if (const auto* n = std::get_if<placing::node_joined>(&fact))
     nodes[n->id] = *n;
@@ -89,7 +134,19 @@ void recording::state::see(time_point at, const placing::event& fact) {
       nodes.erase(id);
     first = std::min(first, at);
     running[c->id] = calls.size();
-    calls.push_back({*c, at, false, false, errc::ok, {}, {}, {}});
+    recorded_call& call = calls.emplace_back();
+    call.fact = *c;
+    call.at = at;
+  } else if (const auto* r = std::get_if<placing::stage_ready>(&fact)) {
+    const auto found = running.find(r->call);
+    if (found == running.end())
+      return;
+    recorded_call& call = calls[found->second];
+    call.begun = call.begun.value_or(at);
+    if (r->width == 0)
+      call.light.push_back(r->stage);
+  } else if (const auto* b = std::get_if<placing::batch_done>(&fact)) {
+    see_end(at, *b);
   } else if (const auto* l = std::get_if<placing::replica_loaded>(&fact)) {
     const auto found = loading.find(l->replica);
     if (found == loading.end())
@@ -111,6 +168,23 @@ void recording::state::see(time_point at, const placing::event& fact) {
   }
 }
 
+/// A lane is taken from the order, or from the end of the batch before, until the scheduler hears of the end.
+void recording::state::see_end(time_point at, const placing::batch_done& fact) {
+  const auto found = batches.find(fact.batch);
+  if (found == batches.end())
+    return;
+  const ordered_batch batch = std::move(found->second);
+  batches.erase(found);
+  time_point& free = free_since[batch.replica];
+  const duration took = at - std::max(batch.at, free);
+  free = at;
+  if (fact.code != errc::ok)
+    return;
+  for (const placing::task& task : batch.tasks)
+    if (const auto call = running.find(task.call); call != running.end())
+      calls[call->second].tasks.push_back({task.stage, batch.tasks.size(), took});
+}
+
 void recording::state::see(const placing::command& command) {
   if (const auto* admit = std::get_if<placing::admit>(&command))
     if (const auto found = running.find(admit->id); found != running.end()) {
@@ -118,10 +192,12 @@ void recording::state::see(const placing::command& command) {
       for (stage_index s = 0; s < admit->plan.stages.size(); ++s)
         calls[found->second].variants[s] = admit->plan.stages[s].variant;
     }
-  if (const auto* batch = std::get_if<placing::dispatch>(&command))
+  if (const auto* batch = std::get_if<placing::dispatch>(&command)) {
+    batches[batch->batch] = {batch->variant, batch->replica, batch->tasks, last};
     for (const placing::task& task : batch->tasks)
       if (const auto found = running.find(task.call); found != running.end())
         calls[found->second].variants[task.stage] = batch->variant;
+  }
   if (const auto* load = std::get_if<placing::load_replica>(&command))
     loading[load->replica] = {load->variant, last};
 }
@@ -174,6 +250,20 @@ workload_variant model_of(const placing::variant_info& info) {
 
 } // namespace
 
+workload_function recording::state::function_of(const placing::function_registered& fact) const {
+  workload_function out;
+  out.name = "function " + to_string(fact.id);
+  for (const placing::variant_info& v : fact.variants) {
+    auto& slot = v.resource == functions::resource_type::gpu ? out.gpu : out.cpu;
+    if (slot)
+      continue;
+    slot = model_of(v);
+    if (const auto seen = loads.find(v.id); seen != loads.end() && seen->second.count > 0)
+      slot->load = ticks(seen->second.sum / seen->second.count);
+  }
+  return out;
+}
+
 void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::size_t>& indices) const {
   workload& w = run.input;
   w.tick = recorded_tick;
@@ -188,17 +278,10 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
   std::map<function_id, std::size_t> places;
   for (const auto& [id, function] : functions) {
     places[id] = w.functions.size();
-    workload_function& out = w.functions.emplace_back();
-    out.name = "function " + to_string(id);
-    for (const placing::variant_info& v : function.variants) {
-      auto& slot = v.resource == functions::resource_type::gpu ? out.gpu : out.cpu;
-      if (slot)
-        continue;
-      slot = model_of(v);
-      if (const auto seen = loads.find(v.id); seen != loads.end() && seen->second.count > 0)
-        slot->load = ticks(seen->second.sum / seen->second.count);
-    }
+    w.functions.push_back(function_of(function));
   }
+  for (const auto& [at, fact] : learned)
+    w.profiles.push_back({(at - first) / recorded_tick, places[fact.id], function_of(fact)});
   for (const auto& [id, dag] : dags) {
     indices[id] = w.dags.size();
     run.dag_numbers.push_back(id.value);
@@ -221,6 +304,59 @@ void recording::state::add_catalogue(recorded_run& run, std::map<dag_id, std::si
   }
 }
 
+const placing::variant_info* recording::state::variant(dag_id dag, stage_index stage, variant_id id) const {
+  const auto d = dags.find(dag);
+  if (d == dags.end() || stage >= d->second.stages.size())
+    return nullptr;
+  const auto function = functions.find(d->second.stages[stage].function);
+  if (function == functions.end())
+    return nullptr;
+  const auto& all = function->second.variants;
+  const auto found = std::find_if(all.begin(), all.end(), [id](const auto& v) { return v.id == id; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+/// Between the controller and a node, one way: what passes until it hears that a call's first stage is ready.
+duration recording::state::message_delay() const {
+  std::vector<duration> all;
+  for (const recorded_call& call : calls)
+    if (call.admitted && call.begun)
+      all.push_back(*call.begun - call.at);
+  return median(std::move(all));
+}
+
+stage_truth recording::state::truth_of(const recorded_run& run, const recorded_call& call, std::size_t dag,
+                                       const placing::stage_report& report) const {
+  const workload_stage& stage = run.input.dags[dag].stages[report.stage];
+  stage_truth truth;
+  truth.stage = report.stage;
+  truth.runs = report.width > 0 || !stage.chance_ppm;
+  truth.width = stage.map ? report.width : 1;
+  const bool light = std::find(call.light.begin(), call.light.end(), report.stage) != call.light.end();
+  if (light)
+    truth.runs = false; // its home ran it at once, on no lane
+  const auto ran = call.variants.find(report.stage);
+  const placing::variant_info* v =
+      ran == call.variants.end() ? nullptr : variant(call.fact.dag, report.stage, ran->second);
+  if (v == nullptr || v->expected.count() <= 0 || report.width == 0)
+    return truth;
+  const auto share = static_cast<double>(report.executed.count()) / report.width;
+  truth.charged = share / static_cast<double>(v->expected.count());
+  double ratios = 0;
+  int tasks = 0;
+  for (const observed_task& task : call.tasks)
+    if (task.stage == report.stage && believed(*v, task.batch).count() > 0) {
+      const duration alone = std::max(task.took - 2 * run.delay * recorded_tick, recorded_tick);
+      ratios += static_cast<double>(alone.count()) / static_cast<double>(believed(*v, task.batch).count());
+      ++tasks;
+    }
+  if (tasks > 0)
+    truth.stretch = ratios / tasks;
+  else if (report.executed.count() > 0)
+    truth.stretch = share / static_cast<double>(believed(*v, 1).count());
+  return truth;
+}
+
 void recording::state::add_call(recorded_run& run, const recorded_call& call, std::size_t dag) const {
   workload& w = run.input;
   workload_request request;
@@ -233,21 +369,10 @@ void recording::state::add_call(recorded_run& run, const recorded_call& call, st
     request.cost_slo = call.fact.max_cost;
   request.priority = call.fact.priority;
   request.prefer = call.fact.preference;
-  for (const placing::stage_report& report : call.stages) {
-    if (report.stage >= w.dags[dag].stages.size())
-      continue;
-    const workload_stage& stage = w.dags[dag].stages[report.stage];
-    const workload_function& function = w.functions[stage.function];
-    stage_truth truth;
-    truth.stage = report.stage;
-    truth.runs = report.width > 0 || !stage.chance_ppm;
-    truth.width = stage.map ? report.width : 1;
-    const auto& variant = function.cpu ? function.cpu : function.gpu;
-    if (report.width > 0 && report.executed.count() > 0 && variant)
-      truth.stretch = static_cast<double>(report.executed.count()) /
-                      (static_cast<double>(report.width) * variant->exec * static_cast<double>(recorded_tick.count()));
-    request.truths.push_back(truth);
-  }
+  request.assurance_ppm = call.fact.assurance_ppm;
+  for (const placing::stage_report& report : call.stages)
+    if (report.stage < w.dags[dag].stages.size())
+      request.truths.push_back(truth_of(run, call, dag, report));
   std::sort(request.truths.begin(), request.truths.end(),
             [](const auto& a, const auto& b) { return a.stage < b.stage; });
   // What a call would have done that did not run is not known: what the last one of its DAG did.
@@ -265,17 +390,12 @@ calls::micro_cost recording::state::cost_of(const recorded_call& call) const {
   calls::micro_cost sum = 0;
   for (const placing::stage_report& report : call.stages) {
     const auto ran = call.variants.find(report.stage);
-    const auto dag = dags.find(call.fact.dag);
-    if (ran == call.variants.end() || dag == dags.end() || report.stage >= dag->second.stages.size())
-      continue;
-    const auto function = functions.find(dag->second.stages[report.stage].function);
-    if (function == functions.end())
-      continue;
-    for (const placing::variant_info& v : function->second.variants)
-      if (v.id == ran->second && v.expected.count() > 0)
-        sum +=
-            static_cast<calls::micro_cost>(static_cast<double>(v.cost) * static_cast<double>(report.executed.count()) /
-                                           static_cast<double>(v.expected.count()));
+    const placing::variant_info* v =
+        ran == call.variants.end() ? nullptr : variant(call.fact.dag, report.stage, ran->second);
+    if (v != nullptr && v->expected.count() > 0)
+      sum +=
+          static_cast<calls::micro_cost>(static_cast<double>(v->cost) * static_cast<double>(report.executed.count()) /
+                                         static_cast<double>(v->expected.count()));
   }
   return sum;
 }
@@ -285,6 +405,7 @@ result<recorded_run> recording::finish() {
   if (state_->calls.empty())
     return error{errc::not_found, "the log has no calls", {}};
   run.policy = state_->core->policy_name();
+  run.delay = (state_->message_delay() + recorded_tick / 2) / recorded_tick;
   std::map<dag_id, std::size_t> indices;
   state_->add_catalogue(run, indices);
   if (run.input.nodes.empty())
@@ -298,7 +419,7 @@ result<recorded_run> recording::finish() {
     ++live.offered;
     live.admitted += call.admitted ? 1 : 0;
     const bool well = call.ended && call.code == errc::ok;
-    const bool met = well && (call.fact.deadline == never || call.end <= call.fact.deadline);
+    const bool met = well && call.end <= call.fact.deadline && state_->cost_of(call) <= call.fact.max_cost;
     live.met += met ? 1 : 0;
     live.broken += call.admitted && !met ? 1 : 0;
     if (well) {
@@ -443,6 +564,8 @@ result<whatif_outcome> run_whatif(const recorded_run& run, std::uint64_t seed) {
   config.scheduler.policy = run.policy;
   config.scheduler.late_placement = true;
   config.seed = seed;
+  config.measured = true;
+  config.delay = run.delay;
   dag_model model{run.input, config, observer};
   SQUALL_TRY(model.run());
   out.summary = model.summary();

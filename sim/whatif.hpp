@@ -42,11 +42,12 @@ struct attainment {
   }
 };
 
-/// A recorded run as a workload for the model: its arrivals, the profiles as they stood at its end, and what was true
-/// of each stage of each call.
+/// A recorded run as a workload for the model: its arrivals, the profiles as they were learned, and what was true of
+/// each stage of each call.
 struct recorded_run {
   workload input;
   std::string policy;
+  std::int64_t delay = 0;                   ///< ticks: a message between the controller and a node
   std::map<std::uint64_t, attainment> live; ///< by number of the DAG
   std::vector<std::uint64_t> dag_numbers;   ///< of input.dags
 };

@@ -35,14 +35,25 @@ placing::variant_info variant_fact(const workload& w, variant_id id, const workl
 
 } // namespace
 
-placing::function_registered function_fact(const workload& w, std::size_t function) {
-  const workload_function& f = w.functions[function];
+namespace {
+
+placing::function_registered fact_of(const workload& w, std::size_t function, const workload_function& f) {
   placing::function_registered out{id_of_function(function), false, {}};
   if (f.cpu)
     out.variants.push_back(variant_fact(w, id_of_variant(function, resource_type::cpu), *f.cpu));
   if (f.gpu)
     out.variants.push_back(variant_fact(w, id_of_variant(function, resource_type::gpu), *f.gpu));
   return out;
+}
+
+} // namespace
+
+placing::function_registered function_fact(const workload& w, std::size_t function) {
+  return fact_of(w, function, w.functions[function]);
+}
+
+placing::function_registered profile_fact(const workload& w, const workload_profile& profile) {
+  return fact_of(w, profile.function, profile.believed);
 }
 
 placing::dag_registered dag_fact(const workload& w, std::size_t dag) {

@@ -64,6 +64,7 @@ struct stage_truth {
   bool runs = true;
   double stretch = 1;
   std::uint32_t width = 1;
+  double charged = 1; ///< what a task of it costs, in units of its variant's cost
 };
 
 struct workload_request {
@@ -76,6 +77,7 @@ struct workload_request {
   std::uint32_t priority = 0;
   calls::placing::preference prefer = calls::placing::preference::least_loaded;
   std::optional<redemption> redeem;
+  std::optional<std::uint32_t> assurance_ppm; ///< none: as the run says
 };
 
 /// A node leaves or comes back.
@@ -83,6 +85,13 @@ struct workload_change {
   std::int64_t at = 0; ///< ms
   bool lose = false;
   std::size_t node = 0;
+};
+
+/// From then on the policy believes a function to be like this.
+struct workload_profile {
+  std::int64_t at = 0; ///< ms
+  std::size_t function = 0;
+  workload_function believed;
 };
 
 struct workload {
@@ -93,6 +102,7 @@ struct workload {
   std::vector<workload_dag> dags;
   std::vector<workload_request> requests; ///< by arrival, then as in the file
   std::vector<workload_change> changes;   ///< by time, then as in the file
+  std::vector<workload_profile> profiles; ///< by time
   std::int64_t horizon = 0;               ///< ms
 };
 
@@ -117,6 +127,7 @@ struct workload {
 
 /// The catalogue and the nodes as facts of the scheduler.
 [[nodiscard]] calls::placing::function_registered function_fact(const workload& w, std::size_t function);
+[[nodiscard]] calls::placing::function_registered profile_fact(const workload& w, const workload_profile& profile);
 [[nodiscard]] calls::placing::dag_registered dag_fact(const workload& w, std::size_t dag);
 [[nodiscard]] calls::placing::node_joined node_fact(const workload& w, std::size_t node);
 [[nodiscard]] const workload_variant& variant_of(const workload& w, variant_id id);

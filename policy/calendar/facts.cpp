@@ -25,6 +25,16 @@ void state::set_times(variant_entry& v) {
   }
 }
 
+/// The factor was over the profile of before: where a new one says by itself what executions take, it is not counted
+/// twice.
+void state::keep_booked_time(variant_entry& v, ns before) {
+  const ns profile = v.info.batch_times.empty() ? v.info.expected.count() : v.info.batch_times.front().count();
+  if (before <= 0 || profile <= 0 || v.stretch_ppm <= 1'000'000)
+    return;
+  const auto same = static_cast<ns>(static_cast<__int128>(before) * 1'000'000 / profile);
+  v.stretch_ppm = std::clamp<ns>(same, 1'000'000, v.stretch_ppm);
+}
+
 void state::on(const placing::function_registered& fact) {
   std::vector<slot> all;
   for (const placing::variant_info& info : fact.variants) {
@@ -35,8 +45,10 @@ void state::on(const placing::function_registered& fact) {
       put(variant_slots, info.id, s);
     }
     variant_entry& v = g.variants[s];
+    const ns before = v.times.empty() ? 0 : v.times.front();
     v.info = info;
     v.info.max_batch = std::clamp<std::uint32_t>(info.max_batch, 1, max_batch_known);
+    keep_booked_time(v, before);
     set_times(v);
     all.push_back(s);
   }

@@ -56,6 +56,7 @@ struct variant_entry {
   std::int64_t demand = 0;     ///< decaying: lane time asked for lately (ns)
   std::int64_t worth = 0;      ///< decaying: what being resident would have saved lately (price)
   ns stretch_ppm = 1'000'000;  ///< learned factor of late executions over the profile
+  ns learned_at = 0;           ///< when that was last looked at
 
   [[nodiscard]] std::size_t resource() const { return index_of(info.resource); }
 
@@ -72,6 +73,7 @@ struct variant_entry {
     v("demand", s.demand);
     v("worth", s.worth);
     v("stretch", s.stretch_ppm);
+    v("learned_at", s.learned_at);
   }
 };
 

@@ -72,6 +72,8 @@ void state::refuse_call(slot s, verdict v) {
       call.id, never_fits ? errc::invalid_argument : errc::overloaded, refusal(call, dag, static_cast<int>(v)), {}, {}};
   if (!never_fits)
     command.retry_after = std::chrono::milliseconds{20};
+  else if (call.arrival + dag.least_latency > call.deadline)
+    doubt_times(dag);
   quiet = !(g.lane_count[0] > 0 && crowded(0)) && !(g.lane_count[1] > 0 && crowded(1));
   explain_refusal(s, v);
   command.how = std::move(how);

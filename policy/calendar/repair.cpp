@@ -29,6 +29,7 @@ void trust::note(bool kept, std::uint32_t assurance_ppm) {
 void state::learn_time(slot variant, std::size_t count, ns executed) {
   variant_entry& v = g.variants[variant];
   const ns booked = g.time_of(variant, count * whole_task);
+  v.learned_at = now;
   if (executed > booked) {
     const ns over = static_cast<ns>(static_cast<__int128>(executed) * v.stretch_ppm / booked);
     v.stretch_ppm += std::max((over - v.stretch_ppm) / 8, v.stretch_ppm / 50);
@@ -40,6 +41,23 @@ void state::learn_time(slot variant, std::size_t count, ns executed) {
   }
   set_times(v);
   times_changed = true;
+}
+
+/// What seems to take too long for every call is not run, and so not measured: after a while what was learned of it
+/// fades, until a call is admitted that shows how long it takes.
+void state::doubt_times(const dag_entry& dag) {
+  constexpr ns trusted_for = 1'000'000'000;
+  constexpr ns step = 100'000'000;
+  for (const dag_stage& stage : dag.stages)
+    for (const slot s : stage.variants) {
+      variant_entry& v = g.variants[s];
+      if (v.stretch_ppm <= 1'000'000 || now < v.learned_at + trusted_for)
+        continue;
+      v.stretch_ppm -= std::max<ns>(1, (v.stretch_ppm - 1'000'000) / 8);
+      v.learned_at = now - trusted_for + step;
+      set_times(v);
+      times_changed = true;
+    }
 }
 
 /// Batches and loads that should have ended are expected to take a while yet.

@@ -112,6 +112,7 @@ struct state {
   void on(const placing::ticket_redeemed& fact);
   void on(const placing::plans_adopted& fact); // adopting.cpp
   void set_times(variant_entry& v);
+  static void keep_booked_time(variant_entry& v, ns before);
   void drop_call(slot call); ///< takes it out of the books
   void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);
@@ -199,6 +200,7 @@ struct state {
   void unbook(slot call);
   bool settle_odds(slot call, std::uint32_t stage);
   void learn_time(slot variant, std::size_t count, ns executed);
+  void doubt_times(const dag_entry& dag);
 
   // -- answers without some members (partial.cpp)
   /// From the start of a best-effort join to the end of the call, as booked; 0: the call has none.

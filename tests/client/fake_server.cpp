@@ -65,6 +65,7 @@ void fake_server::run() {
     (void)socket_->take_departed();
     if (each_round && first_)
       each_round(*this, first_);
+    socket_->flush();
     if (socket_->idle())
       ::poll(polled.data(), polled.size(), 20);
   }

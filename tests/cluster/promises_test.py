@@ -289,5 +289,59 @@ class Promises(unittest.TestCase):
             self.assertIn("same", self.cluster.run("replay", log, cluster=False))
 
 
+VARYING = """
+apiVersion: squall/v1
+kind: Function
+metadata: {name: quick}
+spec:
+  variants:
+  - {builtin: sleep, parameters: {milliseconds: "3", tail_milliseconds: "12", tail_percent: "15"}}
+---
+apiVersion: squall/v1
+kind: Function
+metadata: {name: steady}
+spec: {variants: [{builtin: sleep, parameters: {milliseconds: "8"}}]}
+---
+apiVersion: squall/v1
+kind: Dag
+metadata: {name: two}
+spec:
+  inputs: {x: {datatype: UINT8, shape: [-1]}}
+  stages:
+  - {name: a, function: quick, inputs: {x: $x}}
+  - {name: b, function: steady, inputs: {x: a.x}}
+  outputs: {x: b.x}
+"""
+
+
+class WhatIf(unittest.TestCase):
+    def test_on_an_unchanged_configuration_the_model_attains_what_the_cluster_did(self):
+        with Cluster(nodes=2, slots=2, policy="calendar") as cluster:
+            cluster.apply(VARYING)
+            load = ("bench", "two", "-i", "x=[1]", "--arrivals", "poisson", "--deadline", "60ms")
+            cluster.run(*load, "--rate", "30", "--duration", "2s")
+            cluster.run(*load, "--rate", "350", "--duration", "4s")
+            log = cluster.folder / "data/controller/events/scheduler"
+            self.assertTrue(log.is_dir(), sorted(cluster.folder.glob("data/**/events/*")))
+
+            def report(*changes):
+                rows = json.loads(cluster.run("whatif", log, *changes, "-o", "json", cluster=False))
+                return next(row for row in rows if row["dag"] == "all")
+
+            def written():
+                row = report()
+                return row if row["live"]["offered"] > 1000 else None
+
+            row = wait_until(written, "the end of the run in the log")
+            live, model = row["live"], row["as_recorded"]
+            self.assertEqual(live["offered"], model["offered"])
+            self.assertLess(live["met"], 0.95 * live["offered"], "there was too little load for a comparison")
+            self.assertLess(abs(live["met"] - model["met"]), 0.02 * live["offered"], row)
+            cost = [one["cost_sum_micro"] / one["ended"] for one in (live, model)]
+            self.assertLess(abs(cost[0] - cost[1]), 0.03 * cost[0], row)
+            more = report("--set", "nodes.cpu+=2")["changed"]
+            self.assertGreater(more["met"], live["met"])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -36,6 +36,14 @@ TEST(TimeHistogram, ForgetsWhatIsLongAgo) {
   EXPECT_LT(h.samples(), time_histogram::memory);
 }
 
+TEST(TimeHistogram, OneOutlierAmongAFewSamplesIsNotTheQuantile) {
+  time_histogram h;
+  h.add(milliseconds{500});
+  for (int i = 0; i < 3; ++i)
+    h.add(milliseconds{10});
+  EXPECT_LE(h.quantile(950), milliseconds{12});
+}
+
 TEST(TimeHistogram, HasNoQuantileWithoutSamples) { EXPECT_EQ(time_histogram{}.quantile(950), duration{0}); }
 
 TEST(Profiles, DescribeWhatWasNeverMeasuredByAnAssumption) {

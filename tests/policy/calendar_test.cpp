@@ -525,6 +525,45 @@ TEST(CalendarRepair, AFunctionTenTimesSlowerBreaksOnlyItsOwnCalls) {
   EXPECT_GT(admitted, 200);
 }
 
+/// One function of 10 ms on four lanes, whose executions take `times` as long for half a second.
+void learn_that_it_is_slow(world& w, int times) {
+  w.functions({{.function = 0, .exec = 10, .load = 5}});
+  w.dag(1, {{.function = 0}});
+  w.join(1, false, 4, 1'000);
+  w.exact = false;
+  w.takes = [times](const world_variant&, int profiled) { return times * profiled; };
+  for (int i = 0; i < 50; ++i) {
+    w.call({.dag = 1, .slo = 1'000});
+    w.run_until(w.now + 10);
+  }
+  w.run_until(w.now + 1'000);
+  w.takes = [](const world_variant&, int profiled) { return profiled; };
+}
+
+TEST(CalendarRepair, WhatSeemedTooSlowIsTriedAgainAfterAWhile) {
+  world w;
+  learn_that_it_is_slow(w, 8);
+  const call_id soon = w.call({.dag = 1, .slo = 25});
+  EXPECT_FALSE(w.admitted(soon)) << "it takes 80 ms, as far as is known";
+  std::vector<call_id> asked;
+  const auto any = [&] { return std::any_of(asked.begin(), asked.end(), [&](call_id id) { return w.admitted(id); }); };
+  for (int i = 0; i < 500 && !any(); ++i) {
+    asked.push_back(w.call({.dag = 1, .slo = 25}));
+    w.run_until(w.now + 20);
+  }
+  ASSERT_TRUE(any()) << "nothing is admitted for 10 s";
+  EXPECT_GT(asked.size(), 40u) << "what was just measured is believed for a second";
+  w.run_until(w.now + 100);
+  EXPECT_TRUE(w.finished(asked.back())) << w.why(asked.back());
+}
+
+TEST(CalendarRepair, AProfileThatCatchesUpIsNotCountedTwice) {
+  world w;
+  learn_that_it_is_slow(w, 4);
+  w.functions({{.function = 0, .exec = 40, .load = 5}});
+  EXPECT_TRUE(w.admitted(w.call({.dag = 1, .slo = 60}))) << "40 ms, not 4 times 40";
+}
+
 TEST(CalendarRepair, ACancelledCallFreesItsPlace) {
   world w;
   small_cluster(w, false);
