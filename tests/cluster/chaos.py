@@ -2,9 +2,9 @@
 
     python chaos.py --seed 7 --seconds 600 --standby --keys
 
-Calls come from the C++ client and over HTTP, from the gateways of all controllers. The same seed breaks the same things in the same order. Runs in namespaces of its own (mounts and network), so that a
-full disk, used-up shared memory and lost packets concern nobody else; without the rights for that, it does without
-those faults and says so.
+Calls come from the C++ client and over HTTP, from the gateways of all controllers. The same seed breaks the same things
+in the same order. Runs in namespaces of its own (mounts and network), so that a full disk, used-up shared memory and
+lost packets concern nobody else; without the rights for that, it does without those faults and says so.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The controller dies while calls run: they go on at the nodes, and the next controller has them, and their promises."""
+"""The controller dies while calls run: they go on at the nodes, and the next one has them, and their promises."""
 
 import json
 import os
@@ -122,7 +122,7 @@ class Recovery(unittest.TestCase):
         call = self.start("tally", 7, milliseconds=800, deadline="2s")
         wait_until(lambda: self.runs(7), "it to run")
         self.kill_leader()
-        out, err = call.communicate(timeout=60)
+        _, err = call.communicate(timeout=60)
         self.assertIn(call.returncode, (0, 1), err.decode())
 
         def settled():

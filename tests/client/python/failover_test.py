@@ -11,7 +11,7 @@ import squall
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "cluster"))
 
-from harness import Cluster, wait_until  # noqa: E402
+from harness import Cluster, wait_until
 
 work = squall.builtin("sleep", name="work", parameters={"milliseconds": 1500})
 echo = squall.builtin("noop", name="echo", inputs={"x": np.uint8}, outputs={"x": np.uint8})
