@@ -82,7 +82,7 @@ struct node_welcome {
   calls::price_list prices;
   std::vector<std::string> controllers; ///< as in `welcome`
   std::uint64_t term = 0; ///< of the controller's leadership: a welcome with an older one than seen before is void
-  bool keeps = false; ///< the node keeps its id and its work, of which it tells by plans_held; else that is void
+  bool keeps = false;     ///< the node keeps its id and its work, of which it tells by plans_held; else that is void
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);

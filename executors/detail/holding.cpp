@@ -53,6 +53,7 @@ void node_role::keep_end(call_record& call, wire::call_finished message) {
   kept_end end;
   end.about = held_of(call);
   end.about.finished = true;
+  end.at = now();
   end.about.stages.clear();
   end.bytes = bytes_of(message.outputs);
   end.message = std::move(message);
@@ -152,8 +153,13 @@ void node_role::report_held() {
   page.peers = membership_.known_peers();
   for (const auto& [id, call] : calls_)
     add(held_of(*call));
-  for (const auto& end : kept_ends_)
-    add(end.about);
+  for (const auto& end : kept_ends_) {
+    auto held = end.about;
+    held.context.age += now() - end.at;
+    if (held.context.remaining != duration::max())
+      held.context.remaining -= now() - end.at;
+    add(std::move(held));
+  }
   for (auto& order : held_orders()) {
     weight += 1 + order.tasks.size();
     page.orders.push_back(std::move(order));

@@ -127,7 +127,8 @@ private:
   };
   /// The end of a call that no controller has heard of.
   struct kept_end {
-    wire::held_call about;
+    wire::held_call about; ///< as of `at`
+    time_point at;
     wire::call_finished message;
     std::size_t bytes = 0;
   };
