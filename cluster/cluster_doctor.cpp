@@ -81,6 +81,11 @@ void look_at_status(client::cluster& cluster, std::vector<finding>& out) {
   if (const auto skewed = look_at_clock("controller's clock", ahead, took / 2, "this host's");
       skewed && clock > duration{0})
     out.push_back(*skewed);
+  const auto lost = status->root().find("store_lost");
+  const double silent = static_cast<double>(number_of(status->root(), "store_silent_ns")) / 1e9;
+  if (lost && lost->as_boolean().value_or(false))
+    out.push_back({grade::bad, "store", fmt::format("has not answered for {:.1f} s: its lease is over", silent),
+                   "is its process there, and its disk? `squall logs store`"});
   if (number_of(status->root(), "nodes") == 0)
     out.push_back({grade::bad, "nodes", "there is none",
                    "start one: squall node --join ..., or look at the logs of those that should be here"});

@@ -127,6 +127,11 @@ controller::controller_options controller_options_of(const process_parts& parts)
   options.store_key = parts.keys.server_public;
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
+  // What it names is told apart from what others before it named.
+  options.scheduler.life = options.epoch >> 8 & 0xffff;
+  options.first_node = ((options.epoch >> 24 & 0xfffff) << 20) + 1;
+  std::error_code ignored;
+  options.follows = std::filesystem::exists(parts.spec.data_folder + "/events/scheduler", ignored);
   options.default_deadline = parts.spec.default_deadline;
   options.scheduler.policy = parts.spec.policy;
   options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
@@ -152,6 +157,7 @@ std::unique_ptr<actors::role_service> one_of_several(process_parts& parts) {
                                 std::uint64_t term, std::function<std::vector<std::string>()> controllers) {
     controller::controller_options leading = own;
     leading.term = term;
+    leading.follows = leading.follows || term > 1;
     leading.controllers = std::move(controllers);
     return controller::make_controller_service(leading, arenas, log);
   };

@@ -197,8 +197,10 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
   auto inputs = functions::bind_inputs(message.target, (*dag)->spec.inputs, std::move(named));
   if (!inputs)
     return refuse(inputs.error());
-  if (message.again && adopt(from, message, **dag))
+  if (message.again && asked_again(from, message, **dag, *inputs))
     return;
+  if (gathering_)
+    return refuse_for_now(from, message.call);
 
   running_call call = call_of(from, message, std::move(dag).value());
   call.inputs = std::move(inputs).value();
@@ -316,6 +318,7 @@ void controller_service::admit(calls::placing::admit& command) {
   message.context.answer_to = call->answer_to;
   message.context.expected = call->promise.expected;
   message.context.reserve = command.reserve;
+  message.context.claim = claim_of(*call);
   auto inputs = call->repeatable ? call->inputs : std::exchange(call->inputs, {});
   if (call->nodes.size() == 1) { // it owns every stage and reads every input that is read
     message.inputs = std::move(inputs);
@@ -403,6 +406,8 @@ void controller_service::learn_from(const running_call& call, const calls::stage
 void controller_service::send_result(running_call& call, wire::call_result message) {
   if (call.durable)
     return end_durable(call, std::move(message));
+  if (!call.asked)
+    return keep_unasked(call, std::move(message));
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};

@@ -40,6 +40,7 @@ void controller_service::start(actors::post& out) {
     controllers_ = options_.controllers();
   unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
+  store_heard_ = started_;
   if (options_.event_log) {
     actors::event_log_options log_options;
     log_options.folder = options_.data_folder + "/events/scheduler";
@@ -125,6 +126,8 @@ void controller_service::handle(actors::incoming& m) {
     const bool beat = m.head.type == message_type::node_beat;
     return answer(m, beat ? errc::not_found : errc::invalid_argument, "say hello first: this connection is not known");
   }
+  if (gathering_ && from_node && put_off(m))
+    return;
   switch (m.head.type) {
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](wire::hello x) { on_hello(m, x); });
@@ -168,6 +171,8 @@ void controller_service::handle(actors::incoming& m) {
       return decode_and<wire::node_hello>(m, [&](wire::node_hello x) { on_node_hello(m, std::move(x)); });
     case message_type::node_beat:
       return decode_and<wire::node_beat>(m, [&](wire::node_beat x) { on_beat(m, std::move(x)); });
+    case message_type::plans_held:
+      return decode_and<wire::plans_held>(m, [&](wire::plans_held x) { on_plans_held(m, std::move(x)); });
     case message_type::node_leave:
       return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
     case message_type::node_drain:
@@ -325,8 +330,11 @@ void controller_service::on_alarm() {
     retry_catalogue_ = never;
     load_catalogue();
   }
+  settle_gathering();
   if (next_sweep_ <= now) {
     sweep();
+    watch_store();
+    expire_unasked();
     expire_in_line();
     retry_waiting();
     expire_refused();
@@ -344,6 +352,8 @@ void controller_service::arm() {
   time_point at = std::min({scheduler_.next_deadline().value_or(never), store_->next_alarm(), retry_catalogue_});
   if (event_log_)
     at = std::min(at, event_log_->flush_due().value_or(never));
+  if (gathering_)
+    at = std::min(at, gathering_->until);
   if (!nodes_.empty() || !clients_.empty())
     at = std::min(at, next_sweep_);
   post_->set_alarm(at);

@@ -38,6 +38,9 @@ struct controller_options {
   /// whose term is over.
   std::uint64_t term = 0;
   std::function<std::vector<std::string>()> controllers; ///< where others stand by, and this one; may be empty
+  /// There was another before it, whose calls may still run: new ones wait until the nodes have said what they hold.
+  bool follows = false;
+  std::uint64_t first_node = 1; ///< number of its first node; others' nodes have other ones
 };
 
 /// The answer to the query "status", as JSON.
@@ -55,6 +58,8 @@ struct controller_status {
   std::uint64_t term = 0;               ///< of its leadership; 0: it is the only one
   std::vector<std::string> controllers; ///< it and those that stand by, as clients and nodes know them
   std::int64_t wall_clock_ns = 0;       ///< of the controller, since 1970
+  bool store_lost = false;              ///< it has not answered for longer than a lease
+  duration store_silent{0};
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("cluster", s.cluster);
@@ -70,6 +75,8 @@ struct controller_status {
     v("term", s.term);
     v("controllers", s.controllers);
     v("wall_clock_ns", s.wall_clock_ns);
+    v("store_lost", s.store_lost);
+    v("store_silent_ns", s.store_silent);
   }
 };
 

@@ -40,6 +40,7 @@ void controller_service::start_dispatched(running_call& call, const placing::adm
   message.context.dispatched = true;
   message.context.reserve = command.reserve;
   message.context.without = command.without;
+  message.context.claim = claim_of(call);
   message.inputs = call.repeatable ? call.inputs : std::exchange(call.inputs, {});
   send_to_node(call.home, message);
 }
@@ -174,6 +175,9 @@ void controller_service::settle_promise(const running_call& call, calls::outcome
     record.why = blame_for(outcome, expected);
     if (record.why == blame::none)
       record.why = blame::failure;
+    const bool took_long = record.why == blame::queue || record.why == blame::network;
+    if (call.adopted && took_long)
+      record.why = blame::takeover;
   }
   ledger_.settle(std::move(record));
 }

@@ -117,6 +117,13 @@ std::string controller_service::metrics_json() {
                      kind::counter,
                      {},
                      static_cast<double>(repeated_)});
+  samples.push_back(
+      {"squall_store_up", "Whether the store holds its lease", kind::gauge, {}, store_lost() ? 0.0 : 1.0});
+  samples.push_back({"squall_calls_adopted_total",
+                     "Calls of the controller before that went on at the nodes",
+                     kind::counter,
+                     {},
+                     static_cast<double>(adopted_)});
   statistics_.collect(samples);
   count_drifts(samples);
   samples.push_back({"squall_promises_total",

@@ -77,6 +77,10 @@ private:
   void arm();
   [[nodiscard]] actors::peer_id connect_store();
 
+  // -- the store's lease (store_lease.cpp) --
+  void watch_store();
+  [[nodiscard]] bool store_lost() const;
+
   // -- the scheduler (service.cpp) --
   void step(const calls::placing::event& fact);
   void carry_out(calls::placing::command& command);
@@ -162,7 +166,8 @@ private:
   [[nodiscard]] bool wait_for_node(running_call& call, errc code);
   void retry_waiting();
   [[nodiscard]] call_id fresh_call_id();
-  [[nodiscard]] bool adopt(const actors::incoming& from, const wire::call_request& message, const functions::dag& dag);
+  [[nodiscard]] bool asked_again(const actors::incoming& from, const wire::call_request& message,
+                                 const functions::dag& dag, const std::vector<functions::value>& inputs);
   /// How soon a client may try again what was refused because the cluster is coming up or nodes are changing; zero: it
   /// would be no better.
   [[nodiscard]] duration retry_hint(errc code) const;
@@ -188,6 +193,59 @@ private:
   void recover_entries(std::vector<std::string> keys);
   void recover(call_id id, durable_record record);
   void end_unrecovered(call_id id, client_id owner, const error& why);
+
+  // -- what the controller before has left (recovery.cpp) --
+  struct held_by {
+    node_id node;
+    time_point told;
+    wire::held_call call;
+  };
+  struct order_of {
+    node_id node;
+    time_point told;
+    wire::held_order order;
+  };
+  /// What nodes have said, until all of them have.
+  struct gathered_plans {
+    time_point until;          ///< then those that are not there are lost
+    bool reported = false;     ///< somebody held something
+    std::set<node_id> named;   ///< the nodes of the controller before, as far as they are known
+    std::set<node_id> awaited; ///< are here, and have not said everything
+    std::vector<held_by> calls;
+    std::vector<order_of> orders;
+    std::vector<calls::placing::adopted_replica> replicas;
+    std::vector<actors::incoming> early; ///< about calls that are not known yet
+  };
+  /// The end of a call whose client has not asked again yet.
+  struct unasked_result {
+    client_id owner;
+    wire::call_result result;
+    std::size_t bytes = 0;
+  };
+  static constexpr duration gathering_most = std::chrono::milliseconds{3500};
+  static constexpr duration asked_within = std::chrono::seconds{12}; ///< somewhat more than clients ask again
+  static constexpr std::size_t early_most = 100'000;
+  static constexpr std::size_t unasked_most = 10'000;
+  static constexpr std::size_t unasked_bytes_most = std::size_t{256} << 20;
+  void begin_gathering();
+  void on_plans_held(const actors::incoming& from, wire::plans_held message);
+  [[nodiscard]] bool put_off(actors::incoming& message);
+  void settle_gathering();
+  void finish_gathering();
+  [[nodiscard]] std::vector<held_by> latest_attempts(std::vector<held_by> calls);
+  [[nodiscard]] std::string obstacle(const held_by& held, const functions::dag* dag,
+                                     const std::vector<node_id>& holders);
+  [[nodiscard]] std::optional<calls::placing::adopted_call> take_over(const held_by& held);
+  void enter_adopted(const held_by& held, std::shared_ptr<const functions::dag> dag, std::vector<node_id> holders);
+  void take_over(const order_of& held, calls::placing::plans_adopted& fact,
+                 std::vector<calls::placing::batch_done>& ended);
+  void drop_held(const wire::held_call& held, const std::string& why);
+  void keep_unasked(running_call& call, wire::call_result message);
+  [[nodiscard]] bool answer_unasked(const actors::incoming& from, call_id id, client_id asks);
+  void forget_unasked(std::map<call_id, unasked_result>::iterator at);
+  void expire_unasked();
+  void refuse_for_now(const actors::incoming& from, call_id call);
+  [[nodiscard]] wire::call_claim claim_of(const running_call& call) const;
 
   // -- leaving (draining.cpp) --
   void on_drain(const actors::incoming& from, const wire::drain& message);
@@ -245,6 +303,9 @@ private:
   std::unique_ptr<actors::event_log_file> event_log_;
   std::unique_ptr<actors::store_client> store_;
   actors::peer_id store_peer_; ///< our connection to it; zero: it is a role of this process
+  time_point store_heard_;     ///< it answered
+  bool store_asked_ = false;
+  bool store_missed_ = false; ///< and it was said
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;
@@ -260,6 +321,12 @@ private:
   std::uint64_t last_node_ = 0;
   std::unordered_map<call_id, held_result> held_;
   std::map<call_id, kept_result> kept_;
+  std::map<call_id, error> unrecovered_; ///< durable ones that end with this unless a node goes on with them
+  std::optional<gathered_plans> gathering_;
+  std::map<call_id, unasked_result> unasked_;
+  std::size_t unasked_bytes_ = 0;
+  time_point unasked_until_ = never; ///< then adopted calls that nobody has asked for are cancelled
+  std::uint64_t adopted_ = 0;
   std::map<batch_id, dispatched_batch> batches_; ///< dispatched and not ended
   std::unordered_map<call_id, refused_call> refused_;
   profiles profiles_;

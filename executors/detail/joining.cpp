@@ -42,14 +42,17 @@ void node_role::on_welcome(const wire::node_welcome& message) {
     return membership_.look_elsewhere();
   if (message.version != wire::protocol_version)
     log_.warn("node", "the controller chose another protocol version", {{"version", std::to_string(message.version)}});
-  // Whatever ran here belongs to an identity that the controller has given up.
-  drop_everything();
+  // Unless it says otherwise, whatever ran here belongs to an identity that the controller has given up.
+  const bool keeps = message.keeps && membership_.holds() && message.node == membership_.self();
+  if (!keeps)
+    drop_everything();
   membership_.on_welcome(message);
   prices_ = message.prices;
-  connect_store(message.store_endpoint);
+  if (!keeps || !store_connection_ || store_endpoint_ != message.store_endpoint)
+    connect_store(message.store_endpoint);
   catalogue_.keep_only(message.functions);
   forget_unused();
-  if (options_.event_log && options_.data_folder.size())
+  if (options_.event_log && options_.data_folder.size() && !keeps)
     open_event_log();
   for (const auto& f : message.functions)
     define(f);
@@ -62,6 +65,8 @@ void node_role::on_welcome(const wire::node_welcome& message) {
     there.memory_bytes = bytes;
     report_residency(std::move(there));
   }
+  if (message.keeps)
+    report_held();
 }
 
 /// A new identity writes a new log: the segments say whose they are.
@@ -109,6 +114,9 @@ void node_role::drop_everything() {
   for (const auto& [replica, wanted] : std::map{replicas_})
     feed(calls::queueing::replica_unwanted{replica});
   orders_.clear();
+  kept_ends_.clear();
+  kept_bytes_ = 0;
+  ended_orders_.clear();
   nested_.clear();
   calls_.clear();
   shares_.clear();

@@ -14,8 +14,13 @@ namespace squall::executors {
 
 /// The node's place in the cluster: says hello until it is welcomed, beats every second, notices that the controller
 /// forgot it or is gone, and reaches the other nodes by connections that are made when they are first needed.
+///
+/// A node whose controller is gone keeps its identity and its work for `grace` and offers them to the next one, which
+/// is another process; only a welcome that says so lets it keep them.
 class membership {
 public:
+  /// Longer than two leases of a leader, and than a client asks again.
+  static constexpr duration grace = std::chrono::seconds{15};
   static constexpr duration beat_interval = std::chrono::seconds{1};
   static constexpr duration controller_silence = std::chrono::seconds{5};
   /// Of several controllers, one that does not answer a hello for so long is left for the next.
@@ -46,7 +51,14 @@ public:
   /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
   /// welcome.
   void on_welcome(const wire::node_welcome& message);
+  /// Nodes that it does not name are still reached for a while if they may join again (after a welcome that keeps).
   void on_peers(const std::vector<wire::peer_info>& peers);
+  /// Without a controller, and what was told by the last one still counts.
+  [[nodiscard]] bool holds() const { return !joined_ && !left_ && post_ && post_->now() < holds_until_; }
+  [[nodiscard]] time_point holds_until() const { return joined_ || left_ ? never : holds_until_; }
+  /// What it held is gone.
+  void let_go() { holds_until_ = time_point{}; }
+  [[nodiscard]] std::vector<node_id> known_peers() const;
   void on_controllers(const std::vector<std::string>& endpoints) { controllers_.learn(endpoints); }
   /// The answer to a hello or a beat that was not accepted.
   void on_refused(const wire::reply& message);
@@ -94,6 +106,7 @@ private:
     time_point until;
   };
 
+  void lose_controller();
   void connect_controller();
   void disconnect_controller();
   void say_hello();
@@ -111,6 +124,8 @@ private:
   time_point connected_;
   bool joined_ = false;
   bool left_ = false;
+  time_point holds_until_{};
+  time_point peers_kept_until_{}; ///< also those that the controller does not name
   node_id self_;
   std::uint64_t epoch_ = 0;
   std::uint64_t controller_host_ = 0;

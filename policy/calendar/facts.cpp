@@ -115,8 +115,10 @@ void state::on(const placing::dag_registered& fact) {
   if (!derive(dag, g.variants))
     return; // calls of it are told that it is not registered
   slot s = find(dag_slots, fact.id);
-  if (s != none && g.dags[s].calls > 0)
+  if (s != none && g.dags[s].calls > 0) {
+    g.dags[s].removed = false;
     return; // an id names one version, which calls in flight rely on
+  }
   if (s == none) {
     s = static_cast<slot>(g.dags.size());
     g.dags.emplace_back();
