@@ -338,9 +338,102 @@ struct node_draining {
   }
 };
 
+/// A replica that a node holds since a former scheduler's time, loaded.
+struct adopted_replica {
+  node_id node;
+  replica_id replica;
+  variant_id variant;
+  friend bool operator==(const adopted_replica&, const adopted_replica&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("replica", s.replica);
+    v("variant", s.variant);
+  }
+};
+
+/// How far a stage of a dispatched call has come that no longer waits for others.
+struct adopted_stage {
+  stage_index stage = 0;
+  std::uint32_t width = 1; ///< of one that has not ended: the elements that have not; 0: it was skipped
+  bool ended = false;
+  friend bool operator==(const adopted_stage&, const adopted_stage&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("stage", s.stage);
+    v("width", s.width);
+    v("ended", s.ended);
+  }
+};
+
+/// A call that a former scheduler admitted, and that nodes go on with.
+struct adopted_call {
+  call_arrived call;               ///< as it arrived then
+  time_point arrived;              ///< which may lie before everything else that is known
+  calls::plan plan;                ///< without stages: it is dispatched
+  std::vector<adopted_stage> come; ///< of a dispatched one; ascending
+  friend bool operator==(const adopted_call&, const adopted_call&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("call", s.call);
+    v("arrived", s.arrived);
+    v("plan", s.plan);
+    v("come", s.come);
+  }
+};
+
+/// A batch that a former scheduler dispatched and that a node has not ended.
+struct adopted_batch {
+  node_id node;
+  batch_id batch;
+  replica_id replica;
+  variant_id variant;
+  std::vector<task> tasks; ///< of adopted calls
+  duration executed{0};    ///< since it started; zero: it has not
+  friend bool operator==(const adopted_batch&, const adopted_batch&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("batch", s.batch);
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("tasks", s.tasks);
+    v("executed_ns", s.executed);
+  }
+};
+
+/// What nodes hold of a scheduler that is no more, all at once: each call is taken over as it is, or abandoned.
+struct plans_adopted {
+  std::vector<adopted_replica> replicas;
+  std::vector<adopted_call> calls; ///< in the order in which they arrived
+  std::vector<adopted_batch> batches;
+  friend bool operator==(const plans_adopted&, const plans_adopted&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replicas", s.replicas);
+    v("calls", s.calls);
+    v("batches", s.batches);
+  }
+};
+
+/// The answer to `compute`.
+struct front_ready {
+  dag_id dag;
+  std::vector<std::vector<std::uint32_t>> plans; ///< each: the option that each stage takes
+  std::uint32_t loss_ppm = 0;                    ///< 0: all efficient plans were looked at
+  friend bool operator==(const front_ready&, const front_ready&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+    v("plans", s.plans);
+    v("loss_ppm", s.loss_ppm);
+  }
+};
+
 using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
                            call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
-                           batch_done, replica_loaded, ticket_redeemed, node_draining>;
+                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted,
+                           front_ready>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------
@@ -528,7 +621,48 @@ struct dispatch {
   }
 };
 
-using command =
-    std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica, dispatch>;
+/// A stage of a DAG whose plans are looked for.
+struct front_stage {
+  /// A variant: what a plan that takes it spends.
+  struct option {
+    duration latency{0};
+    micro_cost cost = 0;
+    duration cpu{0}; ///< of lanes
+    duration gpu{0};
+    std::uint64_t gpu_bytes = 0;
+    friend bool operator==(const option&, const option&) = default;
+    template <class S, class V>
+    static void fields(S& s, V& v) {
+      v("latency_ns", s.latency);
+      v("cost_micro", s.cost);
+      v("cpu_ns", s.cpu);
+      v("gpu_ns", s.gpu);
+      v("gpu_bytes", s.gpu_bytes);
+    }
+  };
+  std::vector<stage_index> producers;
+  std::vector<option> options;
+  friend bool operator==(const front_stage&, const front_stage&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("producers", s.producers);
+    v("options", s.options);
+  }
+};
+
+/// Find the efficient plans of a DAG (policy/front.hpp), off the hot path. Answered by front_ready.
+struct compute {
+  dag_id dag;
+  std::vector<front_stage> stages;
+  friend bool operator==(const compute&, const compute&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+    v("stages", s.stages);
+  }
+};
+
+using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica,
+                             dispatch, compute>;
 
 } // namespace squall::calls::placing

@@ -127,9 +127,15 @@ controller::controller_options controller_options_of(const process_parts& parts)
   options.store_key = parts.keys.server_public;
   options.data_folder = parts.spec.data_folder;
   options.event_log = parts.spec.event_log;
+  // What it names is told apart from what others before it named.
+  options.scheduler.life = options.epoch >> 8 & 0xffff;
+  options.first_node = ((options.epoch >> 24 & 0xfffff) << 20) + 1;
+  std::error_code ignored;
+  options.follows = std::filesystem::exists(parts.spec.data_folder + "/events/scheduler", ignored);
   options.default_deadline = parts.spec.default_deadline;
   options.scheduler.policy = parts.spec.policy;
   options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
+  options.traffic = [&bridge = parts.bridge] { return bridge.stats(); };
   options.default_assurance_ppm = parts.spec.assurance_ppm;
   options.on_shutdown = [&bridge = parts.bridge, &status = parts.status, alone = parts.spec.roles == "controller"] {
     if (alone)
@@ -151,6 +157,7 @@ std::unique_ptr<actors::role_service> one_of_several(process_parts& parts) {
                                 std::uint64_t term, std::function<std::vector<std::string>()> controllers) {
     controller::controller_options leading = own;
     leading.term = term;
+    leading.follows = leading.follows || term > 1;
     leading.controllers = std::move(controllers);
     return controller::make_controller_service(leading, arenas, log);
   };
@@ -206,6 +213,7 @@ result<> host_node(process_parts& parts) {
   // Of the operator of this host: no message can say so.
   options.user.unsandboxed = environment_variable("SQUALL_UNSANDBOXED") == "1";
   options.trusted_functions = words_of(environment_variable("SQUALL_TRUSTED_FUNCTIONS"));
+  options.traffic = [&bridge = parts.bridge] { return bridge.stats(); };
   options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
     if (stay_away)
       status = retired_status;

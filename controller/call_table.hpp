@@ -55,6 +55,8 @@ struct running_call {
   bool repeatable = false; ///< then `inputs` are kept to the end
   bool durable = false;    ///< in the store until its client has its result (durable.hpp)
   bool admitted = false;   ///< by one of the attempts
+  bool adopted = false;    ///< from a controller that is no more (recovery.cpp)
+  bool asked = true;       ///< its client is known; of an adopted one: it has asked again
   std::uint32_t attempts = 1;
   call_id origin;                    ///< of a later attempt: the id that the client gave the call
   std::string setback;               ///< why the last attempt came to nothing
@@ -105,6 +107,7 @@ public:
     return out;
   }
   void alias(call_id origin, call_id attempt) { aliases_[origin] = attempt; }
+  void forget_alias(call_id origin) { aliases_.erase(origin); }
 
   /// Moves a call to the records.
   void end(call_id id, calls::outcome outcome, time_point now) {

@@ -1,6 +1,8 @@
 #include "controller/catalogue.hpp"
 
+#include "base/hash.hpp"
 #include "base/nearest.hpp"
+#include "calls/binary.hpp"
 #include "functions/builtin/builtin.hpp"
 
 #include <algorithm>
@@ -52,7 +54,44 @@ std::optional<functions::builtin_facts> facts_of(const functions::variant_spec& 
   return facts;
 }
 
+/// Numbers that every reader of JSON keeps whole.
+constexpr std::uint64_t id_mask = (std::uint64_t{1} << 52) - 1;
+
+std::uint64_t mixed(std::uint64_t content, std::uint64_t with) {
+  std::uint64_t z = content + with * 0x9e3779b97f4a7c15ULL; // splitmix64
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return std::max<std::uint64_t>((z ^ (z >> 31)) & id_mask, 1);
+}
+
+std::uint64_t id_of(const std::vector<std::byte>& content, std::uint64_t kind) {
+  fnv1a hash;
+  hash.add(content);
+  return mixed(hash.value(), kind + 1);
+}
+
 } // namespace
+
+/// Its id follows from the spec, from the functions that it is bound to, and from what it is made for.
+result<std::shared_ptr<const functions::dag>> catalogue::compiled_dag(const functions::dag_spec& spec,
+                                                                      std::uint64_t kind) const {
+  std::uint64_t id = id_of(calls::to_binary(spec), kind);
+  for (const functions::stage_spec& stage : spec.stages)
+    if (const auto* function = find_function(stage.function, stage.version))
+      id = mixed(id, function->id.value);
+  return functions::compile(spec, dag_id{id}, lookup());
+}
+
+std::shared_ptr<const functions::dag> catalogue::find_dag(dag_id id) const {
+  for (const auto* entries : {&dags_, &function_dags_})
+    for (const auto& [at, entry] : *entries)
+      if (entry.dag && entry.dag->id == id)
+        return entry.dag;
+  for (const auto& [parts, sequel] : sequels_)
+    if (sequel.dag->id == id)
+      return sequel.dag;
+  return nullptr;
+}
 
 functions::function_lookup catalogue::lookup() const {
   return [this](std::string_view name, std::uint32_t version) { return find_function(name, version); };
@@ -207,7 +246,7 @@ result<catalogue_change> catalogue::apply(functions::function_spec spec, bool re
   callable& single = function_dags_[at];
   if (single.dag)
     change.dags_removed.push_back(single.dag->id);
-  SQUALL_ASSIGN(compiled, functions::compile(functions::dag_of_function(function.spec), dag_id{++last_dag_}, lookup()));
+  SQUALL_ASSIGN(compiled, compiled_dag(functions::dag_of_function(function.spec), 1));
   single = {std::move(compiled), true, {}};
   single.spec = single.dag->spec;
   change.dags_added.push_back(single.dag);
@@ -215,13 +254,14 @@ result<catalogue_change> catalogue::apply(functions::function_spec spec, bool re
   return change;
 }
 
-/// Under new ids, in the place of what has this name and version.
+/// In the place of what has this name and version, under ids of its own.
 functions::registered_function& catalogue::add(functions::function_spec spec) {
   auto& entry = functions_[{spec.name, spec.version}];
   functions_by_id_.erase(entry.id);
-  entry = {function_id{++last_function_}, std::move(spec), {}};
+  const std::uint64_t content = id_of(calls::to_binary(spec), 0);
+  entry = {function_id{content}, std::move(spec), {}};
   for (std::size_t i = 0; i < entry.spec.variants.size(); ++i)
-    entry.variants.push_back(variant_id{++last_variant_});
+    entry.variants.push_back(variant_id{mixed(content, i + 1)});
   functions_by_id_[entry.id] = &entry;
   return entry;
 }
@@ -241,7 +281,7 @@ result<> catalogue::bind(callable& entry, catalogue_change& change) {
     generated_[at].emplace_back(f.name, f.version);
     change.functions_added.push_back(&add(std::move(f)));
   }
-  SQUALL_ASSIGN(compiled, functions::compile(after.spec, dag_id{++last_dag_}, lookup()));
+  SQUALL_ASSIGN(compiled, compiled_dag(after.spec, 2));
   if (entry.dag)
     change.dags_removed.push_back(entry.dag->id);
   entry.dag = std::move(compiled);

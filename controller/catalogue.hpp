@@ -37,7 +37,10 @@ struct catalogue_change {
   }
 };
 
-/// Functions and DAGs by name and version. Pure bookkeeping: no I/O. Ids are never reused.
+/// Functions and DAGs by name and version. Pure bookkeeping: no I/O.
+///
+/// Ids follow from what they name (of a DAG: with the functions that it is bound to), so that every controller of a
+/// cluster gives the same ones, and what nodes hold of a former controller's calls keeps its meaning.
 ///
 /// The functions that rules make for a DAG come and go with it, and are nobody else's.
 ///
@@ -67,6 +70,7 @@ public:
   [[nodiscard]] const callable* find_callable(std::string_view name, std::uint32_t version) const;
   [[nodiscard]] const functions::registered_function* find_function(std::string_view name, std::uint32_t version) const;
   [[nodiscard]] const functions::registered_function* find_function(function_id id) const;
+  [[nodiscard]] std::shared_ptr<const functions::dag> find_dag(dag_id id) const; ///< null: it is not there (any more)
 
   /// The DAG that runs `target` and then each of `then` ("name" or "name@2") on the outputs of the one before
   /// (functions::sequel); made when it is first asked for, kept until one of its parts changes or `max_sequels` newer
@@ -96,6 +100,8 @@ private:
   /// The DAG after its rules, checked; with functions of `lookup`.
   [[nodiscard]] static result<functions::rewritten_dag> rewritten(const functions::dag_spec& spec,
                                                                   const functions::function_lookup& lookup);
+  [[nodiscard]] result<std::shared_ptr<const functions::dag>> compiled_dag(const functions::dag_spec& spec,
+                                                                           std::uint64_t kind) const;
   result<> bind(callable& entry, catalogue_change& change);
   void drop_generated(const key& dag, catalogue_change& change);
   void drop_sequels(catalogue_change& change);
@@ -109,10 +115,12 @@ private:
   std::map<key, callable> dags_;
   std::map<key, callable> function_dags_;
   std::map<key, std::vector<key>> generated_; ///< by DAG: the functions that rules made for it
-  std::map<std::vector<dag_id>, std::shared_ptr<const functions::dag>> sequels_; ///< by their parts
-  std::uint64_t last_function_ = 0;
-  std::uint64_t last_variant_ = 0;
-  std::uint64_t last_dag_ = 0;
+  struct sequel_entry {
+    std::shared_ptr<const functions::dag> dag;
+    std::uint64_t number = 0; ///< in the order in which they were made
+  };
+  std::map<std::vector<dag_id>, sequel_entry> sequels_; ///< by their parts
+  std::uint64_t last_sequel_ = 0;
 };
 
 /// What the scheduler is told of them.

@@ -68,6 +68,11 @@ void controller_service::load_entries(std::vector<std::string> keys) {
 
 void controller_service::be_ready() {
   ready_ = true;
+  if (options_.follows)
+    begin_gathering();
+  else
+    for (const auto& [id, why] : std::exchange(unrecovered_, {}))
+      end_unrecovered(id, kept_[id].owner, why);
   log_.info("controller", "ready", {{"functions", std::to_string(catalogue_.functions().size())}});
   arm();
 }
@@ -169,11 +174,20 @@ void controller_service::publish(const catalogue_change& change) {
     send_to_nodes(wire::define_dag{{dag->id, dag->spec}});
     step(fact_of(*dag));
   }
+  // What is applied again, or made again by a rule, has its old id again.
   for (const dag_id id : change.dags_removed) {
+    if (catalogue_.find_dag(id))
+      continue;
     removed_dags_.insert(id);
     step(calls::placing::dag_removed{id});
   }
-  removed_functions_.insert(change.functions_removed.begin(), change.functions_removed.end());
+  for (const function_id id : change.functions_removed)
+    if (!catalogue_.find_function(id))
+      removed_functions_.insert(id);
+  for (const auto& dag : change.dags_added)
+    removed_dags_.erase(dag->id);
+  for (const functions::registered_function* f : change.functions_added)
+    removed_functions_.erase(f->id);
   forget_unused();
 }
 

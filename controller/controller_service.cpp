@@ -40,6 +40,7 @@ void controller_service::start(actors::post& out) {
     controllers_ = options_.controllers();
   unsettled_until_ = started_ + settling;
   next_sweep_ = started_ + sweep_interval;
+  store_heard_ = started_;
   if (options_.event_log) {
     actors::event_log_options log_options;
     log_options.folder = options_.data_folder + "/events/scheduler";
@@ -125,6 +126,8 @@ void controller_service::handle(actors::incoming& m) {
     const bool beat = m.head.type == message_type::node_beat;
     return answer(m, beat ? errc::not_found : errc::invalid_argument, "say hello first: this connection is not known");
   }
+  if (gathering_ && from_node && put_off(m))
+    return;
   switch (m.head.type) {
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](wire::hello x) { on_hello(m, x); });
@@ -168,6 +171,8 @@ void controller_service::handle(actors::incoming& m) {
       return decode_and<wire::node_hello>(m, [&](wire::node_hello x) { on_node_hello(m, std::move(x)); });
     case message_type::node_beat:
       return decode_and<wire::node_beat>(m, [&](wire::node_beat x) { on_beat(m, std::move(x)); });
+    case message_type::plans_held:
+      return decode_and<wire::plans_held>(m, [&](wire::plans_held x) { on_plans_held(m, std::move(x)); });
     case message_type::node_leave:
       return from_node ? lose_node(node_of_peer_[m.from], "it left") : void();
     case message_type::node_drain:
@@ -281,6 +286,8 @@ void controller_service::carry_out(calls::placing::command& command) {
       release(abandoned->id, call->nodes);
       return;
     }
+    if (cut_off_)
+      return end_without_result(abandoned->id, cut_off_->code, cut_off_->message, duration{0});
     // The scheduler knows nodes by number only.
     end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code,
                        lost_node_.value_or(std::move(abandoned->message)), duration{0});
@@ -292,6 +299,8 @@ void controller_service::carry_out(calls::placing::command& command) {
     send_to_node(ended->node, wire::end_sequence{ended->sequence});
   else if (const auto* batch = std::get_if<placing::dispatch>(&command))
     carry_out(*batch);
+  else if (const auto* wide = std::get_if<placing::compute>(&command))
+    carry_out(*wide);
   else if (const auto* load = std::get_if<placing::load_replica>(&command))
     send_to_node(load->node, wire::want_replica{load->replica, load->variant, true});
   else if (const auto* evict = std::get_if<placing::evict_replica>(&command))
@@ -321,8 +330,11 @@ void controller_service::on_alarm() {
     retry_catalogue_ = never;
     load_catalogue();
   }
+  settle_gathering();
   if (next_sweep_ <= now) {
     sweep();
+    watch_store();
+    expire_unasked();
     expire_in_line();
     retry_waiting();
     expire_refused();
@@ -340,6 +352,8 @@ void controller_service::arm() {
   time_point at = std::min({scheduler_.next_deadline().value_or(never), store_->next_alarm(), retry_catalogue_});
   if (event_log_)
     at = std::min(at, event_log_->flush_due().value_or(never));
+  if (gathering_)
+    at = std::min(at, gathering_->until);
   if (!nodes_.empty() || !clients_.empty())
     at = std::min(at, next_sweep_);
   post_->set_alarm(at);

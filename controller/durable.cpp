@@ -237,12 +237,16 @@ void controller_service::recover(call_id id, durable_record record) {
   call.durable = call.admitted = true;
   if (!inputs)
     return end_unrecovered(id, record.owner, inputs.error());
-  if (!call.repeatable)
-    return end_unrecovered(id, record.owner,
-                           {errc::unavailable,
-                            "the controller was lost while the call ran: it may have run or not, and is not run "
-                            "again, as it calls a function that is not declared repeatable",
-                            {}});
+  if (!call.repeatable) {
+    // It ends with this when all nodes have said what they hold, and none goes on with it.
+    keep_result(id, record.owner);
+    unrecovered_.insert_or_assign(
+        id, error{errc::unavailable,
+                  "the controller was lost while the call ran: it may have run or not, and is not run again, as it "
+                  "calls a function that is not declared repeatable",
+                  {}});
+    return;
+  }
   call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();

@@ -23,6 +23,8 @@ std::string_view to_string(blame b) {
       return "cost";
     case blame::failure:
       return "failure";
+    case blame::takeover:
+      return "controller lost";
   }
   return "";
 }

@@ -13,7 +13,7 @@
 namespace squall::controller {
 
 /// What mostly made a promised call late.
-enum class blame : std::uint8_t { none, queue, load, execution, network, node_lost, cost, failure };
+enum class blame : std::uint8_t { none, queue, load, execution, network, node_lost, cost, failure, takeover };
 [[nodiscard]] std::string_view to_string(blame b);
 
 /// What came of one promise.

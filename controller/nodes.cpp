@@ -36,8 +36,11 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
     break;
   }
 
+  // What it holds of this controller's is void: its calls were placed again when the node was lost.
+  const bool keeps = message.held && message.held_epoch != options_.epoch && !nodes_.contains(message.held);
   node_record node;
-  node.id = node_id{++last_node_};
+  while (!node.id || nodes_.contains(node.id))
+    node.id = keeps ? message.held : node_id{options_.first_node + last_node_++};
   node.peer = from.from;
   node.instance = message.instance;
   node.info = {node.id, message.name, message.endpoint, message.host};
@@ -52,6 +55,7 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
   welcome.host = host_;
   welcome.prices = options_.prices;
   welcome.term = options_.term;
+  welcome.keeps = keeps;
   welcome.controllers = controllers_;
   for (const functions::registered_function* f : catalogue_.functions())
     welcome.functions.push_back(*f);
@@ -73,9 +77,16 @@ void controller_service::on_node_hello(const actors::incoming& from, wire::node_
             {{"node", message.name},
              {"id", to_string(id)},
              {"endpoint", message.endpoint},
-             {"lanes", std::to_string(message.lanes.size())}});
+             {"lanes", std::to_string(message.lanes.size())},
+             {"keeps", keeps ? "its work" : "nothing"}});
   unsettled_until_ = post_->now() + settling;
   step(calls::placing::node_joined{id, std::move(message.lanes), message.memory_bytes});
+  if (keeps && !gathering_)
+    begin_gathering();
+  if (keeps)
+    gathering_->awaited.insert(id);
+  else if (gathering_ && !gathering_->reported && gathering_->awaited.empty() && options_.term <= 1)
+    finish_gathering(); // the whole cluster is new
   retry_waiting();
   if (nodes_.size() == 1)
     for (const functions::registered_function* f : catalogue_.functions())
@@ -105,6 +116,10 @@ void controller_service::on_beat(const actors::incoming& from, wire::node_beat m
     return answer(from, errc::not_found, "node " + to_string(message.node) + " is not in the cluster; say hello again");
   node_record& node = nodes_[it->second];
   node.heard = post_->now();
+  node.beats.beat(
+      node.heard,
+      message.wall_clock_ns == 0 ? std::nullopt : std::optional{duration{message.wall_clock_ns} - wall_clock()},
+      message.round_trip);
   node.beat = std::move(message);
   wire::pong pong;
   pong.epoch = options_.epoch;
@@ -136,6 +151,7 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   unsettled_until_ = post_->now() + settling;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
+  paces_.forget(id);
   count_lanes();
   std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });
   step(calls::placing::node_lost{id});
@@ -149,6 +165,9 @@ void controller_service::lose_node(node_id id, const std::string& why) {
     step(calls::placing::cancel_requested{call});
   lost_node_.reset();
   announce_peers();
+  if (gathering_)
+    gathering_->awaited.erase(id);
+  settle_gathering();
 }
 
 void controller_service::sweep() {

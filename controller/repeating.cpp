@@ -95,6 +95,8 @@ bool controller_service::wait_for_node(running_call& call, errc code) {
 
 /// When a node has joined, and now and then.
 void controller_service::retry_waiting() {
+  if (gathering_)
+    return; // a node may go on with it
   for (const call_id id : std::exchange(waiting_for_node_, {})) {
     running_call* call = calls_.find(id);
     if (!call)
@@ -121,16 +123,27 @@ call_id controller_service::fresh_call_id() {
 }
 
 /// A call that its client had sent before, on a connection that broke. True: it was dealt with.
-bool controller_service::adopt(const actors::incoming& from, const wire::call_request& message,
-                               const functions::dag& dag) {
+bool controller_service::asked_again(const actors::incoming& from, const wire::call_request& message,
+                                     const functions::dag& dag, const std::vector<functions::value>& inputs) {
   if (answer_from_kept(from, message.call))
     return true;
+  const auto now = clients_.find(from.from);
+  const client_id asks = now == clients_.end() ? client_id{} : now->second.id;
+  if (answer_unasked(from, message.call, asks))
+    return true;
   if (running_call* call = calls_.find_known_as(message.call)) {
-    const auto now = clients_.find(from.from);
-    if (now == clients_.end() || call->owner != now->second.id)
+    if (call->owner != asks)
       return false; // an id of another client's call
     call->client = from.from;
     call->request = from.head.request;
+    if (!std::exchange(call->asked, true) && !call->sequence.id && may_run_twice(dag)) {
+      call->inputs = inputs; // from now on it may be placed again
+      call->repeatable = true;
+    }
+    return true;
+  }
+  if (gathering_) {
+    refuse_for_now(from, message.call);
     return true;
   }
   // A durable call of which nothing is known never began: it would have been written down.

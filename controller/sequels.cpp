@@ -58,7 +58,7 @@ result<std::shared_ptr<const functions::dag>> catalogue::find_sequel(const calla
     ids.push_back(next->dag->id);
   }
   if (const auto known = sequels_.find(ids); known != sequels_.end())
-    return known->second;
+    return known->second.dag;
   const auto spec_of = [this](function_id id) {
     const auto* const function = find_function(id);
     return function ? &function->spec : nullptr;
@@ -70,16 +70,17 @@ result<std::shared_ptr<const functions::dag>> catalogue::find_sequel(const calla
     for (std::size_t o = 0; o < last.outputs.size(); ++o)
       outputs.push_back(functions::output_port(last, o, spec_of));
     SQUALL_ASSIGN(spec, functions::sequel(whole->spec, last.spec.name, outputs, parts[i]->dag->spec));
-    SQUALL_ASSIGN(compiled, functions::compile(spec, dag_id{++last_dag_}, lookup()));
+    SQUALL_ASSIGN(compiled, compiled_dag(spec, 3));
     whole = std::move(compiled);
   }
   if (sequels_.size() >= max_sequels) {
-    const auto oldest = std::min_element(sequels_.begin(), sequels_.end(),
-                                         [](const auto& a, const auto& b) { return a.second->id < b.second->id; });
-    change.dags_removed.push_back(oldest->second->id);
+    const auto oldest = std::min_element(sequels_.begin(), sequels_.end(), [](const auto& a, const auto& b) {
+      return a.second.number < b.second.number;
+    });
+    change.dags_removed.push_back(oldest->second.dag->id);
     sequels_.erase(oldest);
   }
-  sequels_[std::move(ids)] = whole;
+  sequels_[std::move(ids)] = {whole, ++last_sequel_};
   change.dags_added.push_back(whole);
   return whole;
 }
@@ -92,15 +93,15 @@ void catalogue::drop_sequels(catalogue_change& change) {
       return std::find(removed.begin(), removed.end(), part) != removed.end();
     });
     if (gone)
-      change.dags_removed.push_back(entry.second->id);
+      change.dags_removed.push_back(entry.second.dag->id);
     return gone;
   });
 }
 
 std::vector<std::shared_ptr<const functions::dag>> catalogue::sequels() const {
   std::vector<std::shared_ptr<const functions::dag>> out;
-  for (const auto& [parts, dag] : sequels_)
-    out.push_back(dag);
+  for (const auto& [parts, sequel] : sequels_)
+    out.push_back(sequel.dag);
   return out;
 }
 

@@ -134,6 +134,14 @@ public:
   [[nodiscard]] std::vector<calls::stage_trace> news_for(node_id node);
   /// Stages whose end is not known here, ascending.
   [[nodiscard]] std::vector<stage_index> unsettled() const;
+  /// A stage that does not wait any more.
+  struct stage_progress {
+    stage_index stage = 0;
+    bool ended = false;
+    std::uint32_t width = 1;             ///< of one that has not ended: the elements that have not; 0: it was skipped
+    std::vector<std::uint32_t> elements; ///< of a map that has not ended: those that have not
+  };
+  [[nodiscard]] std::vector<stage_progress> progress() const; ///< ascending
 
   [[nodiscard]] const flow_graph& graph() const { return *graph_; }
   /// "stage 'slow' (function read-small version 1)".

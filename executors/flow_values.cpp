@@ -163,6 +163,27 @@ std::vector<stage_index> flow::unsettled() const {
   return out;
 }
 
+std::vector<flow::stage_progress> flow::progress() const {
+  std::vector<stage_progress> out;
+  for (stage_index s = 0; s < states_.size(); ++s) {
+    const auto& state = states_[s];
+    if (state.phase == phase::settled) {
+      const std::uint32_t width = state.traced > 0 ? trace_[state.traced - 1].width : 1;
+      out.push_back({s, true, state.skipped ? 0 : width, {}});
+      continue;
+    }
+    const auto running =
+        std::find_if(running_.begin(), running_.end(), [&](const running_stage& r) { return r.stage == s; });
+    if (running == running_.end())
+      continue;
+    stage_progress& come = out.emplace_back(stage_progress{s, false, running->left, {}});
+    for (std::uint32_t e = 0; spec(s).map && e < running->ended.size(); ++e)
+      if (!running->ended[e])
+        come.elements.push_back(e);
+  }
+  return out;
+}
+
 std::string flow::describe(stage_index stage) const {
   const auto& function = graph_->stages[stage].function->spec;
   return "stage '" + spec(stage).name + "' (function " + function.name + " version " +

@@ -33,6 +33,9 @@ public:
   /// One fact; appends what is decided to `out`, in the order to carry it out.
   virtual void step(time_point now, const calls::placing::event& fact, std::vector<calls::placing::command>& out) = 0;
 
+  /// Whether it takes calls over that another scheduler dispatched (`plans_adopted`).
+  [[nodiscard]] virtual bool adopts() const { return false; }
+
   /// When it wants a `tick` if nothing comes first.
   [[nodiscard]] virtual std::optional<time_point> next_deadline() const = 0;
 

@@ -14,6 +14,7 @@ using namespace detail;
 scheduler::scheduler(const scheduler_config& config, std::uint64_t seed) : state_(std::make_unique<state>()) {
   state_->config = config;
   state_->seed = seed;
+  state_->late.policies = std::uint64_t{config.life & 0xffff} << 8;
   if (!config.late_placement)
     state_->use_policy(config.policy);
   if (config.late_placement || state_->placing_name != config.policy)
@@ -264,7 +265,8 @@ slot_index scheduler::state::enter(const placing::call_arrived& fact, dag_state&
   return slot;
 }
 
-void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+/// Takes the call in as the draft says.
+void scheduler::state::charge_draft(const placing::call_arrived& fact, dag_state& dag) {
   const slot_index slot = enter(fact, dag);
   call_state& call = in_flight.at(slot);
   std::swap(call.variants, draft.variants);
@@ -276,7 +278,10 @@ void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) 
   }
   if (fact.deadline != never)
     call_timers.set(slot, later(fact.deadline, config.deadline_grace), call.order);
+}
 
+void scheduler::state::admit(const placing::call_arrived& fact, dag_state& dag) {
+  charge_draft(fact, dag);
   duration finish{0};
   for (const duration d : draft.finish)
     finish = std::max(finish, d);

@@ -23,6 +23,9 @@ struct scheduler_config {
   duration move_cost = std::chrono::milliseconds{
       1}; ///< a stage leaves the node of its last producer only for one whose load is less by this or more
   bool late_placement = false; ///< no call is placed when it arrives: all policies are dispatch policies
+  /// Which of the schedulers that follow each other in a cluster it is, up to 65535: batches, replicas and tickets that
+  /// it names have other ids than those of the others.
+  std::uint32_t life = 0;
 
   friend bool operator==(const scheduler_config&, const scheduler_config&) = default;
   template <class S, class V>
@@ -34,6 +37,7 @@ struct scheduler_config {
     v("deadline_grace_ns", s.deadline_grace);
     v("move_cost_ns", s.move_cost);
     v("late_placement", s.late_placement);
+    v("life", s.life);
   }
 };
 

@@ -29,3 +29,4 @@ SQUALL_CODEC_OF(squall::wire::order_report);
 SQUALL_CODEC_OF(squall::wire::want_replica);
 SQUALL_CODEC_OF(squall::wire::replica_report);
 SQUALL_CODEC_OF(squall::wire::node_drain);
+SQUALL_CODEC_OF(squall::wire::plans_held);

@@ -67,6 +67,7 @@ enum class message_type : std::uint16_t {
   node_drain = 58,
   calls_answered = 60,
   unwanted_stage = 61,
+  plans_held = 62,
 
   store_put = 64,
   store_get = 65,

@@ -26,7 +26,9 @@ struct node_hello {
   std::uint64_t host = 0;
   std::vector<calls::placing::lane_info> lanes;
   std::uint64_t memory_bytes = 0;
-  std::uint64_t instance = 0; ///< random, one a process: a node that comes back is another
+  std::uint64_t instance = 0;   ///< random, one a process: a node that comes back is another
+  node_id held;                 ///< what it was under a controller that is gone, and whose plans it still holds
+  std::uint64_t held_epoch = 0; ///< of that controller
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("oldest", s.oldest);
@@ -38,6 +40,8 @@ struct node_hello {
     v("lanes", s.lanes);
     v("memory_bytes", s.memory_bytes);
     v("instance", s.instance);
+    v("held", s.held);
+    v("held_epoch", s.held_epoch);
   }
 };
 
@@ -78,6 +82,7 @@ struct node_welcome {
   calls::price_list prices;
   std::vector<std::string> controllers; ///< as in `welcome`
   std::uint64_t term = 0; ///< of the controller's leadership: a welcome with an older one than seen before is void
+  bool keeps = false;     ///< the node keeps its id and its work, of which it tells by plans_held; else that is void
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("version", s.version);
@@ -91,6 +96,7 @@ struct node_welcome {
     v("prices", s.prices);
     v("controllers", s.controllers);
     v("term", s.term);
+    v("keeps", s.keeps);
   }
 };
 
@@ -127,6 +133,9 @@ struct node_beat {
   std::uint64_t arena_capacity_bytes = 0;
   std::map<std::string, double> metrics; ///< counters since the start, by name
   std::vector<instance_report> instances;
+  /// Its wall clock when it sent this, in nanoseconds since 1970; 0: not told. For people: nothing is decided by it.
+  std::int64_t wall_clock_ns = 0;
+  duration round_trip{0}; ///< from an earlier beat to its answer; 0: not known yet
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("node", s.node);
@@ -137,6 +146,8 @@ struct node_beat {
     v("arena_capacity_bytes", s.arena_capacity_bytes);
     v("metrics", s.metrics);
     v("instances", s.instances);
+    v("wall_clock_ns", s.wall_clock_ns);
+    v("round_trip_ns", s.round_trip);
   }
 };
 
@@ -212,6 +223,31 @@ struct forget_function {
   }
 };
 
+/// What another controller has to know of a call that it did not admit.
+struct call_claim {
+  client_id owner;                               ///< whose call it is
+  call_id origin;                                ///< of a later attempt: the id that the client gave the call
+  std::uint32_t attempt = 1;                     ///< of several the latest counts
+  duration finish{0};                            ///< promised, from arrival
+  calls::micro_cost cost = calls::no_cost_limit; ///< asked for; promised if the call was promised something
+  std::uint32_t assurance_ppm = 0;               ///< likewise
+  calls::preference preference = calls::preference::cheapest;
+  bool promised = false;
+  bool durable = false;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("owner", s.owner);
+    v("origin", s.origin);
+    v("attempt", s.attempt);
+    v("finish_ns", s.finish);
+    v("cost_micro", s.cost);
+    v("assurance_ppm", s.assurance_ppm);
+    v("preference", s.preference);
+    v("promised", s.promised);
+    v("durable", s.durable);
+  }
+};
+
 /// What every message about a running call carries.
 struct call_context {
   call_id call;
@@ -229,6 +265,7 @@ struct call_context {
   duration expected{0};             ///< finish as planned at admission; zero = not known
   duration reserve{0};              ///< kept free before the deadline for what follows a join that waits until then
   std::vector<stage_index> without; ///< ascending; stages that count as skipped
+  call_claim claim;
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
@@ -246,6 +283,7 @@ struct call_context {
     v("expected_ns", s.expected);
     v("reserve_ns", s.reserve);
     v("without", s.without);
+    v("claim", s.claim);
   }
 };
 
@@ -597,6 +635,92 @@ struct replica_report {
     v("replica", s.replica);
     v("code", s.code);
     v("message", s.message);
+  }
+};
+
+// -- what a node holds when its controller is gone
+// ---------------------------------------------------------------------------------------
+
+/// A stage of a dispatched call that does not wait for others, as its home knows it.
+struct held_stage {
+  stage_index stage = 0;
+  std::uint32_t width = 1; ///< of one that has not ended: the elements that have not; 0: skipped
+  bool ended = false;
+  std::vector<std::uint32_t> elements; ///< of a map that has not ended: those that have not
+  std::vector<node_id> runners;        ///< that some of them were handed to, other than the home; ascending
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("stage", s.stage);
+    v("width", s.width);
+    v("ended", s.ended);
+    v("elements", s.elements);
+    v("runners", s.runners);
+  }
+};
+
+struct held_call {
+  call_context context;
+  bool finished = false;          ///< its call_finished follows
+  std::vector<held_stage> stages; ///< of a dispatched call, from its home; ascending
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("context", s.context);
+    v("finished", s.finished);
+    v("stages", s.stages);
+  }
+};
+
+/// A batch of a dispatched call at the node that runs it.
+struct held_order {
+  batch_id order;
+  replica_id replica;
+  variant_id variant;
+  std::vector<calls::placing::task> tasks; ///< elements as in hand_out
+  duration executed{0};                    ///< since it started; zero: it has not
+  bool done = false;                       ///< it has ended since, as an order_report would say
+  errc code = errc::ok;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("order", s.order);
+    v("replica", s.replica);
+    v("variant", s.variant);
+    v("tasks", s.tasks);
+    v("executed_ns", s.executed);
+    v("done", s.done);
+    v("code", s.code);
+  }
+};
+
+struct held_replica {
+  replica_id replica;
+  variant_id variant;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("replica", s.replica);
+    v("variant", s.variant);
+  }
+};
+
+/// After a welcome that says `keeps`: what the node holds of the controller before. In pages, of which the last says
+/// so; call_finished of calls that have ended meanwhile follow.
+struct plans_held {
+  SQUALL_MESSAGE(plans_held, controller);
+  node_id node;
+  std::uint64_t epoch = 0; ///< of the welcome that it answers
+  bool last = true;
+  std::vector<node_id> peers; ///< the nodes of that time; ascending
+  std::vector<held_call> calls;
+  std::vector<held_order> orders;
+  std::vector<held_replica> replicas;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("node", s.node);
+    v("epoch", s.epoch);
+    v("last", s.last);
+    v("peers", s.peers);
+    v("calls", s.calls);
+    v("orders", s.orders);
+    v("replicas", s.replicas);
   }
 };
 

@@ -174,6 +174,17 @@ struct list_flags {
   std::string name;
 };
 
+/// Who looks at the nodes wants to know that the store is not there.
+void say_if_store_is_lost(session& session, cluster& from) {
+  const auto body = from.query("status");
+  const auto status = body ? calls::json_document::parse(*body) : body.error();
+  const auto lost = status ? status->root().find("store_lost") : std::nullopt;
+  const auto silent = status ? status->root().find("store_silent_ns") : std::nullopt;
+  if (lost && lost->as_boolean().value_or(false))
+    session.say(fmt::format("the store is lost: it has not answered for {:.1f} s",
+                            silent ? static_cast<double>(silent->as_int64().value_or(0)) / 1e9 : 0.0));
+}
+
 result<> get(session& session, cluster& from, const list_flags& flags) {
   const listing& what = find_listing(flags.kind);
   SQUALL_ASSIGN(format, session.format());
@@ -192,6 +203,8 @@ result<> get(session& session, cluster& from, const list_flags& flags) {
                   return list ? table_of(node, what.columns) : yaml_of(node);
                 }));
   session.print(text);
+  if (what.plural == "nodes")
+    say_if_store_is_lost(session, from);
   return {};
 }
 

@@ -324,7 +324,7 @@ functions::value engine::leased(functions::value value, const std::shared_ptr<co
       std::shared_ptr<const void> lease;
       std::shared_ptr<const void> bytes;
     };
-    auto both = std::make_shared<const holder>(lease, tensor->data.owner());
+    auto both = std::make_shared<const holder>(holder{lease, tensor->data.owner()});
     tensor->data = shared_bytes{std::move(both), tensor->data.span()};
   } else if (auto* list = std::get_if<functions::value_list>(&value.data)) {
     for (functions::value& element : *list)

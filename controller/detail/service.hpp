@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/background.hpp"
 #include "actors/event_log_file.hpp"
 #include "actors/store_client.hpp"
 #include "controller/call_table.hpp"
@@ -7,6 +8,7 @@
 #include "controller/controller_service.hpp"
 #include "controller/durable.hpp"
 #include "controller/ledger.hpp"
+#include "controller/node_health.hpp"
 #include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
 #include "controller/turnstile.hpp"
@@ -51,6 +53,7 @@ private:
     time_point joined;
     std::map<variant_id, std::uint64_t> resident; ///< and their memory
     wire::node_beat beat;
+    beat_record beats;
     duration way{0};        ///< from an order to its start, when nothing is in the way; zero = not known
     bool draining = false;  ///< nothing more is placed on it
     bool released = false;  ///< it was told to go
@@ -73,6 +76,10 @@ private:
   void finish_round();
   void arm();
   [[nodiscard]] actors::peer_id connect_store();
+
+  // -- the store's lease (store_lease.cpp) --
+  void watch_store();
+  [[nodiscard]] bool store_lost() const;
 
   // -- the scheduler (service.cpp) --
   void step(const calls::placing::event& fact);
@@ -102,6 +109,7 @@ private:
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
+  void tell_dropped(const running_call& call, wire::call_result& message, const error& why);
   void end_of(running_call& call, calls::outcome outcome);
   [[nodiscard]] calls::placing::call_ended ended(const running_call& call, const calls::outcome& outcome);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
@@ -131,6 +139,7 @@ private:
   void start_dispatched(running_call& call, const calls::placing::admit& command);
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
+  void carry_out(const calls::placing::compute& command);
   void on_order_report(const wire::order_report& message);
   [[nodiscard]] duration dispatch_way(const dispatched_batch& batch);
   void on_replica_report(const wire::replica_report& message);
@@ -157,7 +166,8 @@ private:
   [[nodiscard]] bool wait_for_node(running_call& call, errc code);
   void retry_waiting();
   [[nodiscard]] call_id fresh_call_id();
-  [[nodiscard]] bool adopt(const actors::incoming& from, const wire::call_request& message, const functions::dag& dag);
+  [[nodiscard]] bool asked_again(const actors::incoming& from, const wire::call_request& message,
+                                 const functions::dag& dag, const std::vector<functions::value>& inputs);
   /// How soon a client may try again what was refused because the cluster is coming up or nodes are changing; zero: it
   /// would be no better.
   [[nodiscard]] duration retry_hint(errc code) const;
@@ -183,6 +193,59 @@ private:
   void recover_entries(std::vector<std::string> keys);
   void recover(call_id id, durable_record record);
   void end_unrecovered(call_id id, client_id owner, const error& why);
+
+  // -- what the controller before has left (recovery.cpp) --
+  struct held_by {
+    node_id node;
+    time_point told;
+    wire::held_call call;
+  };
+  struct order_of {
+    node_id node;
+    time_point told;
+    wire::held_order order;
+  };
+  /// What nodes have said, until all of them have.
+  struct gathered_plans {
+    time_point until;          ///< then those that are not there are lost
+    bool reported = false;     ///< somebody held something
+    std::set<node_id> named;   ///< the nodes of the controller before, as far as they are known
+    std::set<node_id> awaited; ///< are here, and have not said everything
+    std::vector<held_by> calls;
+    std::vector<order_of> orders;
+    std::vector<calls::placing::adopted_replica> replicas;
+    std::vector<actors::incoming> early; ///< about calls that are not known yet
+  };
+  /// The end of a call whose client has not asked again yet.
+  struct unasked_result {
+    client_id owner;
+    wire::call_result result;
+    std::size_t bytes = 0;
+  };
+  static constexpr duration gathering_most = std::chrono::milliseconds{3500};
+  static constexpr duration asked_within = std::chrono::seconds{12}; ///< somewhat more than clients ask again
+  static constexpr std::size_t early_most = 100'000;
+  static constexpr std::size_t unasked_most = 10'000;
+  static constexpr std::size_t unasked_bytes_most = std::size_t{256} << 20;
+  void begin_gathering();
+  void on_plans_held(const actors::incoming& from, wire::plans_held message);
+  [[nodiscard]] bool put_off(actors::incoming& message);
+  void settle_gathering();
+  void finish_gathering();
+  [[nodiscard]] std::vector<held_by> latest_attempts(std::vector<held_by> calls);
+  [[nodiscard]] std::string obstacle(const held_by& held, const functions::dag* dag,
+                                     const std::vector<node_id>& holders);
+  [[nodiscard]] std::optional<calls::placing::adopted_call> take_over(const held_by& held);
+  void enter_adopted(const held_by& held, std::shared_ptr<const functions::dag> dag, std::vector<node_id> holders);
+  void take_over(const order_of& held, calls::placing::plans_adopted& fact,
+                 std::vector<calls::placing::batch_done>& ended);
+  void drop_held(const wire::held_call& held, const std::string& why);
+  void keep_unasked(running_call& call, wire::call_result message);
+  [[nodiscard]] bool answer_unasked(const actors::incoming& from, call_id id, client_id asks);
+  void forget_unasked(std::map<call_id, unasked_result>::iterator at);
+  void expire_unasked();
+  void refuse_for_now(const actors::incoming& from, call_id call);
+  [[nodiscard]] wire::call_claim claim_of(const running_call& call) const;
 
   // -- leaving (draining.cpp) --
   void on_drain(const actors::incoming& from, const wire::drain& message);
@@ -220,10 +283,16 @@ private:
   // -- queries (queries.cpp) --
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
+  struct node_view;
+  [[nodiscard]] node_view node_view_of(const node_record& node) const;
   [[nodiscard]] ledger_view ledger_totals() const;
   [[nodiscard]] policy_view policy_in_force() const;
+
+  // -- figures (metrics.cpp) --
   [[nodiscard]] std::string metrics_json();
   void count_drifts(std::vector<metric_sample>& samples) const;
+  void count_traffic(std::vector<metric_sample>& samples) const;
+  void count_node(const node_record& node, std::vector<metric_sample>& samples) const;
 
   controller_options options_;
   std::shared_ptr<wire::arena_map> arenas_;
@@ -234,6 +303,9 @@ private:
   std::unique_ptr<actors::event_log_file> event_log_;
   std::unique_ptr<actors::store_client> store_;
   actors::peer_id store_peer_; ///< our connection to it; zero: it is a role of this process
+  time_point store_heard_;     ///< it answered
+  bool store_asked_ = false;
+  bool store_missed_ = false; ///< and it was said
   catalogue catalogue_;
   bool ready_ = false; ///< the catalogue has been read from the store
   time_point retry_catalogue_ = never;
@@ -249,9 +321,16 @@ private:
   std::uint64_t last_node_ = 0;
   std::unordered_map<call_id, held_result> held_;
   std::map<call_id, kept_result> kept_;
+  std::map<call_id, error> unrecovered_; ///< durable ones that end with this unless a node goes on with them
+  std::optional<gathered_plans> gathering_;
+  std::map<call_id, unasked_result> unasked_;
+  std::size_t unasked_bytes_ = 0;
+  time_point unasked_until_ = never; ///< then adopted calls that nobody has asked for are cancelled
+  std::uint64_t adopted_ = 0;
   std::map<batch_id, dispatched_batch> batches_; ///< dispatched and not ended
   std::unordered_map<call_id, refused_call> refused_;
   profiles profiles_;
+  paces paces_;
   ledger ledger_;
   node_id last_home_;
   std::map<node_id, std::vector<call_id>> releases_; ///< gathered during a round
@@ -259,11 +338,13 @@ private:
   std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
   std::set<function_id> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
+  std::optional<error> cut_off_;            ///< why a call is abandoned, while that is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
   std::vector<call_id> to_repeat_;          ///< at the end of this round
   std::vector<call_id> waiting_for_node_;   ///< ran before, and were refused since no node is there
   std::uint64_t fresh_ids_ = 0;
   std::uint64_t repeated_ = 0;
+  std::uint64_t results_dropped_ = 0;
   bool draining_ = false;         ///< no new calls
   std::function<void()> drained_; ///< called when none is left
   bool stopping_ = false;
@@ -272,6 +353,9 @@ private:
   time_point next_sweep_;
   time_point next_profile_save_;
   time_point started_;
+
+  std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true); ///< for what other threads hand back
+  std::unique_ptr<actors::background> computing_; ///< begun when it is needed first; ends before all else does
 };
 
 template <class Message>

@@ -39,7 +39,9 @@ bool node_role::answer_client(const call_record& call, const wire::call_finished
 
 void node_role::report_answered() {
   answered_due_ = never;
-  if (answered_.empty())
+  if (answered_.size() > max_answered && !membership_.joined())
+    answered_.erase(answered_.begin());
+  if (answered_.empty() || !membership_.joined())
     return;
   wire::calls_answered message{membership_.self(), std::exchange(answered_, {})};
   membership_.tell_controller(wire::encode(message, request_id{}),

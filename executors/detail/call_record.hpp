@@ -39,12 +39,13 @@ struct call_record {
   time_point arrived; ///< here
   time_point deadline;
   executors::flow flow;
-  std::vector<item_id> items;             ///< all that it ever had
-  std::vector<node_id> holders;           ///< of blocks of it; ascending
-  std::vector<function_id> turns;         ///< of its sequence, that it holds
-  std::vector<flow::ready_stage> put_off; ///< light stages that were too many for one round
-  time_point next_timer = never;          ///< the earliest that was set for it
-  partial_counts partials;                ///< sent
+  std::vector<item_id> items;                          ///< all that it ever had
+  std::vector<node_id> holders;                        ///< of blocks of it; ascending
+  std::vector<function_id> turns;                      ///< of its sequence, that it holds
+  std::vector<flow::ready_stage> put_off;              ///< light stages that were too many for one round
+  time_point next_timer = never;                       ///< the earliest that was set for it
+  partial_counts partials;                             ///< sent
+  std::map<stage_index, std::vector<node_id>> runners; ///< other nodes that parts of it were handed to; ascending
 
 private:
   /// The age at which joins stop waiting, so that what is left to do can be done before the deadline.
@@ -82,8 +83,9 @@ struct order_record {
   wire::order_ticket ticket;
   time_point latest_start = never;
   std::vector<item_id> items;
-  std::uint32_t missing = 0; ///< tasks that will not come
-  bool queued = false;       ///< all are here
+  std::vector<calls::placing::task> tasks; ///< that came
+  std::uint32_t missing = 0;               ///< tasks that will not come
+  bool queued = false;                     ///< all are here
 };
 
 /// An element of work in the node's queue or in the worker.

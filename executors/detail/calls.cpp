@@ -130,9 +130,13 @@ void node_role::finish_call(call_record& call) {
   if (!needed)
     std::erase(call.holders, membership_.self());
   message.holders = call.holders;
-  if (needed || !answer_client(call, message))
+  const bool answered = !needed && answer_client(call, message);
+  const bool waits = !answered && membership_.holds(); // for a controller; its blocks, too
+  if (waits)
+    keep_end(call, std::move(message));
+  else if (!answered)
     send_finished(message, call.context.client_host);
-  if (!needed)
+  if (!needed && !waits)
     release_blocks(id);
   end_shares(id);
   end_call(call);
@@ -165,7 +169,10 @@ void node_role::fail_call(call_record& call, const error& why) {
   std::erase(call.holders, membership_.self());
   message.holders = call.holders;
   ++counters_.calls_failed;
-  send_finished(message, 0);
+  if (membership_.holds())
+    keep_end(call, std::move(message));
+  else
+    send_finished(message, 0);
   end_shares(id);
   end_call(call);
   release_blocks(id);

@@ -42,14 +42,17 @@ void node_role::on_welcome(const wire::node_welcome& message) {
     return membership_.look_elsewhere();
   if (message.version != wire::protocol_version)
     log_.warn("node", "the controller chose another protocol version", {{"version", std::to_string(message.version)}});
-  // Whatever ran here belongs to an identity that the controller has given up.
-  drop_everything();
+  // Unless it says otherwise, whatever ran here belongs to an identity that the controller has given up.
+  const bool keeps = message.keeps && membership_.holds() && message.node == membership_.self();
+  if (!keeps)
+    drop_everything();
   membership_.on_welcome(message);
   prices_ = message.prices;
-  connect_store(message.store_endpoint);
+  if (!keeps || !store_connection_ || store_endpoint_ != message.store_endpoint)
+    connect_store(message.store_endpoint);
   catalogue_.keep_only(message.functions);
   forget_unused();
-  if (options_.event_log && options_.data_folder.size())
+  if (options_.event_log && options_.data_folder.size() && !keeps)
     open_event_log();
   for (const auto& f : message.functions)
     define(f);
@@ -62,6 +65,8 @@ void node_role::on_welcome(const wire::node_welcome& message) {
     there.memory_bytes = bytes;
     report_residency(std::move(there));
   }
+  if (message.keeps)
+    report_held();
 }
 
 /// A new identity writes a new log: the segments say whose they are.
@@ -109,6 +114,9 @@ void node_role::drop_everything() {
   for (const auto& [replica, wanted] : std::map{replicas_})
     feed(calls::queueing::replica_unwanted{replica});
   orders_.clear();
+  kept_ends_.clear();
+  kept_bytes_ = 0;
+  ended_orders_.clear();
   nested_.clear();
   calls_.clear();
   shares_.clear();
@@ -172,6 +180,8 @@ void node_role::send_beat() {
   }
   if (user_)
     beat.instances = user_->instances();
+  beat.wall_clock_ns = std::chrono::nanoseconds{std::chrono::system_clock::now().time_since_epoch()}.count();
+  beat.round_trip = membership_.round_trip();
   const auto add = [&](const char* name, auto figure) { beat.metrics[name] = static_cast<double>(figure); };
   add("calls", counters_.calls);
   add("calls_here", calls_.size());
@@ -190,6 +200,12 @@ void node_role::send_beat() {
   add("bytes_to_hosts", counters_.bytes_to_hosts);
   add("cache_bytes", models_->used_bytes());
   add("sequences", sequences_.size());
+  if (options_.traffic) {
+    const actors::bridge_stats traffic = options_.traffic();
+    add("waiting_bytes", traffic.waiting_bytes);
+    add("messages_overloaded", traffic.overloaded);
+    add("messages_unreachable", traffic.unreachable);
+  }
   if (const auto sent = membership_.send_to_controller(wire::encode(beat, request_id{2})); !sent.ok())
     log_.debug("node", "a beat was not sent", {{"error", sent.error().message}});
 }

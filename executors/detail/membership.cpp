@@ -48,8 +48,14 @@ void membership::disconnect_controller() {
   controller_ = {};
 }
 
+/// From now on nothing new is ordered; what was goes on.
+void membership::lose_controller() {
+  if (std::exchange(joined_, false) && !left_)
+    holds_until_ = post_->now() + grace;
+}
+
 void membership::look_elsewhere() {
-  joined_ = false;
+  lose_controller();
   if (!controllers_.several())
     return;
   disconnect_controller();
@@ -66,6 +72,10 @@ void membership::say_hello() {
     hello.lanes.push_back({lane_id{lane}, functions::resource_type::cpu});
   hello.memory_bytes = options_.memory_bytes;
   hello.instance = instance_;
+  if (holds()) {
+    hello.held = self_;
+    hello.held_epoch = epoch_;
+  }
   if (!controller_)
     connect_controller();
   if (const auto sent = send_to_controller(wire::encode(hello, request_id{1})); !sent.ok())
@@ -77,16 +87,27 @@ void membership::on_welcome(const wire::node_welcome& message) {
   log_.info("node", joined_ || self_ ? "joined again" : "joined",
             {{"node", to_string(message.node)}, {"name", options_.name}});
   joined_ = true;
+  peers_kept_until_ = message.keeps ? post_->now() + grace : time_point{};
   self_ = message.node;
   epoch_ = message.epoch;
   term_ = message.term;
   controllers_.learn(message.controllers);
   controller_host_ = message.host;
   last_refusal_.clear();
+  unanswered_.clear();
+  round_trip_ = {};
   heard();
   next_ = post_->now() + beat_interval;
-  for_strangers_.clear();
+  if (!message.keeps)
+    for_strangers_.clear();
   on_peers(message.peers);
+}
+
+std::vector<node_id> membership::known_peers() const {
+  std::vector<node_id> out;
+  for (const auto& [id, p] : peers_)
+    out.push_back(id);
+  return out;
 }
 
 void membership::on_peers(const std::vector<wire::peer_info>& infos) {
@@ -102,8 +123,12 @@ void membership::on_peers(const std::vector<wire::peer_info>& infos) {
       known->second.connection = {};
     }
   }
-  for (const auto& [id, gone] : peers_)
-    if (gone.connection)
+  const bool keeps = post_->now() < peers_kept_until_;
+  for (auto& [id, gone] : peers_)
+    if (keeps && !fresh.contains(id) &&
+        std::none_of(infos.begin(), infos.end(), [&](const wire::peer_info& i) { return i.name == gone.info.name; }))
+      fresh[id] = std::exchange(gone, {});
+    else if (gone.connection)
       post_->close(gone.connection);
   peers_ = std::move(fresh);
   flush_strangers();
@@ -120,7 +145,7 @@ void membership::on_refused(const wire::reply& message) {
     next_ = std::min(next_, post_->now() + message.retry_after);
   // The controller restarted, or took the node for dead: what it knew is gone.
   if (joined_ && message.code == errc::not_found) {
-    joined_ = false;
+    lose_controller();
     say_hello();
   }
 }
@@ -128,8 +153,8 @@ void membership::on_refused(const wire::reply& message) {
 void membership::on_peer_lost(actors::peer_id lost) {
   if (lost == controller_) {
     if (joined_)
-      log_.warn("node", "lost the controller; saying hello until it is back");
-    joined_ = false;
+      log_.warn("node", "lost the controller; going on with what there is, and saying hello until it is back");
+    lose_controller();
     next_ = left_ ? never : post_->now() + (controllers_.several() ? duration{0} : beat_interval);
     disconnect_controller();
     controllers_.next();
@@ -141,6 +166,20 @@ void membership::on_peer_lost(actors::peer_id lost) {
     post_->close(lost);
     p.connection = {};
   }
+}
+
+void membership::beaten() {
+  next_ = post_->now() + beat_interval;
+  unanswered_.push_back(post_->now());
+  if (unanswered_.size() > max_unanswered)
+    unanswered_.pop_front();
+}
+
+void membership::on_pong() {
+  if (unanswered_.empty())
+    return;
+  round_trip_ = post_->now() - unanswered_.front();
+  unanswered_.pop_front();
 }
 
 void membership::on_alarm() {
@@ -170,6 +209,8 @@ result<> membership::send_to_controller(wire::frames message) {
 }
 
 void membership::tell_controller(wire::frames message, std::string_view lost, std::vector<log_field> about) {
+  if (!joined_)
+    return; // the next one is told all at once
   const auto sent = send_to_controller(std::move(message));
   if (sent.ok())
     return;

@@ -5,6 +5,7 @@
 #include "executors/node_service.hpp"
 #include "wire/endpoints.hpp"
 
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,8 +14,13 @@ namespace squall::executors {
 
 /// The node's place in the cluster: says hello until it is welcomed, beats every second, notices that the controller
 /// forgot it or is gone, and reaches the other nodes by connections that are made when they are first needed.
+///
+/// A node whose controller is gone keeps its identity and its work for `grace` and offers them to the next one, which
+/// is another process; only a welcome that says so lets it keep them.
 class membership {
 public:
+  /// Longer than two leases of a leader, and than a client asks again.
+  static constexpr duration grace = std::chrono::seconds{15};
   static constexpr duration beat_interval = std::chrono::seconds{1};
   static constexpr duration controller_silence = std::chrono::seconds{5};
   /// Of several controllers, one that does not answer a hello for so long is left for the next.
@@ -23,6 +29,7 @@ public:
   /// its own time.
   static constexpr duration stranger_patience = std::chrono::seconds{2};
   static constexpr std::size_t max_for_strangers = 1000;
+  static constexpr std::size_t max_unanswered = 16; ///< beats whose answer is waited for
 
   membership(const node_options& options, std::uint64_t instance, logger& log);
 
@@ -44,7 +51,14 @@ public:
   /// The new identity. Everything of the old one is void, whatever the epoch: the controller gives a new id with each
   /// welcome.
   void on_welcome(const wire::node_welcome& message);
+  /// Nodes that it does not name are still reached for a while if they may join again (after a welcome that keeps).
   void on_peers(const std::vector<wire::peer_info>& peers);
+  /// Without a controller, and what was told by the last one still counts.
+  [[nodiscard]] bool holds() const { return !joined_ && !left_ && post_ && post_->now() < holds_until_; }
+  [[nodiscard]] time_point holds_until() const { return joined_ || left_ ? never : holds_until_; }
+  /// What it held is gone.
+  void let_go() { holds_until_ = time_point{}; }
+  [[nodiscard]] std::vector<node_id> known_peers() const;
   void on_controllers(const std::vector<std::string>& endpoints) { controllers_.learn(endpoints); }
   /// The answer to a hello or a beat that was not accepted.
   void on_refused(const wire::reply& message);
@@ -52,7 +66,11 @@ public:
 
   /// Whether a beat is due; the service fills it in and sends it with send_to_controller().
   [[nodiscard]] bool beat_due() const { return joined_ && post_->now() >= next_; }
-  void beaten() { next_ = post_->now() + beat_interval; }
+  void beaten();
+  /// The controller's answer to the oldest beat that had none.
+  void on_pong();
+  /// From a beat to its answer, the last time; 0: not known yet.
+  [[nodiscard]] duration round_trip() const { return round_trip_; }
   /// Says hello if it is time to, gives up on a silent controller, and on nodes that did not appear.
   void on_alarm();
   [[nodiscard]] time_point next_alarm() const { return next_; }
@@ -88,6 +106,7 @@ private:
     time_point until;
   };
 
+  void lose_controller();
   void connect_controller();
   void disconnect_controller();
   void say_hello();
@@ -105,12 +124,16 @@ private:
   time_point connected_;
   bool joined_ = false;
   bool left_ = false;
+  time_point holds_until_{};
+  time_point peers_kept_until_{}; ///< also those that the controller does not name
   node_id self_;
   std::uint64_t epoch_ = 0;
   std::uint64_t controller_host_ = 0;
   bool several_hosts_ = false;
   time_point heard_;
   time_point next_;
+  std::deque<time_point> unanswered_; ///< when these beats were sent; the connection keeps their order
+  duration round_trip_{0};
   std::string last_refusal_; ///< said once
   std::map<node_id, peer> peers_;
   std::vector<held_message> for_strangers_;

@@ -56,7 +56,7 @@ node_role::~node_role() = default;
 void node_role::start(actors::post& out) {
   post_ = &out;
   const round_guard r{*this};
-  disk_ = std::make_unique<background>();
+  disk_ = std::make_unique<actors::background>();
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
@@ -115,6 +115,7 @@ void node_role::on_alarm() {
     store_->on_alarm();
   run_timers();
   continue_put_off();
+  ask_nested_again();
   if (queue_->next_deadline().value_or(never) <= now())
     feed(calls::queueing::tick{});
 }
@@ -138,6 +139,7 @@ void node_role::leave(const wire::node_drain& message) {
 
 /// What one thing decided may decide another: until nothing is left.
 void node_role::finish_round() {
+  keep_or_let_go();
   while (!commands_.empty() || !touched_.empty()) {
     carry_out_commands();
     drive_touched();
@@ -159,6 +161,9 @@ void node_role::set_alarm() {
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
   at = std::min(at, answered_due_);
+  if (holding_)
+    at = std::min(at, membership_.holds_until());
+  at = std::min(at, nested_due_);
   if (!put_off_.empty())
     at = now();
   if (worker_)
@@ -203,7 +208,7 @@ void node_role::handle(actors::incoming& m) {
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
-      return;
+      return membership_.from_controller(m.from) ? membership_.on_pong() : void();
     case message_type::reply:
       return decode_and<wire::reply>(m, [&](auto&& reply) {
         if (reply.code != errc::ok && membership_.from_controller(m.from))
@@ -220,8 +225,12 @@ void node_role::handle(actors::incoming& m) {
     default:
       break;
   }
-  // What another epoch says is void, and what another controller orders than the one that was joined.
-  if (membership_.joined() && (membership_.from_controller(m.from) || !only_controllers_say(m.head.type)))
+  // What another epoch says is void, and what another controller orders than the one that was joined. Without one the
+  // nodes go on among themselves.
+  const bool taken = membership_.joined() ? membership_.from_controller(m.from) || !only_controllers_say(m.head.type)
+                                          : membership_.holds() && !membership_.from_controller(m.from) &&
+                                                !only_controllers_say(m.head.type);
+  if (taken)
     handle_call_message(m);
 }
 

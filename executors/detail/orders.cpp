@@ -73,10 +73,15 @@ void node_role::hand_over(call_record& call, stage_index stage, std::vector<std:
                                    message.order.order});
       call.items.push_back(id);
       order.items.push_back(id);
+      order.tasks.push_back({call.context.call, stage, element});
     }
     counters_.items += elements.size();
     return queue_if_complete(order);
   }
+  auto& runners = call.runners[stage];
+  if (const auto at = std::lower_bound(runners.begin(), runners.end(), message.runner);
+      at == runners.end() || *at != message.runner)
+    runners.insert(at, message.runner);
   wire::scatter share;
   share.home = membership_.self();
   share.stage = stage;
@@ -110,12 +115,15 @@ order_record& node_role::order_of(const wire::order_ticket& ticket) {
 
 void node_role::join_order(map_share& share, const wire::order_ticket& ticket) {
   auto& order = order_of(ticket);
+  if (order.queued) // it was not waited for: the next scheduler hears that it is not in the batch
+    return end_share(share);
   for (std::uint32_t place = 0; place < share.elements.size(); ++place) {
     const item_id id{++last_item_};
     items_.emplace(
         id, work_item{share.context.call, share.stage, place, &share, ticket.variant, now(), false, ticket.order});
     share.items.push_back(id);
     order.items.push_back(id);
+    order.tasks.push_back({share.context.call, share.stage, share.elements[place]});
   }
   counters_.items += share.items.size();
   queue_if_complete(order);
@@ -178,8 +186,12 @@ void node_role::carry_out(const calls::queueing::drop_order& command) {
 }
 
 void node_role::end_order(batch_id id, errc code, duration executed) {
-  if (orders_.erase(id) > 0)
-    report_order({membership_.self(), id, true, code, executed});
+  const auto order = orders_.extract(id);
+  if (order.empty())
+    return;
+  if (!membership_.joined())
+    return note_ended_order(order.mapped(), code, executed);
+  report_order({membership_.self(), id, true, code, executed});
 }
 
 void node_role::report_order(const wire::order_report& message) {

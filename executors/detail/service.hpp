@@ -15,6 +15,7 @@
 #include "executors/node_service.hpp"
 #include "executors/user_workers.hpp"
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -71,6 +72,12 @@ public:
   /// Answered calls that the controller is told of in one message, and how long the first of them waits for others.
   static constexpr std::size_t max_answered = 256;
   static constexpr duration answered_patience = std::chrono::milliseconds{2};
+  /// What is kept for the next controller: ends of calls, their outputs together, and ends of dispatched batches.
+  static constexpr std::size_t max_kept_ends = 10'000;
+  static constexpr std::size_t max_kept_bytes = std::size_t{256} << 20;
+  static constexpr std::size_t max_ended_orders = 10'000;
+  /// For so long a call that a function made is asked for again while controllers change.
+  static constexpr duration nested_patience = std::chrono::seconds{10};
 
   node_role(const node_options& options, node_parts parts, logger& log);
   ~node_role() override;
@@ -115,6 +122,17 @@ private:
   struct nested_call {
     worker_question from;
     batch_id batch;
+    wire::call_request request; ///< to ask another controller again
+    bool doubtful = false;      ///< it was sent to a controller that is gone
+    time_point again_at = never;
+    time_point give_up{};
+  };
+  /// The end of a call that no controller has heard of.
+  struct kept_end {
+    wire::held_call about; ///< as of `at`
+    time_point at;
+    wire::call_finished message;
+    std::size_t bytes = 0;
   };
   struct load_times {
     time_point began;
@@ -215,6 +233,17 @@ private:
   [[nodiscard]] bool answer_client(const call_record& call, const wire::call_finished& finished);
   void report_answered();
 
+  // -- between two controllers (holding.cpp)
+  void keep_or_let_go();
+  void keep_end(call_record& call, wire::call_finished message);
+  void report_held();
+  [[nodiscard]] wire::held_call held_of(const call_record& call) const;
+  [[nodiscard]] std::vector<wire::held_order> held_orders();
+  [[nodiscard]] std::vector<wire::held_replica> held_replicas();
+  void ask_nested_again();
+  void ask_nested_anew();
+  [[nodiscard]] bool will_ask_again(const wire::call_result& message);
+
   // -- stages that have settled (settling.cpp)
   void on_settled(const actors::incoming& from, wire::settled message);
   void on_unwanted(const wire::unwanted_stage& message);
@@ -269,6 +298,7 @@ private:
   void queue_if_complete(order_record& order);
   void leave_order(batch_id order, item_id item);
   void end_order(batch_id id, errc code, duration executed);
+  void note_ended_order(const order_record& order, errc code, duration executed);
   void report_order(const wire::order_report& message);
   void want_replica(const wire::want_replica& message);
   void report_replica(replica_id replica, errc code, const std::string& text);
@@ -373,8 +403,12 @@ private:
   catalogue catalogue_;
   known_clients clients_;
   calls::price_list prices_;
-  std::vector<wire::answered_call> answered_; ///< that the controller has not been told of
-  time_point answered_due_ = never;           ///< when it is told
+  std::vector<wire::answered_call> answered_;  ///< that the controller has not been told of
+  time_point answered_due_ = never;            ///< when it is told
+  std::deque<kept_end> kept_ends_;             ///< oldest first
+  std::size_t kept_bytes_ = 0;                 ///< of their outputs
+  std::vector<wire::held_order> ended_orders_; ///< that no controller has heard of
+  bool holding_ = false;                       ///< there is no controller, and what it ordered goes on
   block_ledger blocks_;
   sequence_table sequences_;
   recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
@@ -413,13 +447,14 @@ private:
   std::set<lane_id> kept_lanes_;          ///< whose batch outlives the model host: they open again when it has ended
   std::map<call_id, nested_call> nested_; ///< that functions made here
   std::uint64_t last_nested_ = 0;
+  time_point nested_due_ = never; ///< some of them are asked for again
   std::map<variant_id, loading> loading_;
   std::unordered_map<variant_id, load_times> load_times_;
   std::unordered_map<variant_id, std::uint64_t> resident_; ///< and their memory
   std::unique_ptr<object_source> store_;
   std::string store_endpoint_;       ///< empty: the controller's connection serves it, or a role of this process
   actors::peer_id store_connection_; ///< of our own; zero without
-  std::unique_ptr<background> disk_;
+  std::unique_ptr<actors::background> disk_;
   std::unique_ptr<model_cache> models_;
   object_cache objects_;
   std::map<std::uint64_t, lookup> lookups_;

@@ -257,12 +257,17 @@ void node_role::on_user_call(const worker_question& from, wire::worker::call mes
     blocks_.adopt(context.call, input.value);
   blocks_.drop_unowned();
   const wire::encode_options places{membership_.controller_on_this_host() ? &blocks_.known() : nullptr};
-  if (const auto sent = membership_.send_to_controller(wire::encode(request, request_id{3}, places)); !sent.ok())
+  const auto sent = membership_.send_to_controller(wire::encode(request, request_id{3}, places));
+  if (!sent.ok() && !membership_.holds()) // else the next controller is asked
     return refuse(sent.error());
-  nested_[request.call] = {from, message.batch};
+  nested_call nested{from, message.batch, std::move(request), sent.ok(), never, now() + nested_patience};
+  const auto id = nested.request.call;
+  nested_.insert_or_assign(id, std::move(nested));
 }
 
 void node_role::on_call_result(const wire::call_result& message) {
+  if (will_ask_again(message))
+    return;
   wire::worker::returned answer;
   answer.code = message.outcome.code;
   answer.message = message.outcome.message;

@@ -18,6 +18,7 @@ public:
 
   [[nodiscard]] std::string_view name() const override { return "calendar"; }
   void step(time_point now, const calls::placing::event& fact, std::vector<calls::placing::command>& out) override;
+  [[nodiscard]] bool adopts() const override { return true; }
   [[nodiscard]] std::optional<time_point> next_deadline() const override;
   void save(calls::binary_writer& out) const override;
   void restore(calls::binary_reader& in) override;

@@ -110,8 +110,12 @@ struct state {
   void on(const placing::batch_done& fact);
   void on(const placing::replica_loaded& fact);
   void on(const placing::ticket_redeemed& fact);
+  void on(const placing::front_ready& fact);
+  void on(const placing::plans_adopted& fact); // adopting.cpp
   void set_times(variant_entry& v);
   static void keep_booked_time(variant_entry& v, ns before);
+  void derive_all();
+  void want_front(dag_entry& dag);
   void drop_call(slot call); ///< takes it out of the books
   void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);
@@ -149,6 +153,14 @@ struct state {
   std::vector<candidate> ranked;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> failed; ///< plans, and the stages at which they failed
   std::vector<std::int64_t> stage_prices;                      ///< of the DAG's stages and variants, in order
+
+  // -- what another scheduler left (adopting.cpp)
+  void adopt_replica(const placing::adopted_replica& found);
+  slot adopt_call(const placing::adopted_call& found);
+  void set_progress(slot call, const placing::adopted_stage& come);
+  std::vector<task_ref> tasks_of(const placing::adopted_batch& found, slot variant);
+  void adopt_batch(const placing::adopted_batch& found);
+  [[nodiscard]] micro_cost cost_so_far(const call_entry& call) const;
 
   // -- offers (offers.cpp)
   void admit_call(slot call, bool promised);

@@ -318,12 +318,14 @@ struct scheduler::state {
   void on(const calls::placing::batch_done&) {}
   void on(const calls::placing::replica_loaded&) {}
   void on(const calls::placing::ticket_redeemed&) {}
+  void on(const calls::placing::front_ready&) {}
   void expire();
 
   void use_policy(std::string_view name);
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
   void admit(const calls::placing::call_arrived& fact, detail::dag_state& dag);
+  void charge_draft(const calls::placing::call_arrived& fact, detail::dag_state& dag);
   [[nodiscard]] duration reserve_of(const detail::dag_state& dag, duration finish, duration left) const;
   /// Enters a call into what counts calls.
   detail::slot_index enter(const calls::placing::call_arrived& fact, detail::dag_state& dag);
@@ -346,6 +348,7 @@ struct scheduler::state {
   void late_fact(const calls::placing::tick& fact);
   void late_fact(const calls::placing::replica_loaded& fact);
   void late_fact(const calls::placing::ticket_redeemed& fact);
+  void late_fact(const calls::placing::plans_adopted& fact);
   template <class Fact>
   void late_fact(const Fact& fact) {
     on(fact);
@@ -382,6 +385,11 @@ struct scheduler::state {
   void place_again(const std::vector<calls::placing::call_arrived>& held);
   void save_late(calls::binary_writer& out) const;
   [[nodiscard]] result<> load_late(calls::binary_reader& in);
+
+  // What another scheduler left (scheduler_adopting.cpp).
+  [[nodiscard]] result<> check_adoption(const calls::placing::adopted_call& found) const;
+  void adopt_placed(const calls::placing::adopted_call& found);
+  void refuse_adoption(const calls::placing::adopted_call& found, const error& why);
 
   // Sequences (scheduler_sequences.cpp).
   /// The sequence of a call that belongs to one; null: it is to be made. An error when its state is not held.

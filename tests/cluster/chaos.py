@@ -1,10 +1,10 @@
 """Breaks a cluster on purpose, at random, under load, and checks every call (chaos_load.cpp says how).
 
-    python chaos.py --seed 7 --seconds 600
+    python chaos.py --seed 7 --seconds 600 --standby --keys
 
-The same seed breaks the same things in the same order. Runs in namespaces of its own (mounts and network), so that a
-full disk, used-up shared memory and lost packets concern nobody else; without the rights for that, it does without
-those faults and says so.
+Calls come from the C++ client and over HTTP, from the gateways of all controllers. The same seed breaks the same things
+in the same order. Runs in namespaces of its own (mounts and network), so that a full disk, used-up shared memory and
+lost packets concern nobody else; without the rights for that, it does without those faults and says so.
 """
 
 import argparse
@@ -17,8 +17,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 
+import faults
 import harness
 from basics_test import SLEEP
 from harness import wait_until
@@ -48,13 +52,70 @@ def sh(*words):
     return subprocess.run([str(w) for w in words], capture_output=True, text=True, check=True).stdout
 
 
+class HttpCalls(threading.Thread):
+    """Calls over HTTP, from one gateway after the other, and what came of them."""
+
+    deadline, bound = 4.0, 5.0  # seconds: of a call; and after it, with a busy machine
+
+    def __init__(self, ports, seed):
+        super().__init__(daemon=True)
+        self.ports, self.random = ports, random.Random(seed)
+        self.over = threading.Event()
+        self.ended, self.wrong = {}, []
+
+    def run(self):
+        for n in range(1 << 30):
+            if self.over.wait(0.02):
+                return
+            self.call(self.ports[n % len(self.ports)], [self.random.randrange(256) for _ in range(8)])
+
+    def call(self, port, data):
+        tensor = {"name": "x", "datatype": "UINT8", "shape": [len(data)], "data": data}
+        body = {"inputs": [tensor], "parameters": {"timeout": int(self.deadline * 1e6)}}
+        target = self.random.choice(["echo", "chain3", "spread"])
+        url = f"http://127.0.0.1:{port}/v2/models/{target}/infer"
+        began = time.monotonic()
+        try:
+            with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=self.deadline + self.bound) as got:
+                said = "ok"
+                answer = {o["name"]: o["data"] for o in json.load(got)["outputs"]}
+                if answer.get("x") != data:
+                    self.wrong.append(f"over HTTP {target} gave {answer} for {data}")
+        except urllib.error.HTTPError as refused:
+            said = f"status {refused.code}"
+            if refused.code not in (429, 500, 503, 504) or not refused.read():
+                self.wrong.append(f"over HTTP {target} ended with {refused.code}")
+        except TimeoutError:
+            said = "no answer"
+        except (OSError, ValueError):  # the gateway died, or is not there yet
+            said = "connection lost"
+        if time.monotonic() - began > self.deadline + self.bound + 1:
+            self.wrong.append(f"over HTTP {target} took {time.monotonic() - began:.1f} s")
+        self.ended[said] = self.ended.get(said, 0) + 1
+
+    def stop(self):
+        self.over.set()
+        self.join(30)
+
+
 class Chaos:
-    def __init__(self, seed, nodes, isolated, quiet=False):
+    def __init__(self, seed, nodes, isolated, quiet=False, standby=False, keys=False):
         self.random = random.Random(seed)
         self.seed, self.isolated, self.quiet = seed, isolated, quiet
-        self.cluster = harness.Cluster(nodes=nodes)
+        spec, self.http_ports = "", []
+        if standby:
+            self.http_ports.append(harness.free_port())
+            spec = f"  standby: [{{http: '127.0.0.1:{self.http_ports[0]}'}}]\n  lease: 2s\n"
+        self.cluster = harness.Cluster(nodes=nodes, http=True, extra_spec=spec, keys=keys)
+        self.http_ports.append(self.cluster.http_port)
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.done = {}
+        self.clock = None
+        if faults.no_clocks():
+            print(f"without clocks that are set: {faults.no_clocks()}")
+        else:
+            self.clock = self.cluster.folder / "clock"
+            faults.set_clock(self.clock, 0)
         self.started = time.monotonic()
 
     def say(self, text):
@@ -68,7 +129,7 @@ class Chaos:
         found = {}
         for pid, command in harness.children_of(self.cluster.pid).items():
             if '"roles":"controller"' in command:
-                found["controller"] = pid
+                found["controller of standby" if "data/standby" in command else "controller"] = pid
             elif '"roles":"store"' in command:
                 found["store"] = pid
             elif match := re.search(r'"node_name":"(\w+)"', command):
@@ -133,7 +194,7 @@ class Chaos:
         return f"asked {name} to go"
 
     def use_up_descriptors(self):
-        name = self.pick(["controller", "store", "n"])
+        name = self.pick(["controller", "store", "n", "host"])
         pid = self.pids().get(name)
         with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError, TypeError):
             used = len(os.listdir(f"/proc/{pid}/fd"))
@@ -178,26 +239,38 @@ class Chaos:
             sh("nft", "delete table inet chaos")
         return f"dropped {share} % of the packets from and to {name} for {pause} s"
 
+    def step_clock(self):
+        step = self.random.choice([-86_400, -3600, 0, 60, 3600, 86_400])
+        faults.set_clock(self.clock, step)
+        return f"set the clock {step:+d} s from the true time"
+
     def faults(self):
         out = [self.kill, self.kill, self.stop, self.ask_to_go, self.use_up_descriptors]
+        out += [self.step_clock] if self.clock else []
         return [*out, self.fill_disk, self.fill_memory, self.cut_off] if self.isolated else out
 
     # -- the run
 
     def run(self, seconds):
+        true = self.cluster.env
+        self.cluster.env = faults.with_clock(true, self.clock) if self.clock else true
         with self.cluster as cluster:
+            cluster.env = true  # of the clients
             cluster.apply(BLINK + SPREAD)
             load = subprocess.Popen(
                 [
                     os.environ.get("SQUALL_CHAOS_LOAD", pathlib.Path(harness.BINARY).with_name("chaos_load")),
                     cluster.info["endpoint"],
                     str(self.seed),
+                    *([str(cluster.keys)] if cluster.keys else []),
                 ],
                 env=cluster.env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
             assert load.stdout.readline() == b"calling\n"
+            http = HttpCalls(self.http_ports, self.seed)
+            http.start()
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 time.sleep(self.random.uniform(0.2, 2.0))
@@ -208,9 +281,14 @@ class Chaos:
                     wait_until(self.complete, "the cluster to be whole again", 60)
             wait_until(self.complete, "the cluster to be whole again", 60)
             time.sleep(1)
+            http.stop()
             out, _ = load.communicate(timeout=120)
             report = json.loads(out)
             report["faults"] = self.done
+            report["http"] = http.ended
+            if http.wrong or not http.ended.get("ok"):
+                print("WRONG:", *(http.wrong or ["no call over HTTP succeeded"]), sep="\n", file=sys.stderr)
+                return 1, report
             if load.returncode == 0:
                 self.check_serving(cluster)
             return load.returncode, report
@@ -236,6 +314,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--standby", action="store_true", help="a second controller, which takes over")
+    parser.add_argument("--keys", action="store_true", help="CURVE on every connection")
     flags = parser.parse_args()
     isolated = isolate()
     if isolated:
@@ -243,7 +323,7 @@ def main():
         sh("mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", "/dev/shm")
     else:
         print("no rights for namespaces: without full disks, used-up shared memory and lost packets")
-    chaos = Chaos(flags.seed, flags.nodes, isolated)
+    chaos = Chaos(flags.seed, flags.nodes, isolated, standby=flags.standby, keys=flags.keys)
     if isolated:
         data = chaos.cluster.folder / "data"
         data.mkdir()

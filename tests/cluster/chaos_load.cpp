@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-/// chaos_load CLUSTER SEED: calls a cluster and writes to its store until its standard input ends, then checks: every
-/// call ended once, within its deadline and the stated bound, with the right result or an error that is honest; no
-/// acknowledged write was lost. Prints what it saw as JSON; status 1 when something was wrong.
+/// chaos_load CLUSTER SEED [KEYS]: calls a cluster and writes to its store until its standard input ends, then checks:
+/// every call ended once, within its deadline and the stated bound, with the right result or an error that is honest;
+/// no acknowledged write was lost. Prints what it saw as JSON; status 1 when something was wrong.
 namespace squall {
 namespace {
 
@@ -163,8 +163,8 @@ void print(const tally& from, std::size_t keys) {
     std::fprintf(stderr, "WRONG: %s\n", what.c_str());
 }
 
-int run(const std::string& where, std::uint64_t seed) {
-  auto options = client::find_cluster(where);
+int run(const std::string& where, std::uint64_t seed, const std::string& keys) {
+  auto options = client::find_cluster(where, keys);
   if (!options.ok()) {
     std::fprintf(stderr, "%s\n", options.error().message.c_str());
     return 2;
@@ -205,9 +205,9 @@ int run(const std::string& where, std::uint64_t seed) {
 } // namespace squall
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: chaos_load CLUSTER SEED\n");
+  if (argc != 3 && argc != 4) {
+    std::fprintf(stderr, "usage: chaos_load CLUSTER SEED [KEYS]\n");
     return 2;
   }
-  return squall::run(argv[1], std::strtoull(argv[2], nullptr, 10));
+  return squall::run(argv[1], std::strtoull(argv[2], nullptr, 10), argc == 4 ? argv[3] : "");
 }

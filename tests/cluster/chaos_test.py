@@ -10,9 +10,16 @@ import unittest
 
 class Chaos(unittest.TestCase):
     def test_calls_end_as_they_should_whatever_breaks(self):
+        self.break_things("20")
+
+    def test_with_a_controller_that_stands_by_and_keys(self):
+        self.break_things("12", "--standby", "--keys")
+
+    def break_things(self, seconds, *flags):
         seed = os.environ.get("SQUALL_CHAOS_SEED", "1")
+        chaos = str(pathlib.Path(__file__).with_name("chaos.py"))
         done = subprocess.run(
-            [sys.executable, str(pathlib.Path(__file__).with_name("chaos.py")), "--seed", seed, "--seconds", "20"],
+            [sys.executable, chaos, "--seed", seed, "--seconds", seconds, *flags],
             capture_output=True,
             text=True,
             timeout=280,

@@ -535,6 +535,7 @@ protected:
   std::vector<wire::stage_ready> ready_stages_;
   std::vector<wire::order_report> order_reports_;
   std::vector<wire::replica_report> replica_reports_;
+  std::vector<wire::plans_held> held_;
   std::size_t leaves_ = 0;
   std::size_t messages_between_nodes_ = 0;
   bool answers_beats_ = true;
@@ -566,6 +567,8 @@ private:
         return take(order_reports_);
       case message_type::replica_report:
         return take(replica_reports_);
+      case message_type::plans_held:
+        return take(held_);
       case message_type::node_leave:
         ++leaves_;
         return;

@@ -148,6 +148,7 @@ public:
       }
     step(placing::ticket_redeemed{ticket, id, client_id{client}});
   }
+  void answer(const placing::front_ready& front) { step(front); }
   void cancel(call_id id) { step(placing::cancel_requested{id}); }
 
   /// Lets time pass: what ends, what comes due, and a tick at the end of each moment.
@@ -176,6 +177,56 @@ public:
     now = until;
     tick();
   }
+
+  /// The policy is lost with its scheduler. Another one hears of the catalogue and the nodes, and of what they hold;
+  /// what was being loaded is dropped there. Not for maps of which a part has ended.
+  void take_over() {
+    policy_ = std::make_unique<calendar_policy>(config_, ++lives_ << 40);
+    functions(std::vector<world_variant>{variants_});
+    for (const auto& [id, stages] : std::map{dags_})
+      dag(id, stages);
+    for (const auto& [id, n] : nodes_) {
+      placing::node_joined fact{node_id{id}, {}, static_cast<std::uint64_t>(n.memory) * 1'000'000};
+      for (int l = 1; l <= n.lanes; ++l)
+        fact.lanes.push_back({lane_id{static_cast<std::uint64_t>(l)},
+                              n.gpu ? functions::resource_type::gpu : functions::resource_type::cpu});
+      step(fact);
+    }
+    std::erase_if(replicas_, [&](const auto& r) {
+      if (!r.second.ready)
+        nodes_.at(r.second.node).used -= variants_[r.second.variant].memory;
+      return !r.second.ready;
+    });
+    step(held());
+  }
+  [[nodiscard]] placing::plans_adopted held() const {
+    placing::plans_adopted fact;
+    for (const auto& [id, r] : replicas_)
+      fact.replicas.push_back({node_id{r.node}, id, variant_id{r.variant + 1}});
+    for (const auto& [id, c] : calls_) {
+      if (!c.admitted || c.dropped || c.finish >= 0)
+        continue;
+      placing::adopted_call& found = fact.calls.emplace_back();
+      found.call.id = id;
+      found.call.client = client_id{c.call.client};
+      found.call.dag = dag_id{c.call.dag};
+      found.call.deadline = c.call.slo == no_slo ? never : from_ns(c.deadline * 1'000'000);
+      found.call.max_cost = c.max_cost;
+      found.call.assurance_ppm = c.call.assurance_ppm;
+      found.call.priority = c.call.priority;
+      found.call.preference = c.call.preference;
+      found.arrived = from_ns(c.arrival * 1'000'000);
+      for (const stage_index s : c.begun)
+        found.come.push_back(
+            {s, c.settled.contains(s) ? c.call.skipped.contains(s) ? 0u : 1u : static_cast<std::uint32_t>(c.left[s]),
+             c.settled.contains(s)});
+    }
+    for (const auto& [id, r] : running_)
+      fact.batches.push_back({node_id{r.node}, id, r.replica, variant_id{replicas_.at(r.replica).variant + 1}, r.tasks,
+                              std::chrono::milliseconds{now - r.start}});
+    return fact;
+  }
+  void tell(const placing::event& fact) { step(fact); }
 
   /// Goes on with a policy that was saved and restored.
   void save_and_restore() {
@@ -228,6 +279,7 @@ public:
   bool exact = true;                                            ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
   int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
+  std::vector<placing::compute> wanted; ///< fronts; not answered by itself
 
 private:
   struct node_state {
@@ -424,6 +476,7 @@ private:
     ++dispatched;
     largest_batch = std::max(largest_batch, static_cast<int>(d.tasks.size()));
   }
+  void carry_out(const placing::compute& c) { wanted.push_back(c); }
   template <class Other>
   void carry_out(const Other&) {
     SQUALL_CHECK(false);
@@ -438,6 +491,7 @@ private:
   std::map<batch_id, run_state> running_;
   std::map<call_id, call_state> calls_;
   std::uint64_t last_call_ = 0;
+  std::uint64_t lives_ = 0;
 };
 
 } // namespace squall::policy::calendar

@@ -138,6 +138,7 @@ void for_each_message(F f) {
   EACH(replica_report);
   EACH(node_drain);
   EACH(calls_answered);
+  EACH(plans_held);
   EACH(store_put);
   EACH(store_get);
   EACH(store_delete);

@@ -201,6 +201,15 @@ void keep_state(item& i) {
   give(i, static_cast<float>(now));
 }
 
+/// x = [milliseconds, number]: counts its runs under a key of that number, in the store, before it takes its time.
+void tally(item& i) {
+  const auto x = i.input<float>(0);
+  const std::string key = "tests/tally/" + std::to_string(static_cast<int>(x[1]));
+  const auto before = i.get(key);
+  i.put(key, std::to_string((before.empty() ? 0 : std::stoi(before)) + 1));
+  doze(i);
+}
+
 using action = void (*)(item&);
 
 const std::map<std::string, action>& actions() {
@@ -256,6 +265,7 @@ const std::map<std::string, action>& actions() {
       {"spin", spin},
       {"nested", call_self},
       {"state", keep_state},
+      {"tally", tally},
       {"stream",
        [](item& i) {
          for (int n = 0; n < 3; ++n) {
