@@ -24,6 +24,7 @@ hub::hub(const bridge_options& options, logger& log, std::unique_ptr<wire::zmq_c
     : options_(options),
       log_(log),
       endpoint_(server->endpoint()),
+      waiting_bytes_(server->waiting_bytes()),
       context_(std::move(context)),
       server_(std::move(server)),
       config_(pool_threads(options)),
@@ -55,8 +56,13 @@ void hub::host(wire::role role, std::unique_ptr<role_service> service, placing h
 }
 
 bridge_stats hub::stats() const {
-  return {counts_.received.value(),   counts_.sent.value(),       counts_.undecodable.value(),
-          counts_.unroutable.value(), counts_.overloaded.value(), counts_.unreachable.value()};
+  return {counts_.received.value(),
+          counts_.sent.value(),
+          counts_.undecodable.value(),
+          counts_.unroutable.value(),
+          counts_.overloaded.value(),
+          counts_.unreachable.value(),
+          waiting_bytes_->load(std::memory_order_relaxed)};
 }
 
 } // namespace detail
@@ -66,6 +72,7 @@ result<std::unique_ptr<bridge>> bridge::create(const bridge_options& options, lo
   wire::server_options server;
   server.endpoint = options.endpoint;
   server.high_water_mark = options.high_water_mark;
+  server.waiting_bytes = options.waiting_bytes;
   server.keys = {options.keys.server_public, options.keys.server_secret};
   server.allowed = options.keys.allowed;
   SQUALL_ASSIGN(socket, wire::server_socket::bind(*context, server));

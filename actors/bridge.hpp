@@ -24,7 +24,9 @@ struct bridge_options {
       "tcp://127.0.0.1:*"; ///< where the ROUTER binds. An address that is not loopback needs keys, else start() refuses
   curve_keys keys;
   int high_water_mark = 10'000;
-  int worker_threads = 0; ///< of CAF's pool; 0 = cores
+  std::uint64_t waiting_bytes = 1ull << 30; ///< for all peers that came to us (wire::server_options)
+  std::uint64_t mailbox_bytes = 1ull << 30; ///< of messages that wait for one role
+  int worker_threads = 0;                   ///< of CAF's pool; 0 = cores
 };
 
 /// How an actor runs.
@@ -38,10 +40,11 @@ enum class placing : std::uint8_t {
 struct bridge_stats {
   std::uint64_t received = 0;
   std::uint64_t sent = 0;
-  std::uint64_t undecodable = 0; ///< dropped, or answered with `corrupt`
-  std::uint64_t unroutable = 0;  ///< for a role that this process does not host: answered with `unsupported`
-  std::uint64_t overloaded = 0;  ///< sends refused because a peer's queue was full
-  std::uint64_t unreachable = 0; ///< sends to peers that were gone
+  std::uint64_t undecodable = 0;   ///< dropped, or answered with `corrupt`
+  std::uint64_t unroutable = 0;    ///< for a role that this process does not host: answered with `unsupported`
+  std::uint64_t overloaded = 0;    ///< sends refused because a peer's queue was full, and messages because a role's was
+  std::uint64_t unreachable = 0;   ///< sends to peers that were gone
+  std::uint64_t waiting_bytes = 0; ///< now, for peers that came to us
 };
 
 /// One process's exchange between ZeroMQ and its actors (see README.md and docs/architecture.md). Owns the CAF system,

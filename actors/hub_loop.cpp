@@ -46,6 +46,9 @@ void hub::start_roles() {
 bool hub::round() {
   now_ = monotonic_now();
   bool more = outbox_.take_all([this](item&& one) { carry_out(std::move(one)); });
+  // After the outbox: who may come in since another list of keys was set must not be turned away by the old one.
+  if (std::exchange(server_news_, false))
+    server_->pump();
   more |= drain_server();
   for (std::size_t i = 0; i < connections_.size(); ++i) // roles may connect meanwhile
     if (connections_[i]->ready)
@@ -77,6 +80,7 @@ void hub::sleep() {
   if (!outbox_.may_sleep())
     return;
   bool idle = server_->idle();
+  server_news_ |= !idle;
   for (auto& c : connections_) {
     if (c->socket->idle())
       continue;
@@ -125,10 +129,7 @@ void hub::after_wait() {
   std::size_t at = 1;
   // The first descriptor of a socket tells of messages, which the next round takes anyway; the others want pump().
   for (std::size_t i = 1; i < server_fds_; ++i)
-    if (woke(at + i)) {
-      server_->pump();
-      break;
-    }
+    server_news_ |= woke(at + i);
   at += server_fds_;
   for (auto& c : connections_) {
     c->ready |= woke(at) || woke(at + 1);

@@ -118,6 +118,8 @@ void hub::receive(peer_id from, wire::arrival& arrival, role_slot* owner) {
     }
   }
   to->arrived.push_back({from, head, std::move(arrival.message), arrival.allowed});
+  if (const auto bytes = payload_bytes(to->arrived.back()); bytes > 0)
+    to->waiting_bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
 /// Answers what could not be read, if it asked for an answer. A reply is never answered: two that do not understand
@@ -137,7 +139,8 @@ role_slot* hub::find_role(wire::role role) {
 
 bool hub::mailbox_full(const role_slot& slot) const {
   return slot.waiting.load(std::memory_order_relaxed) + slot.arrived.size() >=
-         static_cast<std::size_t>(options_.high_water_mark);
+             static_cast<std::size_t>(options_.high_water_mark) ||
+         slot.waiting_bytes.load(std::memory_order_relaxed) >= options_.mailbox_bytes;
 }
 
 void hub::hand_over_arrived() {
@@ -157,6 +160,7 @@ void hub::hand_over_arrived() {
 
 void hub::deliver(role_slot& to, incoming&& one) {
   to.waiting.fetch_add(1, std::memory_order_relaxed);
+  to.waiting_bytes.fetch_add(payload_bytes(one), std::memory_order_relaxed);
   mail(to.actor, std::move(one), unit());
 }
 
@@ -213,7 +217,8 @@ result<> hub::send_now(peer_id to, const wire::frames& message) {
 result<> hub::send_local(role_slot& from, role_slot& to, wire::frames message) {
   SQUALL_TRY(wire::within_limits(message));
   SQUALL_ASSIGN(head, wire::peek(message.header.span()));
-  if (to.waiting.load(std::memory_order_relaxed) >= static_cast<std::uint32_t>(options_.high_water_mark))
+  if (to.waiting.load(std::memory_order_relaxed) >= static_cast<std::uint32_t>(options_.high_water_mark) ||
+      to.waiting_bytes.load(std::memory_order_relaxed) >= options_.mailbox_bytes)
     return {errc::overloaded, "too many messages wait to be served"};
   incoming one{local(from.role), head, std::move(message), wire::access::admin};
   // Inline roles are only ever reached from the loop: anything else would run them on the pool.

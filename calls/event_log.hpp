@@ -135,7 +135,7 @@ class log_decoder {
 public:
   [[nodiscard]] static result<log_decoder> open(std::span<const std::byte> segment) {
     SQUALL_ASSIGN(records, log_records::open(segment));
-    return log_decoder{std::move(records)};
+    return log_decoder{records};
   }
   [[nodiscard]] const log_header& header() const { return records_.header(); }
   [[nodiscard]] bool truncated() const { return records_.truncated(); }
@@ -160,7 +160,7 @@ public:
   }
 
 private:
-  explicit log_decoder(log_records records) : records_(std::move(records)) {}
+  explicit log_decoder(const log_records& records) : records_(records) {}
 
   result<std::optional<log_entry<Event>>> read_snapshot() {
     log_snapshot out;

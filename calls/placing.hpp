@@ -416,9 +416,24 @@ struct plans_adopted {
   }
 };
 
+/// The answer to `compute`.
+struct front_ready {
+  dag_id dag;
+  std::vector<std::vector<std::uint32_t>> plans; ///< each: the option that each stage takes
+  std::uint32_t loss_ppm = 0;                    ///< 0: all efficient plans were looked at
+  friend bool operator==(const front_ready&, const front_ready&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+    v("plans", s.plans);
+    v("loss_ppm", s.loss_ppm);
+  }
+};
+
 using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
                            call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
-                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted>;
+                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted,
+                           front_ready>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------
@@ -606,7 +621,48 @@ struct dispatch {
   }
 };
 
-using command =
-    std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica, dispatch>;
+/// A stage of a DAG whose plans are looked for.
+struct front_stage {
+  /// A variant: what a plan that takes it spends.
+  struct option {
+    duration latency{0};
+    micro_cost cost = 0;
+    duration cpu{0}; ///< of lanes
+    duration gpu{0};
+    std::uint64_t gpu_bytes = 0;
+    friend bool operator==(const option&, const option&) = default;
+    template <class S, class V>
+    static void fields(S& s, V& v) {
+      v("latency_ns", s.latency);
+      v("cost_micro", s.cost);
+      v("cpu_ns", s.cpu);
+      v("gpu_ns", s.gpu);
+      v("gpu_bytes", s.gpu_bytes);
+    }
+  };
+  std::vector<stage_index> producers;
+  std::vector<option> options;
+  friend bool operator==(const front_stage&, const front_stage&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("producers", s.producers);
+    v("options", s.options);
+  }
+};
+
+/// Find the efficient plans of a DAG (policy/front.hpp), off the hot path. Answered by front_ready.
+struct compute {
+  dag_id dag;
+  std::vector<front_stage> stages;
+  friend bool operator==(const compute&, const compute&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("dag", s.dag);
+    v("stages", s.stages);
+  }
+};
+
+using command = std::variant<admit, refuse, abandon, preload, policy_refused, end_sequence, load_replica, evict_replica,
+                             dispatch, compute>;
 
 } // namespace squall::calls::placing

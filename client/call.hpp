@@ -32,6 +32,19 @@ struct call_result {
   [[nodiscard]] const functions::value* find(std::string_view output) const;
 };
 
+/// What a stage gave out before it ended (`emit()` of a native function, a generator's items but the last).
+struct partial_result {
+  call_id id;
+  std::string stage;                           ///< its name
+  std::uint32_t element = 0;                   ///< of a map
+  std::uint32_t index = 0;                     ///< from 0, ascending, for one element of one stage
+  std::vector<functions::named_value> outputs; ///< of the stage's function
+
+  /// An output by name; null when there is none of that name.
+  [[nodiscard]] const functions::value* find(std::string_view output) const;
+};
+using partial_callback = std::function<void(const partial_result&)>;
+
 /// A call on its way; copies are the same call. Dropping it does not cancel the call. Thread-safe.
 class call_handle {
 public:

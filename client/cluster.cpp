@@ -2,6 +2,7 @@
 
 #include "client/detail/engine.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace squall::client {
@@ -21,6 +22,11 @@ result<> outcome_of(result<wire::reply> answer) {
   return {};
 }
 
+const functions::value* named(const std::vector<functions::named_value>& values, std::string_view name) {
+  const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return value.name == name; });
+  return found == values.end() ? nullptr : &found->value;
+}
+
 } // namespace
 
 result<> call_result::status() const {
@@ -29,12 +35,8 @@ result<> call_result::status() const {
   return error{outcome.code, outcome.message, outcome.retry_after};
 }
 
-const functions::value* call_result::find(std::string_view output) const {
-  for (const functions::named_value& candidate : outputs)
-    if (candidate.name == output)
-      return &candidate.value;
-  return nullptr;
-}
+const functions::value* call_result::find(std::string_view output) const { return named(outputs, output); }
+const functions::value* partial_result::find(std::string_view output) const { return named(outputs, output); }
 
 call_id call_handle::id() const { return state_->id; }
 const call_result& call_handle::get() const& { return state_->wait(); }
@@ -76,6 +78,16 @@ call_handle cluster::call(std::string_view name, std::vector<functions::named_va
                           const calls::call_options& options) {
   auto state = std::make_shared<detail::call_state>();
   engine_->call(state, name, std::move(inputs), options);
+  return {std::move(state), engine_};
+}
+
+call_handle cluster::call(std::string_view name, std::vector<functions::named_value> inputs,
+                          const calls::call_options& options, partial_callback on_partial) {
+  auto state = std::make_shared<detail::call_state>();
+  state->on_partial = std::move(on_partial);
+  auto streaming = options;
+  streaming.stream = true;
+  engine_->call(state, name, std::move(inputs), streaming);
   return {std::move(state), engine_};
 }
 

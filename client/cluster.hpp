@@ -79,6 +79,12 @@ public:
   [[nodiscard]] call_handle call(std::string_view name, std::vector<functions::named_value> inputs,
                                  const calls::call_options& options = {});
 
+  /// The same, and hears of partial results. `on_partial` is called from the client's thread, for each at most once
+  /// (also when the call had to be sent again), before the call ends; it must be short and not wait. Its values are
+  /// copies. Those of an element of a map that ran on another node may come too late: they are dropped.
+  [[nodiscard]] call_handle call(std::string_view name, std::vector<functions::named_value> inputs,
+                                 const calls::call_options& options, partial_callback on_partial);
+
   /// The same without a handle, for those that want every microsecond. `done` is called once, from the client's thread
   /// (or from this one when the call is refused at once); it must be short and not wait.
   call_id call_async(std::string_view name, std::vector<functions::named_value> inputs,

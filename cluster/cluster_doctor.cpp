@@ -8,10 +8,12 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include <sys/statvfs.h>
 
@@ -43,8 +45,25 @@ finding look_at_controller(client::cluster& cluster) {
   return {grade::good, "controller", found, ""};
 }
 
+std::string seconds_text(duration time) { return fmt::format("{:.1f} s", std::chrono::duration<double>{time}.count()); }
+
+/// A wall clock that differs by so much more than can be told for sure is worth a word.
+constexpr duration clock_tolerance = std::chrono::milliseconds{500};
+
+/// None when the clocks agree. `ahead` may be off by `uncertainty` either way.
+std::optional<finding> look_at_clock(std::string what, duration ahead, duration uncertainty, const std::string& whose) {
+  if (std::chrono::abs(ahead) <= uncertainty + clock_tolerance)
+    return std::nullopt;
+  return finding{grade::poor, std::move(what),
+                 "its clock is " + seconds_text(std::chrono::abs(ahead)) +
+                     (ahead > duration{0} ? " ahead of" : " behind") + " " + whose,
+                 "calls do not mind, but its logs and event logs bear another time: let NTP set the clocks"};
+}
+
 void look_at_status(client::cluster& cluster, std::vector<finding>& out) {
+  const auto asked = std::chrono::steady_clock::now();
   const auto body = cluster.query("status");
+  const duration took = std::chrono::steady_clock::now() - asked;
   const auto status = body ? calls::json_document::parse(*body) : body.error();
   if (!status) {
     out.push_back({grade::bad, "status", status.error().message, "look at `squall logs controller`"});
@@ -57,6 +76,11 @@ void look_at_status(client::cluster& cluster, std::vector<finding>& out) {
   if (const auto left_out = number_of(status->root(), "facts_left_out"); left_out > 0)
     out.push_back({grade::poor, "event log", fmt::format("{} facts were left out", left_out),
                    "the disk was full or too slow; replays of that time are not exact"});
+  const duration clock{number_of(status->root(), "wall_clock_ns")};
+  const duration ahead = clock - std::chrono::system_clock::now().time_since_epoch() + took / 2;
+  if (const auto skewed = look_at_clock("controller's clock", ahead, took / 2, "this host's");
+      skewed && clock > duration{0})
+    out.push_back(*skewed);
   const auto lost = status->root().find("store_lost");
   const double silent = static_cast<double>(number_of(status->root(), "store_silent_ns")) / 1e9;
   if (lost && lost->as_boolean().value_or(false))
@@ -75,6 +99,13 @@ finding look_at_node(const calls::json_node& node) {
   if (silent > 2)
     return {grade::bad, what, fmt::format("has been silent for {:.1f} s; it beats each second", silent),
             "its host is too busy or hangs, or the network loses packets; at 3.5 s it is lost"};
+  if (const auto pace = number_of(node, "pace_permille"); pace > 2000)
+    return {grade::poor, what,
+            fmt::format("takes {:.1f} times as long as others for the same work", static_cast<double>(pace) / 1000),
+            "its host is too busy, throttled or ill: look there, or `squall drain` it"};
+  if (const duration slowest{number_of(node, "slowest_beat_ns")}; slowest > std::chrono::seconds{2})
+    return {grade::poor, what, "beats each second, but once was silent for " + seconds_text(slowest),
+            "its host is too busy or hangs now and then, or the network loses packets"};
   if (queued > 100 * std::max<std::int64_t>(lanes, 1))
     return {grade::poor, what, fmt::format("{} items wait for {} lanes", queued, lanes),
             "more nodes, or fewer calls: `squall get metrics` says of what"};
@@ -87,8 +118,13 @@ void look_at_nodes(client::cluster& cluster, std::vector<finding>& out) {
   const auto nodes = body ? calls::json_document::parse(*body) : body.error();
   if (!nodes)
     return;
-  for (std::size_t i = 0; i < nodes->root().size(); ++i)
-    out.push_back(look_at_node(nodes->root().element(i)));
+  for (std::size_t i = 0; i < nodes->root().size(); ++i) {
+    const calls::json_node node = nodes->root().element(i);
+    out.push_back(look_at_node(node));
+    if (const auto skewed = look_at_clock("node " + text_of(node, "name"), duration{number_of(node, "clock_ahead_ns")},
+                                          duration{number_of(node, "clock_uncertainty_ns")}, "the controller's"))
+      out.push_back(*skewed);
+  }
 }
 
 /// Functions that no longer take what their profiles said.

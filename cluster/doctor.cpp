@@ -109,7 +109,8 @@ finding look_at_sandbox() {
   if (status != 0)
     return {grade::poor, "sandbox", said.empty() ? "it ended with status " + std::to_string(status) : said,
             "native and Python functions cannot run here; docs/security.md says what they need"};
-  return {grade::good, "sandbox", "workers of user code can be shut in", ""};
+  return {grade::good, "sandbox",
+          "workers of user code can be shut in; memory is bounded for each of their processes (RLIMIT_AS)", ""};
 }
 
 finding look_at_port(const std::string& address) {

@@ -135,6 +135,7 @@ controller::controller_options controller_options_of(const process_parts& parts)
   options.default_deadline = parts.spec.default_deadline;
   options.scheduler.policy = parts.spec.policy;
   options.prices = {parts.spec.cpu_price, parts.spec.gpu_price};
+  options.traffic = [&bridge = parts.bridge] { return bridge.stats(); };
   options.default_assurance_ppm = parts.spec.assurance_ppm;
   options.on_shutdown = [&bridge = parts.bridge, &status = parts.status, alone = parts.spec.roles == "controller"] {
     if (alone)
@@ -212,6 +213,7 @@ result<> host_node(process_parts& parts) {
   // Of the operator of this host: no message can say so.
   options.user.unsandboxed = environment_variable("SQUALL_UNSANDBOXED") == "1";
   options.trusted_functions = words_of(environment_variable("SQUALL_TRUSTED_FUNCTIONS"));
+  options.traffic = [&bridge = parts.bridge] { return bridge.stats(); };
   options.on_leave = [&bridge = parts.bridge, &status = parts.status](bool stay_away) {
     if (stay_away)
       status = retired_status;

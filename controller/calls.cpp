@@ -395,8 +395,12 @@ void controller_service::learn_from(const running_call& call, const calls::stage
   if (call.dispatched || t.skipped || t.failed || t.late || t.cancelled || t.width == 0 || t.batch != 1 || !t.lane ||
       t.stage >= call.dag->stages.size())
     return;
-  if (const auto& variants = call.dag->stages[t.stage].variants; variants.size() == 1)
-    profiles_.ran(variants.front(), 1, t.executed / t.width);
+  const auto& variants = call.dag->stages[t.stage].variants;
+  if (variants.size() != 1)
+    return;
+  profiles_.ran(variants.front(), 1, t.executed / t.width);
+  if (nodes_.contains(t.node))
+    paces_.ran(variants.front(), 1, t.node, t.executed / t.width);
 }
 
 void controller_service::send_result(running_call& call, wire::call_result message) {
@@ -407,11 +411,30 @@ void controller_service::send_result(running_call& call, wire::call_result messa
   settle_promise(call, message.outcome);
   if (const auto client = clients_.find(call.client); client != clients_.end()) {
     const wire::encode_options options{client->second.host == host_ ? arenas_.get() : nullptr};
-    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client))); !sent)
+    if (auto sent = post_->send(call.client, wire::encode(message, call.request, options, role_of(call.client)));
+        !sent) {
       log_.warn("controller", "a result could not be delivered",
                 {{"call", to_string(call.id)}, {"error", sent.error().message}});
+      tell_dropped(call, message, sent.error());
+    }
   }
   end_of(call, std::move(message.outcome));
+}
+
+/// The client does not take what waits for it: its result is dropped, and news of that still finds room.
+void controller_service::tell_dropped(const running_call& call, wire::call_result& message, const error& why) {
+  ++results_dropped_;
+  if (why.code != errc::overloaded && why.code != errc::too_large)
+    return; // it is gone
+  if (message.taken_wanted && held_.contains(message.call)) {
+    release(held_[message.call].attempt, held_[message.call].holders);
+    held_.erase(message.call);
+  }
+  message.outputs.clear();
+  message.taken_wanted = false;
+  message.outcome.code = why.code;
+  message.outcome.message = "the call has run, but its result could not be delivered: " + why.message;
+  (void)post_->send(call.client, wire::encode(message, call.request, {}, role_of(call.client)));
 }
 
 void controller_service::on_partial(const actors::incoming& from, wire::stage_partial message) {
@@ -430,9 +453,17 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
   for (std::size_t i = 0; i < message.outputs.size(); ++i)
     out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
   const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
-  if (auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client))); !sent)
-    log_.debug("controller", "a partial result could not be delivered",
-               {{"call", to_string(call->id)}, {"error", sent.error().message}});
+  const auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client)));
+  if (sent.ok())
+    return;
+  log_.debug("controller", "a partial result could not be delivered",
+             {{"call", to_string(call->id)}, {"error", sent.error().message}});
+  if (sent.error().code != errc::overloaded)
+    return; // its client is gone
+  // A stream with a hole would be a wrong answer.
+  cut_off_ = error{errc::overloaded, "a partial result could not be delivered: " + sent.error().message, {}};
+  step(calls::placing::cancel_requested{call->id});
+  cut_off_.reset();
 }
 
 /// Moves the call to the records.

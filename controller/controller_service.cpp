@@ -286,6 +286,8 @@ void controller_service::carry_out(calls::placing::command& command) {
       release(abandoned->id, call->nodes);
       return;
     }
+    if (cut_off_)
+      return end_without_result(abandoned->id, cut_off_->code, cut_off_->message, duration{0});
     // The scheduler knows nodes by number only.
     end_without_result(abandoned->id, lost_node_ ? errc::unavailable : abandoned->code,
                        lost_node_.value_or(std::move(abandoned->message)), duration{0});
@@ -297,6 +299,8 @@ void controller_service::carry_out(calls::placing::command& command) {
     send_to_node(ended->node, wire::end_sequence{ended->sequence});
   else if (const auto* batch = std::get_if<placing::dispatch>(&command))
     carry_out(*batch);
+  else if (const auto* wide = std::get_if<placing::compute>(&command))
+    carry_out(*wide);
   else if (const auto* load = std::get_if<placing::load_replica>(&command))
     send_to_node(load->node, wire::want_replica{load->replica, load->variant, true});
   else if (const auto* evict = std::get_if<placing::evict_replica>(&command))

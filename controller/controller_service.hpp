@@ -1,6 +1,6 @@
 #pragma once
 
-#include "actors/role.hpp"
+#include "actors/bridge.hpp"
 #include "base/fields.hpp"
 #include "base/log.hpp"
 #include "controller/flow_control.hpp"
@@ -31,8 +31,9 @@ struct controller_options {
   calls::price_list prices;
   flow_limits flow;
   std::uint32_t default_assurance_ppm =
-      calls::firm_ppm;               ///< of calls with an SLO that do not say, under a policy that promises
-  std::function<void()> on_shutdown; ///< a client asked the cluster to stop
+      calls::firm_ppm;                           ///< of calls with an SLO that do not say, under a policy that promises
+  std::function<void()> on_shutdown;             ///< a client asked the cluster to stop
+  std::function<actors::bridge_stats()> traffic; ///< of this process, for metrics; may be empty
   /// Of its leadership; grows from leader to leader. 0: there is only this controller. Nodes and the store obey nobody
   /// whose term is over.
   std::uint64_t term = 0;
@@ -56,6 +57,7 @@ struct controller_status {
   duration up{0};
   std::uint64_t term = 0;               ///< of its leadership; 0: it is the only one
   std::vector<std::string> controllers; ///< it and those that stand by, as clients and nodes know them
+  std::int64_t wall_clock_ns = 0;       ///< of the controller, since 1970
   bool store_lost = false;              ///< it has not answered for longer than a lease
   duration store_silent{0};
   template <class S, class V>
@@ -72,6 +74,7 @@ struct controller_status {
     v("up_ns", s.up);
     v("term", s.term);
     v("controllers", s.controllers);
+    v("wall_clock_ns", s.wall_clock_ns);
     v("store_lost", s.store_lost);
     v("store_silent_ns", s.store_silent);
   }

@@ -1,5 +1,6 @@
 #include "calls/binary.hpp"
 #include "controller/detail/service.hpp"
+#include "policy/front.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -91,6 +92,20 @@ void controller_service::carry_out(const placing::dispatch& command) {
     send_to_node(command.node, wire::order_short{ticket, missing});
 }
 
+/// A wide DAG may take a second.
+void controller_service::carry_out(const placing::compute& command) {
+  if (!computing_)
+    computing_ = std::make_unique<actors::background>();
+  computing_->run([this, command, alive = std::weak_ptr{alive_}, post = post_] {
+    post->later([this, alive, found = policy::find_front(command)] {
+      if (alive.expired())
+        return;
+      step(found);
+      finish_round();
+    });
+  });
+}
+
 void controller_service::on_order_report(const wire::order_report& message) {
   const auto batch = batches_.find(message.order);
   if (batch == batches_.end() || batch->second.node != message.node)
@@ -101,6 +116,8 @@ void controller_service::on_order_report(const wire::order_report& message) {
     return step(placing::batch_started{message.node, message.order});
   }
   // What a batch takes of a lane as the scheduler sees it: the way there and back, too, but not a wait for the lane.
+  if (message.code == errc::ok && message.executed > duration{0})
+    paces_.ran(batch->second.variant, batch->second.tasks, batch->second.node, message.executed);
   if (message.code == errc::ok && batch->second.started)
     profiles_.ran(batch->second.variant, batch->second.tasks,
                   std::max(message.executed, post_->now() - batch->second.started_at) + dispatch_way(batch->second));

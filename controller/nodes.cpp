@@ -116,6 +116,10 @@ void controller_service::on_beat(const actors::incoming& from, wire::node_beat m
     return answer(from, errc::not_found, "node " + to_string(message.node) + " is not in the cluster; say hello again");
   node_record& node = nodes_[it->second];
   node.heard = post_->now();
+  node.beats.beat(
+      node.heard,
+      message.wall_clock_ns == 0 ? std::nullopt : std::optional{duration{message.wall_clock_ns} - wall_clock()},
+      message.round_trip);
   node.beat = std::move(message);
   wire::pong pong;
   pong.epoch = options_.epoch;
@@ -147,6 +151,7 @@ void controller_service::lose_node(node_id id, const std::string& why) {
   unsettled_until_ = post_->now() + settling;
   node_of_peer_.erase(it->second.peer);
   nodes_.erase(it);
+  paces_.forget(id);
   count_lanes();
   std::erase_if(batches_, [id](const auto& b) { return b.second.node == id; });
   step(calls::placing::node_lost{id});

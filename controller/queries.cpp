@@ -91,38 +91,6 @@ struct dag_view {
   }
 };
 
-struct node_view {
-  std::string name;
-  node_id id;
-  std::string endpoint;
-  bool same_host = false;
-  std::uint64_t lanes = 0;
-  std::uint64_t memory_bytes = 0;
-  std::uint64_t resident_bytes = 0;
-  std::uint64_t resident_variants = 0;
-  std::uint64_t queued = 0;
-  std::uint64_t running = 0;
-  std::uint64_t arena_used_bytes = 0;
-  duration up{0};
-  duration silent{0};
-  template <class S, class V>
-  static void fields(S& s, V& v) {
-    v("name", s.name);
-    v("id", s.id);
-    v("endpoint", s.endpoint);
-    v("same_host", s.same_host);
-    v("lanes", s.lanes);
-    v("memory_bytes", s.memory_bytes);
-    v("resident_bytes", s.resident_bytes);
-    v("resident_variants", s.resident_variants);
-    v("queued", s.queued);
-    v("running", s.running);
-    v("arena_used_bytes", s.arena_used_bytes);
-    v("up_ns", s.up);
-    v("silent_ns", s.silent);
-  }
-};
-
 /// A process that runs user code on a node.
 struct instance_view {
   std::string function;
@@ -264,20 +232,6 @@ struct call_view {
   }
 };
 
-struct metric_view {
-  const metric_sample* sample = nullptr;
-  template <class S, class V>
-  static void fields(S& s, V& v) {
-    const bool counter = s.sample->type == metric_sample::kind::counter;
-    std::string type = counter ? "counter" : "gauge";
-    v("name", s.sample->name);
-    v("help", s.sample->help);
-    v("type", type);
-    v("labels", s.sample->labels);
-    v("value", s.sample->value);
-  }
-};
-
 /// The type of a DAG's output is that of the port it reads.
 functions::port output_port(const functions::dag& dag, std::size_t index, const catalogue& from) {
   const functions::resolved_source& source = dag.outputs[index];
@@ -333,6 +287,48 @@ std::string list_json(const std::vector<T>& items) {
 }
 
 } // namespace
+
+struct controller_service::node_view {
+  std::string name;
+  node_id id;
+  std::string endpoint;
+  bool same_host = false;
+  std::uint64_t lanes = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t resident_variants = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::uint64_t arena_used_bytes = 0;
+  duration up{0};
+  duration silent{0};
+  std::optional<duration> clock_ahead; ///< of ours
+  duration clock_uncertainty{0};
+  duration slowest_beat{0};
+  std::optional<std::uint32_t> pace_permille; ///< its times over those of other nodes
+  std::uint64_t waiting_bytes = 0;            ///< for clients and nodes that connected there
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("name", s.name);
+    v("id", s.id);
+    v("endpoint", s.endpoint);
+    v("same_host", s.same_host);
+    v("lanes", s.lanes);
+    v("memory_bytes", s.memory_bytes);
+    v("resident_bytes", s.resident_bytes);
+    v("resident_variants", s.resident_variants);
+    v("queued", s.queued);
+    v("running", s.running);
+    v("arena_used_bytes", s.arena_used_bytes);
+    v("up_ns", s.up);
+    v("silent_ns", s.silent);
+    v("clock_ahead_ns", s.clock_ahead);
+    v("clock_uncertainty_ns", s.clock_uncertainty);
+    v("slowest_beat_ns", s.slowest_beat);
+    v("pace_permille", s.pace_permille);
+    v("waiting_bytes", s.waiting_bytes);
+  }
+};
 
 void controller_service::on_query(const actors::incoming& from, const wire::query& message) {
   auto body = describe(message.kind, message.name);
@@ -392,9 +388,7 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     std::vector<node_view> views;
     for (const auto& [id, node] : nodes_)
       if (name.empty() || node.info.name == name)
-        views.push_back({node.info.name, id, node.info.endpoint, node.info.host == host_, node.lanes.size(),
-                         node.memory_bytes, node.beat.resident_bytes, node.resident.size(), node.beat.queued,
-                         node.beat.running, node.beat.arena_used_bytes, now - node.joined, now - node.heard});
+        views.push_back(node_view_of(node));
     if (name.empty())
       return list_json(views);
     return views.empty() ? result<std::string>{missing("node")} : calls::to_json(views.back());
@@ -498,7 +492,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
                                             nodes_.size(), clients_.size(), calls_.running().size(),
                                             statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
-                                            now - started_, options_.term, controllers_, store_lost(),
+                                            now - started_, options_.term, controllers_, wall_clock().count(),
+                                            store_lost(),
                                             options_.store_endpoint.empty() ? duration{0} : now - store_heard_});
   if (kind == "metrics")
     return metrics_json();
@@ -506,6 +501,31 @@ result<std::string> controller_service::describe(const std::string& kind, const 
                "cannot list '" + kind +
                    "': known are functions, dags, nodes, calls, instances, promises, ledger, policy, status, metrics",
                {}};
+}
+
+controller_service::node_view controller_service::node_view_of(const node_record& node) const {
+  const time_point now = post_->now();
+  node_view view;
+  view.name = node.info.name;
+  view.id = node.id;
+  view.endpoint = node.info.endpoint;
+  view.same_host = node.info.host == host_;
+  view.lanes = node.lanes.size();
+  view.memory_bytes = node.memory_bytes;
+  view.resident_bytes = node.beat.resident_bytes;
+  view.resident_variants = node.resident.size();
+  view.queued = node.beat.queued;
+  view.running = node.beat.running;
+  view.arena_used_bytes = node.beat.arena_used_bytes;
+  view.up = now - node.joined;
+  view.silent = now - node.heard;
+  if (const auto clock = node.beats.clock()) {
+    view.clock_ahead = clock->offset;
+    view.clock_uncertainty = clock->uncertainty;
+  }
+  view.slowest_beat = node.beats.slowest();
+  view.pace_permille = paces_.permille_of(node.id);
+  return view;
 }
 
 policy_view controller_service::policy_in_force() const {
@@ -528,94 +548,6 @@ ledger_view controller_service::ledger_totals() const {
   for (const auto& [why, count] : ledger_.by_blame())
     view.broken_by[std::string{to_string(why)}] = count;
   return view;
-}
-
-void controller_service::count_drifts(std::vector<metric_sample>& samples) const {
-  for (const functions::registered_function* f : catalogue_.functions())
-    for (std::size_t i = 0; i < f->variants.size(); ++i)
-      if (const auto d = profiles_.drift_of(f->variants[i]))
-        samples.push_back({"squall_profile_drift_ratio",
-                           "Of variants whose recent times left what was booked for them: recent over booked",
-                           metric_sample::kind::gauge,
-                           {{"function", f->spec.name}, {"variant", f->spec.variants[i].name}},
-                           static_cast<double>(d->recent.count()) / static_cast<double>(d->booked.count())});
-}
-
-std::string controller_service::metrics_json() {
-  using kind = metric_sample::kind;
-  std::vector<metric_sample> samples;
-  samples.push_back({"squall_calls_running",
-                     "Calls that were admitted and have not ended",
-                     kind::gauge,
-                     {},
-                     static_cast<double>(calls_.running().size())});
-  samples.push_back({"squall_nodes", "Nodes in the cluster", kind::gauge, {}, static_cast<double>(nodes_.size())});
-  samples.push_back({"squall_clients", "Connected clients", kind::gauge, {}, static_cast<double>(clients_.size())});
-  const std::pair<const char*, double> bounds[] = {
-      {"calls", static_cast<double>(options_.scheduler.max_calls)},
-      {"calls of a client", static_cast<double>(options_.scheduler.max_calls_per_client)},
-      {"bytes", static_cast<double>(options_.flow.bytes)},
-      {"bytes of a client", static_cast<double>(options_.flow.bytes_of_client)},
-      {"clients", static_cast<double>(options_.flow.clients)}};
-  for (const auto& [what, most] : bounds)
-    samples.push_back({"squall_limit", "The bounds at which calls are refused", kind::gauge, {{"of", what}}, most});
-  samples.push_back(
-      {"squall_bytes_in_flight", "Inputs of calls that run", kind::gauge, {}, static_cast<double>(flow_.bytes())});
-  samples.push_back({"squall_calls_in_line",
-                     "Calls that wait for others of their client to end",
-                     kind::gauge,
-                     {},
-                     static_cast<double>(turnstile_.waiting())});
-  samples.push_back({"squall_calls_repeated_total",
-                     "Attempts that were made again since a node was lost or failed them",
-                     kind::counter,
-                     {},
-                     static_cast<double>(repeated_)});
-  samples.push_back(
-      {"squall_store_up", "Whether the store holds its lease", kind::gauge, {}, store_lost() ? 0.0 : 1.0});
-  samples.push_back({"squall_calls_adopted_total",
-                     "Calls of the controller before that went on at the nodes",
-                     kind::counter,
-                     {},
-                     static_cast<double>(adopted_)});
-  statistics_.collect(samples);
-  count_drifts(samples);
-  samples.push_back({"squall_promises_total",
-                     "Promises that ended, by result",
-                     kind::counter,
-                     {{"result", "kept"}},
-                     static_cast<double>(ledger_.kept())});
-  samples.push_back(
-      {"squall_promises_total", "", kind::counter, {{"result", "broken"}}, static_cast<double>(ledger_.broken())});
-  samples.push_back({"squall_promises_refused_total",
-                     "Calls with an SLO that were refused",
-                     kind::counter,
-                     {},
-                     static_cast<double>(ledger_.refusals())});
-  samples.push_back({"squall_offers_redeemed_total",
-                     "Offers that were taken",
-                     kind::counter,
-                     {},
-                     static_cast<double>(ledger_.redemptions())});
-  for (const auto& [id, node] : nodes_) {
-    const std::map<std::string, std::string> labels{{"node", node.info.name}};
-    samples.push_back({"squall_node_queued", "Items that wait on a node", kind::gauge, labels,
-                       static_cast<double>(node.beat.queued)});
-    samples.push_back({"squall_node_running", "Batches that run on a node", kind::gauge, labels,
-                       static_cast<double>(node.beat.running)});
-    samples.push_back({"squall_node_resident_bytes", "Memory of resident variants", kind::gauge, labels,
-                       static_cast<double>(node.beat.resident_bytes)});
-    samples.push_back({"squall_node_arena_used_bytes", "Values in shared memory", kind::gauge, labels,
-                       static_cast<double>(node.beat.arena_used_bytes)});
-    samples.push_back({"squall_node_arena_capacity_bytes", "Bound of values in shared memory", kind::gauge, labels,
-                       static_cast<double>(node.beat.arena_capacity_bytes)});
-    for (const auto& [name, value] : node.beat.metrics)
-      samples.push_back({"squall_node_" + name, "Counter of a node", kind::counter, labels, value});
-  }
-  std::vector<metric_view> views;
-  for (const metric_sample& s : samples)
-    views.push_back({&s});
-  return calls::to_json(views);
 }
 
 } // namespace squall::controller

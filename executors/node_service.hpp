@@ -1,6 +1,6 @@
 #pragma once
 
-#include "actors/role.hpp"
+#include "actors/bridge.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
 #include "executors/user_workers.hpp"
@@ -32,6 +32,7 @@ struct node_options {
       trusted_functions; ///< native ones that the operator lets into the model host, without a sandbox
   /// The controller let the node go; `stay_away`: an operator drained it, it is not to come back.
   std::function<void(bool stay_away)> on_leave;
+  std::function<actors::bridge_stats()> traffic; ///< of this process, for metrics; may be empty
 };
 
 /// Starts worker processes; a fake in tests.

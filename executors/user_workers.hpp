@@ -28,6 +28,13 @@ public:
   virtual void on_user_loaded(const wire::worker::loaded& message) = 0;
   /// One result for each item, checked against the function's ports.
   virtual void on_user_done(wire::worker::done message) = 0;
+  /// An item of a batch whose function takes one at a time has ended before the others. on_user_done() follows when all
+  /// have, and says nothing about them.
+  virtual void on_user_item(batch_id batch, std::uint32_t item, wire::worker::item_result result,
+                            duration executed) = 0;
+  /// So many items of the variant, which takes one at a time, are worth a batch from now on: it has always been so
+  /// short lately that the way to the worker takes longer.
+  virtual void on_user_pace(variant_id variant, std::uint32_t items) = 0;
   virtual void on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) = 0;
   /// The batch waits for a call that it made (true), or goes on.
   virtual void on_user_waiting(batch_id batch, bool waits) = 0;
@@ -75,6 +82,8 @@ public:
   /// Answered by on_user_done(), unless it fails here.
   virtual result<> run(const wire::worker::run& request) = 0;
   virtual void cancel(batch_id batch) = 0;
+  /// One item of a batch whose function takes one at a time; of another the item goes on.
+  virtual void cancel(batch_id batch, std::uint32_t item) = 0;
 
   virtual void returned(const worker_question& to, const wire::worker::returned& message) = 0;
   virtual void state_reply(const worker_question& to, const wire::worker::state_reply& message) = 0;

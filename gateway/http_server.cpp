@@ -59,6 +59,8 @@ std::string text_of(const tcp::endpoint& at) {
 // -- messages
 // ---------------------------------------------------------------------------------------------------------------
 
+constexpr std::size_t small_response_bytes = 64 << 10;
+
 using request_parser = http::request_parser<http::string_body>;
 using beast_response = http::response<http::string_body>;
 
@@ -267,6 +269,15 @@ private:
 
   /// Takes the response's body; false when the connection is to end.
   asio::awaitable<bool> send(beast::tcp_stream& stream, http_response& response, unsigned version, bool keep_alive) {
+    // A small one always goes out, and one that is alone; those that do not fit beside what nobody reads do not.
+    if (response.body.size() > small_response_bytes && responses_bytes_ > 0 &&
+        responses_bytes_ + response.body.size() > options_.max_responses_bytes)
+      response =
+          failure({errc::overloaded,
+                   "the response is made, but those that other clients have not read yet take the memory for it; "
+                   "try again",
+                   {}});
+    const lease unread{responses_bytes_, response.body.size()};
     routes_.count(response.status);
     const beast_response message = message_of(std::move(response), options_.software, version, keep_alive);
     error_code failed;
@@ -293,10 +304,11 @@ private:
 
   const http_options options_;
   logger& log_;
-  // Only the loop's thread touches these two; connections that the loop still holds when it goes give their leases
+  // Only the loop's thread touches these; connections that the loop still holds when it goes give their leases
   // back.
   std::size_t connections_ = 0;
   std::size_t bodies_bytes_ = 0;
+  std::size_t responses_bytes_ = 0;
   asio::io_context loop_{1};
   tcp::acceptor acceptor_;
   std::mutex workers_mutex_;

@@ -19,7 +19,8 @@ struct http_options {
   std::size_t max_connections = 256; ///< the next one is told 503 and closed
   std::size_t max_header_bytes = 16 << 10;
   std::size_t max_body_bytes = 64 << 20;
-  std::size_t max_bodies_bytes = 256 << 20;             ///< of all requests that are being served; beyond it 503
+  std::size_t max_bodies_bytes = 256 << 20;    ///< of all requests that are being served; beyond it 503
+  std::size_t max_responses_bytes = 512 << 20; ///< of all responses that clients have not read; one beyond it is 503
   duration idle_timeout = std::chrono::seconds{60};     ///< until the next request's header is here
   duration transfer_timeout = std::chrono::seconds{60}; ///< of a body, and of a response
   unsigned workers = 2;                                 ///< threads that read and make JSON

@@ -181,6 +181,7 @@ struct shadow::state {
   }
   void on(const placing::dag_registered& fact);
   void on(const placing::dag_removed& fact) { tell(fact); }
+  void on(const placing::front_ready& fact) { tell(fact); }
   void on(const placing::node_joined& fact) { tell(fact); }
   void on(const placing::node_lost& fact) { lose(fact.id); }
   void on(const placing::node_draining& fact) { lose(fact.id); }

@@ -1,5 +1,7 @@
 #include "sim/cluster_model.hpp"
 
+#include "policy/front.hpp"
+
 #include <algorithm>
 #include <set>
 
@@ -138,6 +140,7 @@ struct cluster_model::state {
   void carry_out(const placing::dispatch&) {}
   void carry_out(const placing::policy_refused&) {}
   void carry_out(const placing::preload&) {}
+  void carry_out(const placing::compute& c) { step(placing::event{policy::find_front(c)}); }
 
   void drop_flow(call_id id, const std::vector<node_id>& on) {
     flows[id].over = true;

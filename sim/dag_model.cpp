@@ -1,6 +1,7 @@
 #include "sim/dag_model.hpp"
 
 #include "base/random.hpp"
+#include "policy/front.hpp"
 #include "policy/node_queue.hpp"
 
 #include <algorithm>
@@ -303,6 +304,7 @@ struct dag_model::state {
   void carry_out(const placing::policy_refused& c) { fail("is not known: " + c.message); }
   void carry_out(const placing::preload&) { fail("preloads"); }
   void carry_out(const placing::end_sequence&) {}
+  void carry_out(const placing::compute& c) { tell(policy::find_front(c)); }
 
   // -- calls
   // ------------------------------------------------------------------------------------------------------------------

@@ -133,6 +133,9 @@ struct node_beat {
   std::uint64_t arena_capacity_bytes = 0;
   std::map<std::string, double> metrics; ///< counters since the start, by name
   std::vector<instance_report> instances;
+  /// Its wall clock when it sent this, in nanoseconds since 1970; 0: not told. For people: nothing is decided by it.
+  std::int64_t wall_clock_ns = 0;
+  duration round_trip{0}; ///< from an earlier beat to its answer; 0: not known yet
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("node", s.node);
@@ -143,6 +146,8 @@ struct node_beat {
     v("arena_capacity_bytes", s.arena_capacity_bytes);
     v("metrics", s.metrics);
     v("instances", s.instances);
+    v("wall_clock_ns", s.wall_clock_ns);
+    v("round_trip_ns", s.round_trip);
   }
 };
 

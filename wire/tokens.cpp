@@ -133,7 +133,7 @@ bool token_reader::next_long(token& out) {
   const auto taken = [&]() -> bool {
     if (b >= small_negative) {
       out.what = kind::negative;
-      out.negative = static_cast<signed char>(b);
+      out.negative = std::int64_t{b} - 256;
       return true;
     }
     if (b < small_array)

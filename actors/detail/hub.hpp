@@ -140,6 +140,7 @@ private:
   std::atomic<std::uint64_t> connections_made_{0};
   wire::outbox<item> outbox_;
   counters counts_;
+  std::shared_ptr<const std::atomic<std::uint64_t>> waiting_bytes_;
 
   std::unique_ptr<wire::zmq_context> context_;
   std::unique_ptr<wire::server_socket> server_;
@@ -162,6 +163,7 @@ private:
   wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
+  bool server_news_ = true; ///< it wants pump()
   std::uint32_t busy_rounds_ = 0;
   wire::linger linger_;
   time_point now_{};

@@ -2,6 +2,13 @@
 
 namespace squall::actors::detail {
 
+std::uint64_t payload_bytes(const incoming& one) {
+  std::uint64_t bytes = 0;
+  for (const auto& payload : one.message.payloads)
+    bytes += payload.size();
+  return bytes;
+}
+
 caf::behavior role_actor::make_behavior() {
   return {
       [this](incoming& one) {
@@ -17,7 +24,12 @@ caf::behavior role_actor::make_behavior() {
 }
 
 void role_actor::serve(std::span<incoming> messages) noexcept {
+  std::uint64_t bytes = 0;
+  for (const incoming& one : messages)
+    bytes += payload_bytes(one);
   slot_->service->on_messages(messages);
+  if (bytes > 0)
+    slot_->waiting_bytes.fetch_sub(bytes, std::memory_order_relaxed);
   slot_->waiting.fetch_sub(static_cast<std::uint32_t>(messages.size()), std::memory_order_relaxed);
 }
 

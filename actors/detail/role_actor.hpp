@@ -24,6 +24,9 @@ struct role_task {
   std::function<void()> run;
 };
 
+/// Of all payloads.
+[[nodiscard]] std::uint64_t payload_bytes(const incoming& one);
+
 /// A role of this process, shared between the bridge's thread and the one that runs the role.
 struct role_slot {
   wire::role role = wire::role::any;
@@ -35,6 +38,7 @@ struct role_slot {
 
   /// Messages handed over and not yet served: the bound of the mailbox.
   std::atomic<std::uint32_t> waiting{0};
+  std::atomic<std::uint64_t> waiting_bytes{0}; ///< of their payloads
   /// Counts settings: an alarm that was set again while it was on its way is not one.
   std::atomic<std::uint64_t> alarm_number{0};
 

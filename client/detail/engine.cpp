@@ -234,6 +234,8 @@ void engine::begin_cancel(call_id call, clock::time_point now) {
 void engine::on_answer(answer&& got, clock::time_point now) {
   if (got.head.type == wire::message_type::call_result)
     return on_call_result(got.message, now);
+  if (got.head.type == wire::message_type::call_partial)
+    return on_call_partial(got.message);
   if (got.head.type == wire::message_type::peers)
     return on_peers(got.message);
   if (const auto found = requests_.find(got.head.request.value); found != requests_.end()) {
@@ -284,6 +286,37 @@ void engine::on_call_result(const wire::frames& message, clock::time_point now) 
   end_call(*call, std::move(decoded->outcome), std::move(outputs));
 }
 
+/// What cannot be read is dropped: it is an extra, and the result will tell what is wrong.
+void engine::on_call_partial(const wire::frames& message) {
+  auto decoded = wire::decode<wire::call_partial>(message, arenas_.get());
+  if (!decoded.ok())
+    return;
+  const auto found = calls_.find(decoded->call.value);
+  if (found == calls_.end() || !found->second->on_partial)
+    return;
+  pending_call& call = *found->second;
+  std::uint32_t& next = call.next_partial[{decoded->stage, decoded->element}];
+  if (decoded->index < next)
+    return;
+  next = decoded->index + 1;
+  partial_result partial{call.id, std::move(decoded->stage), decoded->element, decoded->index, {}};
+  for (wire::wire_value& output : decoded->outputs)
+    partial.outputs.push_back({std::move(output.name), unshared(std::move(output.value))});
+  call.on_partial(partial);
+}
+
+/// The same value in memory of its own: what lies in an arena goes with the call.
+functions::value engine::unshared(functions::value value) const {
+  if (auto* tensor = std::get_if<functions::tensor>(&value.data)) {
+    if (arenas_->locate(tensor->data))
+      tensor->data = shared_bytes::copy_of(tensor->data.data(), tensor->data.size());
+  } else if (auto* list = std::get_if<functions::value_list>(&value.data)) {
+    for (functions::value& element : *list)
+      element = unshared(std::move(element));
+  }
+  return value;
+}
+
 /// The same value, whose bytes keep the lease alive.
 functions::value engine::leased(functions::value value, const std::shared_ptr<const void>& lease) const {
   if (auto* tensor = std::get_if<functions::tensor>(&value.data)) {
@@ -291,7 +324,7 @@ functions::value engine::leased(functions::value value, const std::shared_ptr<co
       std::shared_ptr<const void> lease;
       std::shared_ptr<const void> bytes;
     };
-    auto both = std::make_shared<const holder>(lease, tensor->data.owner());
+    auto both = std::make_shared<const holder>(holder{lease, tensor->data.owner()});
     tensor->data = shared_bytes{std::move(both), tensor->data.span()};
   } else if (auto* list = std::get_if<functions::value_list>(&value.data)) {
     for (functions::value& element : *list)

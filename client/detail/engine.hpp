@@ -106,6 +106,7 @@ private:
   void begin_cancel(call_id call, clock::time_point now);
   void on_answer(answer&& got, clock::time_point now);
   void on_call_result(const wire::frames& message, clock::time_point now);
+  void on_call_partial(const wire::frames& message);
   /// Calls may wait for a controller that is to come back.
   [[nodiscard]] bool patient(clock::time_point now) const;
   [[nodiscard]] bool wait_and_send_again(pending_call& call, const calls::outcome& refused,
@@ -124,6 +125,7 @@ private:
   void give_back(std::vector<call_id> taken);
   [[nodiscard]] link& link_to(wire::role role);
   [[nodiscard]] error not_connected(const link& to) const;
+  [[nodiscard]] functions::value unshared(functions::value value) const;
   [[nodiscard]] functions::value leased(functions::value value, const std::shared_ptr<const void>& lease) const;
 
   const options options_;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -32,6 +33,10 @@ public:
   std::vector<wire::arena_ref> blocks;  ///< of our arena, given back at the end
   clock::time_point give_up = clock::time_point::max();
   bool cancelled = false;
+
+  partial_callback on_partial; ///< may be empty
+  /// By stage and element, the index of the partial result that comes next: a call that was sent again begins anew.
+  std::map<std::pair<std::string, std::uint32_t>, std::uint32_t> next_partial;
 
   // For sending it again.
   wire::call_request request; ///< without the inputs

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/background.hpp"
 #include "actors/event_log_file.hpp"
 #include "actors/store_client.hpp"
 #include "controller/call_table.hpp"
@@ -7,6 +8,7 @@
 #include "controller/controller_service.hpp"
 #include "controller/durable.hpp"
 #include "controller/ledger.hpp"
+#include "controller/node_health.hpp"
 #include "controller/profiles.hpp"
 #include "controller/statistics.hpp"
 #include "controller/turnstile.hpp"
@@ -51,6 +53,7 @@ private:
     time_point joined;
     std::map<variant_id, std::uint64_t> resident; ///< and their memory
     wire::node_beat beat;
+    beat_record beats;
     duration way{0};        ///< from an order to its start, when nothing is in the way; zero = not known
     bool draining = false;  ///< nothing more is placed on it
     bool released = false;  ///< it was told to go
@@ -106,6 +109,7 @@ private:
   void end_without_result(call_id call, errc code, std::string message, duration retry_after,
                           std::vector<calls::offer> offers = {});
   void send_result(running_call& call, wire::call_result message);
+  void tell_dropped(const running_call& call, wire::call_result& message, const error& why);
   void end_of(running_call& call, calls::outcome outcome);
   [[nodiscard]] calls::placing::call_ended ended(const running_call& call, const calls::outcome& outcome);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
@@ -135,6 +139,7 @@ private:
   void start_dispatched(running_call& call, const calls::placing::admit& command);
   void on_stage_ready(wire::stage_ready message);
   void carry_out(const calls::placing::dispatch& command);
+  void carry_out(const calls::placing::compute& command);
   void on_order_report(const wire::order_report& message);
   [[nodiscard]] duration dispatch_way(const dispatched_batch& batch);
   void on_replica_report(const wire::replica_report& message);
@@ -278,10 +283,16 @@ private:
   // -- queries (queries.cpp) --
   void on_query(const actors::incoming& from, const wire::query& message);
   [[nodiscard]] result<std::string> describe(const std::string& kind, const std::string& name);
+  struct node_view;
+  [[nodiscard]] node_view node_view_of(const node_record& node) const;
   [[nodiscard]] ledger_view ledger_totals() const;
   [[nodiscard]] policy_view policy_in_force() const;
+
+  // -- figures (metrics.cpp) --
   [[nodiscard]] std::string metrics_json();
   void count_drifts(std::vector<metric_sample>& samples) const;
+  void count_traffic(std::vector<metric_sample>& samples) const;
+  void count_node(const node_record& node, std::vector<metric_sample>& samples) const;
 
   controller_options options_;
   std::shared_ptr<wire::arena_map> arenas_;
@@ -319,6 +330,7 @@ private:
   std::map<batch_id, dispatched_batch> batches_; ///< dispatched and not ended
   std::unordered_map<call_id, refused_call> refused_;
   profiles profiles_;
+  paces paces_;
   ledger ledger_;
   node_id last_home_;
   std::map<node_id, std::vector<call_id>> releases_; ///< gathered during a round
@@ -326,11 +338,13 @@ private:
   std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
   std::set<function_id> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
+  std::optional<error> cut_off_;            ///< why a call is abandoned, while that is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped
   std::vector<call_id> to_repeat_;          ///< at the end of this round
   std::vector<call_id> waiting_for_node_;   ///< ran before, and were refused since no node is there
   std::uint64_t fresh_ids_ = 0;
   std::uint64_t repeated_ = 0;
+  std::uint64_t results_dropped_ = 0;
   bool draining_ = false;         ///< no new calls
   std::function<void()> drained_; ///< called when none is left
   bool stopping_ = false;
@@ -339,6 +353,9 @@ private:
   time_point next_sweep_;
   time_point next_profile_save_;
   time_point started_;
+
+  std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true); ///< for what other threads hand back
+  std::unique_ptr<actors::background> computing_; ///< begun when it is needed first; ends before all else does
 };
 
 template <class Message>

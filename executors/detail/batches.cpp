@@ -102,6 +102,8 @@ void node_role::fail_batch(batch_id id, const error& why) {
   const auto batch = std::move(found->second);
   running_.erase(found);
   for (const auto& e : batch.entries) {
+    if (!e.item)
+      continue;
     item_failed(e.item, why);
     item_left_worker(e.call);
   }
@@ -232,13 +234,25 @@ void node_role::withdraw_stage(call_record& call, stage_index stage) {
 void node_role::cancel_unwanted_batches(call_id call) {
   if (!worker_)
     return;
+  std::vector<batch_id> batches;
+  std::vector<std::pair<batch_id, std::uint32_t>> items; // of batches that go on
   for (const auto& [id, batch] : running_) {
-    const auto of_call = [&](const auto& e) { return e.call == call; };
     const auto gone = [&](const auto& e) { return !items_.contains(e.item); };
-    if (std::any_of(batch.entries.begin(), batch.entries.end(), of_call) &&
-        std::all_of(batch.entries.begin(), batch.entries.end(), gone))
-      in_user_worker(batch.variant) ? user_->cancel(id) : worker_->cancel(id);
+    if (std::ranges::none_of(batch.entries, [&](const auto& e) { return e.call == call; }))
+      continue;
+    if (std::ranges::all_of(batch.entries, gone))
+      batches.push_back(id);
+    else if (in_user_worker(batch.variant))
+      for (std::uint32_t i = 0; i < batch.entries.size(); ++i)
+        if (batch.entries[i].item && batch.entries[i].call == call && gone(batch.entries[i]))
+          items.emplace_back(id, i);
   }
+  // What has not begun ends at once, and with it perhaps a batch.
+  for (const auto id : batches)
+    if (const auto found = running_.find(id); found != running_.end())
+      in_user_worker(found->second.variant) ? user_->cancel(id) : worker_->cancel(id);
+  for (const auto& [id, item] : items)
+    user_->cancel(id, item);
 }
 
 void node_role::drive_touched() {

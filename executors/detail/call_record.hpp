@@ -103,7 +103,7 @@ struct work_item {
 /// What the worker runs on a lane.
 struct running_batch {
   struct entry {
-    item_id item;
+    item_id item; ///< none: it has ended before the others
     call_id call;
   };
   lane_id lane;

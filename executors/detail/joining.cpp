@@ -180,6 +180,8 @@ void node_role::send_beat() {
   }
   if (user_)
     beat.instances = user_->instances();
+  beat.wall_clock_ns = std::chrono::nanoseconds{std::chrono::system_clock::now().time_since_epoch()}.count();
+  beat.round_trip = membership_.round_trip();
   const auto add = [&](const char* name, auto figure) { beat.metrics[name] = static_cast<double>(figure); };
   add("calls", counters_.calls);
   add("calls_here", calls_.size());
@@ -198,6 +200,12 @@ void node_role::send_beat() {
   add("bytes_to_hosts", counters_.bytes_to_hosts);
   add("cache_bytes", models_->used_bytes());
   add("sequences", sequences_.size());
+  if (options_.traffic) {
+    const actors::bridge_stats traffic = options_.traffic();
+    add("waiting_bytes", traffic.waiting_bytes);
+    add("messages_overloaded", traffic.overloaded);
+    add("messages_unreachable", traffic.unreachable);
+  }
   if (const auto sent = membership_.send_to_controller(wire::encode(beat, request_id{2})); !sent.ok())
     log_.debug("node", "a beat was not sent", {{"error", sent.error().message}});
 }

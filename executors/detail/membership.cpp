@@ -94,6 +94,8 @@ void membership::on_welcome(const wire::node_welcome& message) {
   controllers_.learn(message.controllers);
   controller_host_ = message.host;
   last_refusal_.clear();
+  unanswered_.clear();
+  round_trip_ = {};
   heard();
   next_ = post_->now() + beat_interval;
   if (!message.keeps)
@@ -164,6 +166,20 @@ void membership::on_peer_lost(actors::peer_id lost) {
     post_->close(lost);
     p.connection = {};
   }
+}
+
+void membership::beaten() {
+  next_ = post_->now() + beat_interval;
+  unanswered_.push_back(post_->now());
+  if (unanswered_.size() > max_unanswered)
+    unanswered_.pop_front();
+}
+
+void membership::on_pong() {
+  if (unanswered_.empty())
+    return;
+  round_trip_ = post_->now() - unanswered_.front();
+  unanswered_.pop_front();
 }
 
 void membership::on_alarm() {

@@ -5,6 +5,7 @@
 #include "executors/node_service.hpp"
 #include "wire/endpoints.hpp"
 
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ public:
   /// its own time.
   static constexpr duration stranger_patience = std::chrono::seconds{2};
   static constexpr std::size_t max_for_strangers = 1000;
+  static constexpr std::size_t max_unanswered = 16; ///< beats whose answer is waited for
 
   membership(const node_options& options, std::uint64_t instance, logger& log);
 
@@ -64,7 +66,11 @@ public:
 
   /// Whether a beat is due; the service fills it in and sends it with send_to_controller().
   [[nodiscard]] bool beat_due() const { return joined_ && post_->now() >= next_; }
-  void beaten() { next_ = post_->now() + beat_interval; }
+  void beaten();
+  /// The controller's answer to the oldest beat that had none.
+  void on_pong();
+  /// From a beat to its answer, the last time; 0: not known yet.
+  [[nodiscard]] duration round_trip() const { return round_trip_; }
   /// Says hello if it is time to, gives up on a silent controller, and on nodes that did not appear.
   void on_alarm();
   [[nodiscard]] time_point next_alarm() const { return next_; }
@@ -126,6 +132,8 @@ private:
   bool several_hosts_ = false;
   time_point heard_;
   time_point next_;
+  std::deque<time_point> unanswered_; ///< when these beats were sent; the connection keeps their order
+  duration round_trip_{0};
   std::string last_refusal_; ///< said once
   std::map<node_id, peer> peers_;
   std::vector<held_message> for_strangers_;

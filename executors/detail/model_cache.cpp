@@ -67,7 +67,8 @@ result<> write_file(const std::string& path, std::span<const std::byte> bytes) {
 
 } // namespace
 
-model_cache::model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, background& disk, logger& log)
+model_cache::model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, actors::background& disk,
+                         logger& log)
     : folder_(std::move(folder)), max_bytes_(max_bytes), post_(post), disk_(disk), log_(log) {
   scan();
 }

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "actors/background.hpp"
 #include "actors/role.hpp"
 #include "base/log.hpp"
-#include "executors/detail/background.hpp"
 
 #include <functional>
 #include <map>
@@ -40,7 +40,7 @@ public:
 
   /// Makes the folder and learns what is in it. The role calls this and fetch() in its own context; `post` and `disk`
   /// outlive the cache.
-  model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, background& disk, logger& log);
+  model_cache(std::string folder, std::uint64_t max_bytes, actors::post& post, actors::background& disk, logger& log);
   ~model_cache();
 
   /// The file of the current version of `key`; at once, and without asking the store, when the key names its content
@@ -69,7 +69,7 @@ private:
   std::string folder_;
   std::uint64_t max_bytes_;
   actors::post& post_;
-  background& disk_;
+  actors::background& disk_;
   logger& log_;
   std::map<std::string, file> files_; ///< by name
   std::uint64_t used_bytes_ = 0;

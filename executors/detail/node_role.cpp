@@ -56,7 +56,7 @@ node_role::~node_role() = default;
 void node_role::start(actors::post& out) {
   post_ = &out;
   const round_guard r{*this};
-  disk_ = std::make_unique<background>();
+  disk_ = std::make_unique<actors::background>();
   models_ = std::make_unique<model_cache>(options_.data_folder + "/cache", options_.cache_bytes, out, *disk_, log_);
   membership_.start(out);
   next_sweep_ = now();
@@ -208,7 +208,7 @@ void node_role::handle(actors::incoming& m) {
     case message_type::hello:
       return decode_and<wire::hello>(m, [&](auto&& h) { clients_.add(h.client, m.from); });
     case message_type::pong:
-      return;
+      return membership_.from_controller(m.from) ? membership_.on_pong() : void();
     case message_type::reply:
       return decode_and<wire::reply>(m, [&](auto&& reply) {
         if (reply.code != errc::ok && membership_.from_controller(m.from))
@@ -345,12 +345,15 @@ void node_role::on_done(wire::worker::done message) {
   const auto share_of_time =
       batch.entries.empty() ? duration{0} : message.executed / static_cast<std::int64_t>(batch.entries.size());
   for (std::size_t i = 0; i < batch.entries.size(); ++i) {
+    if (!batch.entries[i].item)
+      continue; // it ended before the others
     wire::worker::item_result missing{errc::internal, "the worker gave no result for it", {}};
     item_ended(batch.entries[i].item, i < message.items.size() ? std::move(message.items[i]) : std::move(missing),
                batch, share_of_time);
   }
   for (const auto& e : batch.entries)
-    item_left_worker(e.call);
+    if (e.item)
+      item_left_worker(e.call);
   feed(calls::queueing::batch_ended{message.batch, errc::ok, message.executed});
   reopen(batch.lane);
   if (batch.order)
@@ -369,7 +372,8 @@ void node_role::on_lost(const std::string& why) {
     for (const auto& e : batch.entries)
       item_failed(e.item, lost);
     for (const auto& e : batch.entries)
-      item_left_worker(e.call);
+      if (e.item)
+        item_left_worker(e.call);
     if (batch.order)
       end_order(batch.order, errc::unavailable, duration{0});
   }

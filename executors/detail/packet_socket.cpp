@@ -39,9 +39,15 @@ result<> packet_socket::send(wire::frames message, std::vector<unique_fd> descri
   if (writer_.unsent_bytes() > max_unsent_bytes)
     return {errc::overloaded, "the process is " + std::to_string(writer_.unsent_bytes()) + " bytes behind"};
   SQUALL_TRY(writer_.add(std::move(message), std::move(descriptors)));
-  if (!waits_for_room_)
+  if (!waits_for_room_ && !held_)
     write_out();
   return {};
+}
+
+void packet_socket::let_go() {
+  held_ = false;
+  if (open() && !waits_for_room_)
+    write_out();
 }
 
 void packet_socket::write_out() {

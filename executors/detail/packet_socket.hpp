@@ -19,6 +19,9 @@ public:
   /// Fails as too_large, or as overloaded when `max_unsent_bytes` are waiting. That the other end is gone shows when it
   /// is read.
   [[nodiscard]] result<> send(wire::frames message, std::vector<unique_fd> descriptors = {});
+  /// Between these two nothing is written but all at the end, in as few system calls as it takes.
+  void hold() { held_ = true; }
+  void let_go();
   void on_writable() { write_out(); }
 
   /// Reads up to about `limit` bytes and hands packets on. An error: the stream has ended (unavailable), or a packet
@@ -40,6 +43,7 @@ private:
   packet_reader reader_;
   packet_writer writer_;
   bool waits_for_room_ = false;
+  bool held_ = false;
 };
 
 } // namespace squall::executors::detail

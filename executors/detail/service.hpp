@@ -96,6 +96,8 @@ public:
 
   void on_user_loaded(const wire::worker::loaded& message) override;
   void on_user_done(wire::worker::done message) override;
+  void on_user_item(batch_id batch, std::uint32_t item, wire::worker::item_result result, duration executed) override;
+  void on_user_pace(variant_id variant, std::uint32_t items) override;
   void on_user_partial(batch_id batch, std::uint32_t item, std::vector<functions::value> outputs) override;
   void on_user_waiting(batch_id batch, bool waits) override;
   void on_user_call(const worker_question& from, wire::worker::call message) override;
@@ -366,7 +368,8 @@ private:
   void reopen(lane_id lane);
   void on_call_result(const wire::call_result& message);
   void answer_nested(call_id call, wire::worker::returned message);
-  void drop_nested(batch_id batch);
+  template <class Unwanted>
+  void drop_nested(const Unwanted& unwanted);
   /// What user code that runs works for.
   struct item_call {
     const wire::call_context& context;
@@ -451,7 +454,7 @@ private:
   std::unique_ptr<object_source> store_;
   std::string store_endpoint_;       ///< empty: the controller's connection serves it, or a role of this process
   actors::peer_id store_connection_; ///< of our own; zero without
-  std::unique_ptr<background> disk_;
+  std::unique_ptr<actors::background> disk_;
   std::unique_ptr<model_cache> models_;
   object_cache objects_;
   std::map<std::uint64_t, lookup> lookups_;

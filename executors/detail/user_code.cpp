@@ -79,9 +79,31 @@ void node_role::on_user_loaded(const wire::worker::loaded& message) { on_loaded(
 void node_role::on_user_done(wire::worker::done message) {
   const round_guard r{*this};
   waiting_.erase(message.batch);
-  drop_nested(message.batch);
+  drop_nested([&](const nested_call& nested) { return nested.batch == message.batch; });
   on_done(std::move(message));
   blocks_.drop_unowned();
+}
+
+/// The entry stays, without its item: the others keep their places.
+void node_role::on_user_item(batch_id batch, std::uint32_t item, wire::worker::item_result result, duration executed) {
+  const round_guard r{*this};
+  const auto found = running_.find(batch);
+  if (found != running_.end() && item < found->second.entries.size() && found->second.entries[item].item) {
+    const auto as_it_is = found->second;
+    found->second.entries[item].item = {};
+    item_ended(as_it_is.entries[item].item, std::move(result), as_it_is, executed);
+    item_left_worker(as_it_is.entries[item].call);
+  }
+  blocks_.drop_unowned();
+}
+
+void node_role::on_user_pace(variant_id variant, std::uint32_t items) {
+  const round_guard r{*this};
+  const auto* const known = catalogue_.variant(variant);
+  if (!known)
+    return;
+  const auto& spec = known->spec();
+  feed(calls::queueing::variant_known{variant, spec.resource, items, spec.max_delay, spec.memory_bytes, true});
 }
 
 // -- lanes
@@ -268,10 +290,11 @@ void node_role::answer_nested(call_id call, wire::worker::returned message) {
     user_->returned(from, message);
 }
 
-/// A batch has ended: what it called and did not wait for is not wanted any more.
-void node_role::drop_nested(batch_id batch) {
+/// A batch or a worker has ended: what it called and did not wait for is not wanted any more.
+template <class Unwanted>
+void node_role::drop_nested(const Unwanted& unwanted) {
   for (auto it = nested_.begin(); it != nested_.end();) {
-    if (it->second.batch != batch) {
+    if (!unwanted(it->second)) {
       ++it;
       continue;
     }
@@ -351,12 +374,7 @@ void node_role::list_user_keys(const worker_question& from, const std::string& p
 
 void node_role::on_user_gone(std::uint64_t worker) {
   const round_guard r{*this};
-  std::set<batch_id> batches;
-  for (const auto& [call, nested] : nested_)
-    if (nested.from.worker == worker)
-      batches.insert(nested.batch);
-  for (const auto batch : batches)
-    drop_nested(batch);
+  drop_nested([worker](const nested_call& nested) { return nested.from.worker == worker; });
 }
 
 } // namespace squall::executors

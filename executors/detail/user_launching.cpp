@@ -1,6 +1,7 @@
 #include "executors/detail/python_packages.hpp"
 #include "executors/detail/user_pools.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -123,6 +124,9 @@ result<zygote::command> user_pools::zygote_command(const wire::worker::load& kin
 result<zygote*> user_pools::zygote_for(const wire::worker::load& kind) {
   const auto name = zygote_name(kind, options_);
   auto& slot = zygotes_[name];
+  slot.used_at = post_.now();
+  slot.keep_alive = std::max(slot.keep_alive, kind.spec.worker.keep_alive);
+  slot.with_packages = !packages_of(kind.spec, options_).empty();
   if (slot.process)
     return slot.process.get();
   if (post_.now() < slot.retry_at)
@@ -136,7 +140,35 @@ result<zygote*> user_pools::zygote_for(const wire::worker::load& kind) {
   return slot.process.get();
 }
 
-void user_pools::on_zygote_lost(const std::string& name, const std::string& why) {
+/// An interpreter with packages that nobody uses takes memory for nothing. Those without packages are few, and stay.
+time_point user_pools::kept_until(const std::string& name, const zygote_slot& slot) const {
+  if (!slot.process || !slot.with_packages)
+    return never;
+  for (const auto& [id, w] : workers_)
+    if (w->zygote == name && id != slot.spare)
+      return never;
+  return slot.used_at + slot.keep_alive;
+}
+
+void user_pools::retire(zygote_slot& slot) {
+  log_.info("workers", "a zygote ends, since nobody has used its packages for a while",
+            {{"zygote", slot.process->name()}});
+  workers_.erase(std::exchange(slot.spare, 0));
+  slot.spare_due = never;
+  slot.keep_alive = duration{0};
+  slot.process->retire();
+  retired_[slot.tag] = std::move(slot.process);
+}
+
+void user_pools::on_zygote_lost(const zygote& which, const std::string& why) {
+  const auto retired = std::ranges::find_if(retired_, [&](const auto& entry) { return entry.second.get() == &which; });
+  if (retired != retired_.end()) {
+    // Not destroyed here: this is called from inside it.
+    post_.later([gone = std::make_shared<std::unique_ptr<zygote>>(std::move(retired->second))] { gone->reset(); });
+    retired_.erase(retired);
+    return;
+  }
+  const auto name = which.name();
   auto& slot = zygotes_[name];
   const bool was_ready = slot.process && slot.process->ready();
   slot.failures = was_ready ? 0 : slot.failures + 1;
@@ -145,7 +177,6 @@ void user_pools::on_zygote_lost(const std::string& name, const std::string& why)
                                  why + "); docs/security.md says what it needs";
   slot.retry_at = post_.now() + std::min<duration>(500ms * (1 << std::min<std::uint32_t>(slot.failures, 6)), 30s);
   log_.warn("workers", slot.problem);
-  // Not destroyed here: this is called from inside it.
   post_.later([gone = std::make_shared<std::unique_ptr<zygote>>(std::move(slot.process))] { gone->reset(); });
   std::vector<std::uint64_t> ids;
   for (const auto& [id, w] : workers_)

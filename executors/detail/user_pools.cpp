@@ -43,6 +43,7 @@ user_pools::user_pools(const user_worker_options& options, actors::post& post, u
 user_pools::~user_pools() {
   post_.watch(gate_.get(), {});
   workers_.clear();
+  retired_.clear();
   zygotes_.clear(); // their ends are those of all workers
 }
 
@@ -116,16 +117,21 @@ result<> user_pools::run(const wire::worker::run& request) {
       if (value.byte_size() > wire::max_value_bytes)
         return {errc::too_large, "a value of " + std::to_string(value.byte_size()) + " bytes is beyond the limit of " +
                                      std::to_string(wire::max_value_bytes)};
-  user_job job{request, never, 0};
+  user_job job;
+  job.request = request;
   if (request.remaining < never - post_.now())
     job.deadline = post_.now() + request.remaining;
-  found->second.waiting.push_back(std::move(job));
+  if (request.items.size() > 1 && takes_one(found->second))
+    split(found->second, std::move(job));
+  else
+    found->second.waiting.push_back(std::move(job));
   pump(request.variant);
   return {};
 }
 
 /// Gives what waits to idle workers, and starts more where that helps.
 void user_pools::pump(variant_id variant) {
+  drop_cancelled(variant);
   const auto found = pools_.find(variant);
   if (found == pools_.end())
     return;
@@ -139,11 +145,12 @@ void user_pools::pump(variant_id variant) {
       auto job = std::move(p.waiting.front());
       p.waiting.pop_front();
       start_job(w, std::move(job));
+      send_ahead(w, p);
     }
     loading += w.state == phase::loading ? 1 : 0;
     occupied += w.state != phase::leaving && !w.waiting ? 1 : 0; // one that waits could wait for one of these
   }
-  while (loading < p.waiting.size() && occupied < p.bounds.max_instances) {
+  while (loading < wanted_workers(p) && occupied < p.bounds.max_instances) {
     if (p.crashes >= loop_of_crashes && post_.now() < p.retry_at) {
       if (occupied == 0)
         fail_waiting(p, errc::unavailable,
@@ -172,28 +179,65 @@ void user_pools::keep_minimum(variant_id variant, pool& p) {
     }
 }
 
-void user_pools::start_job(user_worker& w, user_job job) {
-  w.in->reset();
+wire::worker::run user_pools::placed_request(user_worker& w, const user_job& job) const {
   auto request = job.request;
   for (auto& item : request.items)
     for (auto& value : item)
       value = w.in->place(value);
-  const auto now = post_.now();
   if (job.deadline != never)
-    request.remaining = std::max<duration>(job.deadline - now, duration{0});
+    request.remaining = std::max<duration>(job.deadline - post_.now(), duration{0});
   request.lane = 0;
-  w.job = std::move(job);
-  w.state = phase::busy;
-  w.cancelled = false;
-  w.kill_at = w.job->deadline < never - options_.grace ? w.job->deadline + options_.grace : never;
-  w.killed_as = errc::deadline_exceeded;
-  w.why_killed = "it ran on after its deadline and was killed";
+  return request;
+}
+
+void user_pools::start_job(user_worker& w, user_job job) {
+  w.in->reset();
+  const auto request = placed_request(w, job);
+  begin(w, std::move(job));
   if (const auto sent = w.send(request, request_id{request.batch.value}); !sent.ok()) {
     const auto failed = *std::exchange(w.job, std::nullopt);
     w.state = phase::idle;
     w.kill_at = never;
     fail_job(failed, sent.error().code, sent.error().message);
   }
+}
+
+/// The worker has the job and does nothing else now.
+void user_pools::begin(user_worker& w, user_job job) {
+  w.job = std::move(job);
+  w.state = phase::busy;
+  w.cancelled = false;
+  w.kill_at = w.job->deadline < never - options_.grace ? w.job->deadline + options_.grace : never;
+  w.killed_as = errc::deadline_exceeded;
+  w.why_killed = "it ran on after its deadline and was killed";
+}
+
+/// A job has ended. Nothing of a worker or a pool may be held on to: the listener may start others.
+void user_pools::report(const user_job& job, wire::worker::done message) {
+  const auto found = split_.find(job.whole);
+  if (found == split_.end())
+    return listener_.on_user_done(std::move(message));
+  found->second.executed += message.executed;
+  const bool last = --found->second.left == 0;
+  wire::worker::done all;
+  all.batch = job.whole;
+  all.executed = found->second.executed;
+  if (last)
+    split_.erase(found);
+  listener_.on_user_item(job.whole, job.place, std::move(message.items.at(0)), message.executed);
+  if (last)
+    listener_.on_user_done(std::move(all));
+}
+
+/// A batch waits for as long as one of its items does.
+void user_pools::report_waiting(const user_job& job, bool waits) {
+  const auto found = split_.find(job.whole);
+  if (found == split_.end())
+    return listener_.on_user_waiting(job.request.batch, waits);
+  const auto before = found->second.waiting;
+  found->second.waiting = waits ? before + 1 : before - 1;
+  if (before == 0 || found->second.waiting == 0)
+    listener_.on_user_waiting(job.whole, waits);
 }
 
 void user_pools::fail_job(const user_job& job, errc code, const std::string& message) {
@@ -203,7 +247,7 @@ void user_pools::fail_job(const user_job& job, errc code, const std::string& mes
   failed.code = code;
   failed.message = message;
   out.items.assign(job.request.items.size(), failed);
-  listener_.on_user_done(std::move(out));
+  report(job, std::move(out));
 }
 
 void user_pools::fail_waiting(pool& p, errc code, const std::string& message) {
@@ -211,36 +255,43 @@ void user_pools::fail_waiting(pool& p, errc code, const std::string& message) {
     fail_job(job, code, message);
 }
 
-user_worker* user_pools::running(batch_id batch) {
-  for (auto& [id, w] : workers_)
-    if (w->job && w->job->request.batch == batch)
-      return w.get();
-  return nullptr;
+void user_pools::cancel_items(batch_id batch, std::optional<std::uint32_t> item) {
+  const auto meant = [&](const user_job& job) {
+    return job.whole ? job.whole == batch && (!item || job.place == *item) : job.request.batch == batch && !item;
+  };
+  for (auto& [id, w] : workers_) {
+    if (w->job && meant(*w->job))
+      cancel_running(*w);
+    for (auto& job : w->ahead)
+      job.cancelled = job.cancelled || meant(job);
+  }
+  std::vector<user_job> gone;
+  for (auto& [id, p] : pools_)
+    for (auto it = p.waiting.begin(); it != p.waiting.end();)
+      if (meant(*it)) {
+        gone.push_back(std::move(*it));
+        it = p.waiting.erase(it);
+      } else {
+        ++it;
+      }
+  for (const auto& job : gone)
+    fail_job(job, errc::cancelled, "it was cancelled");
 }
 
-void user_pools::cancel(batch_id batch) {
-  if (auto* w = running(batch)) {
-    w->cancelled = true;
-    w->in->cancel(batch);
-    wire::worker::cancel message;
-    message.batch = batch;
-    (void)w->send(message); // the word in its memory says it, too
-    w->kill_at = std::min(w->kill_at, post_.now() + options_.grace);
-    w->killed_as = errc::cancelled;
-    w->why_killed = "it was cancelled, did not stop, and was killed";
-    return;
-  }
-  for (auto& [id, p] : pools_)
-    for (auto it = p.waiting.begin(); it != p.waiting.end(); ++it)
-      if (it->request.batch == batch) {
-        const auto job = std::move(*it);
-        p.waiting.erase(it);
-        return fail_job(job, errc::cancelled, "it was cancelled");
-      }
+void user_pools::cancel_running(user_worker& w) {
+  w.cancelled = true;
+  w.in->cancel(w.job->request.batch);
+  wire::worker::cancel message;
+  message.batch = w.job->request.batch;
+  (void)w.send(message); // the word in its memory says it, too
+  w.kill_at = std::min(w.kill_at, post_.now() + options_.grace);
+  w.killed_as = errc::cancelled;
+  w.why_killed = "it was cancelled, did not stop, and was killed";
 }
 
 void user_pools::note_crash(pool& p, const std::string& why) {
   ++p.crashes;
+  p.short_runs = 0;
   p.problem = why.substr(0, why.find('\n'));
   if (p.crashes < loop_of_crashes)
     return;
@@ -303,7 +354,9 @@ void user_pools::on_alarm() {
   for (auto& [name, slot] : zygotes_) {
     if (slot.process && slot.process->next_alarm() <= now)
       slot.process->on_alarm();
-    if (slot.process && slot.spare_due <= now)
+    if (kept_until(name, slot) <= now)
+      retire(slot);
+    else if (slot.process && slot.spare_due <= now)
       launch_spare(slot);
   }
 }
@@ -337,7 +390,7 @@ time_point user_pools::next_alarm() const {
       at = std::min(at, p.retry_at);
   for (const auto& [name, slot] : zygotes_)
     if (slot.process)
-      at = std::min({at, slot.process->next_alarm(), slot.spare_due});
+      at = std::min({at, slot.process->next_alarm(), slot.spare_due, kept_until(name, slot)});
   return at;
 }
 

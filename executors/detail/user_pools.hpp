@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace squall::executors::detail {
@@ -22,7 +23,8 @@ public:
   void unload(variant_id variant) override;
   bool knows(variant_id variant) const override { return pools_.contains(variant); }
   result<> run(const wire::worker::run& request) override;
-  void cancel(batch_id batch) override;
+  void cancel(batch_id batch) override { cancel_items(batch, std::nullopt); }
+  void cancel(batch_id batch, std::uint32_t item) override { cancel_items(batch, item); }
   void returned(const worker_question& to, const wire::worker::returned& message) override;
   void state_reply(const worker_question& to, const wire::worker::state_reply& message) override;
   void on_alarm() override;
@@ -49,6 +51,16 @@ private:
     std::uint32_t crashes = 0; ///< in a row
     time_point retry_at{};     ///< no worker is started before
     std::string problem;       ///< the last crash
+    // Of a variant that takes one item at a time.
+    std::uint32_t short_runs = 0; ///< in a row, since `together` changed
+    std::uint32_t together = 1;   ///< items that are worth a batch
+    duration longest{0};          ///< run lately
+  };
+  /// A batch whose items are jobs by themselves.
+  struct split_batch {
+    std::size_t left = 0;
+    std::size_t waiting = 0; ///< for calls that they made
+    duration executed{0};
   };
   /// A copy of a file that was made before it was needed.
   struct sealed_file {
@@ -66,6 +78,9 @@ private:
     wire::worker::load kind;      ///< one of the variants that it serves: what its command line is made of
     std::uint64_t spare = 0;      ///< a worker that has no variant yet; 0: none
     time_point spare_due = never; ///< when the next one is to be started
+    bool with_packages = false;   ///< of functions that require some: it ends when nobody has used it for a while
+    duration keep_alive{0};       ///< that while, the longest of those that its functions ask for
+    time_point used_at{};
   };
 
   // -- pools (user_pools.cpp)
@@ -75,11 +90,27 @@ private:
   void pump(variant_id variant);
   void keep_minimum(variant_id variant, pool& p);
   void start_job(user_worker& w, user_job job);
+  void begin(user_worker& w, user_job job);
+  [[nodiscard]] wire::worker::run placed_request(user_worker& w, const user_job& job) const;
+  void report(const user_job& job, wire::worker::done message);
+  void report_waiting(const user_job& job, bool waits);
   void fail_job(const user_job& job, errc code, const std::string& message);
   void fail_waiting(pool& p, errc code, const std::string& message);
-  [[nodiscard]] user_worker* running(batch_id batch);
+  void cancel_items(batch_id batch, std::optional<std::uint32_t> item);
+  void cancel_running(user_worker& w);
   void note_crash(pool& p, const std::string& why);
   void check_outputs(const pool& p, const user_job& job, wire::worker::done& message) const;
+
+  // -- items one at a time (user_splitting.cpp)
+  [[nodiscard]] static bool takes_one(const pool& p) { return p.request.spec.max_batch <= 1; }
+  void split(pool& p, user_job job);
+  void send_ahead(user_worker& w, pool& p);
+  [[nodiscard]] static std::size_t wanted_workers(const pool& p);
+  [[nodiscard]] bool take_back(user_worker& w, const wire::worker::done& message);
+  void take_all_back(user_worker& w, pool& p);
+  void drop_cancelled(variant_id variant);
+  void next_ahead(user_worker& w);
+  void note_pace(variant_id variant, pool& p, duration executed, bool asked);
 
   // -- how they come to be (user_launching.cpp)
   result<> launch(variant_id variant, pool& p);
@@ -89,9 +120,12 @@ private:
   result<> announce_segments(user_worker& w);
   result<> send_load(user_worker& w, const pool& p);
   result<zygote*> zygote_for(const wire::worker::load& kind);
+  [[nodiscard]] time_point kept_until(const std::string& name, const zygote_slot& slot) const;
+  void retire(zygote_slot& slot);
   [[nodiscard]] result<zygote::command> zygote_command(const wire::worker::load& kind) const;
   // -- processes (user_processes.cpp)
   void on_events();
+  [[nodiscard]] zygote* zygote_of(std::uint64_t tag);
   void on_socket(user_worker& w, std::uint32_t events);
   result<> on_packet(user_worker& w, const wire::frames& packet);
   result<> on_question(user_worker& w, const wire::frames& packet, const wire::envelope_head& head);
@@ -102,7 +136,7 @@ private:
   void leave(user_worker& w);
   void on_spawned(const wire::worker::spawned& message) override;
   void on_exited(const wire::worker::exited& message) override;
-  void on_zygote_lost(const std::string& name, const std::string& why) override;
+  void on_zygote_lost(const zygote& which, const std::string& why) override;
   void end(std::uint64_t worker, const std::string& how, bool by_itself);
   void see_to(user_worker& w);
 
@@ -117,8 +151,11 @@ private:
   unique_fd gate_; ///< an epoll of everything here
   std::map<variant_id, pool> pools_;
   std::map<std::uint64_t, std::unique_ptr<user_worker>> workers_;
-  std::map<std::string, zygote_slot> zygotes_; ///< by name
-  std::map<std::string, sealed_file> sealed_;  ///< by path, which a file of other content never gets
+  std::map<batch_id, split_batch> split_;
+  std::uint64_t last_item_ = 0;                              ///< of those that are jobs by themselves
+  std::map<std::string, zygote_slot> zygotes_;               ///< by name
+  std::map<std::uint64_t, std::unique_ptr<zygote>> retired_; ///< by tag; they have been asked to end
+  std::map<std::string, sealed_file> sealed_;                ///< by path, which a file of other content never gets
   std::uint64_t sealed_bytes_ = 0;
   std::uint64_t last_sealed_ = 0;
   std::uint64_t last_worker_ = 0;

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <tuple>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -77,9 +78,19 @@ void user_pools::leave(user_worker& w) {
   w.why_killed = "it was not needed any more";
   if (const auto found = pools_.find(w.variant); found != pools_.end())
     found->second.workers.erase(w.id);
+  for (const auto& job : std::exchange(w.ahead, {}))
+    fail_job(job, errc::unavailable, "its function is being unloaded");
 }
 
 // -- what they say
+
+zygote* user_pools::zygote_of(std::uint64_t tag) {
+  for (const auto& [name, slot] : zygotes_)
+    if (slot.process && slot.tag == tag)
+      return slot.process.get();
+  const auto found = retired_.find(tag);
+  return found == retired_.end() ? nullptr : found->second.get();
+}
 
 void user_pools::on_events() {
   std::array<epoll_event, events_at_once> events;
@@ -88,11 +99,8 @@ void user_pools::on_events() {
     const auto& event = events[static_cast<std::size_t>(i)];
     const auto tag = event.data.u64;
     if ((tag & zygote_bit) != 0) {
-      for (auto& [name, slot] : zygotes_)
-        if (slot.process && slot.tag == (tag & ~std::uint64_t{3})) {
-          slot.process->on_event(static_cast<int>(tag & 3), event.events);
-          break;
-        }
+      if (auto* const sender = zygote_of(tag & ~std::uint64_t{3}))
+        sender->on_event(static_cast<int>(tag & 3), event.events);
       continue;
     }
     auto* const w = find(tag / 2);
@@ -154,8 +162,13 @@ result<> user_pools::on_packet(user_worker& w, const wire::frames& packet) {
 }
 
 result<> user_pools::on_question(user_worker& w, const wire::frames& packet, const wire::envelope_head& head) {
+  w.asked = true;
   worker_question from{w.id, head.request, {}};
   const auto of_job = [&](batch_id batch) { return w.job && w.job->request.batch == batch; };
+  // What the listener knows of an item of the job.
+  const auto known_as = [&](std::uint32_t item) {
+    return w.job->whole ? std::pair{w.job->whole, w.job->place} : std::pair{w.job->request.batch, item};
+  };
   if (head.type == messages::state_request::type) {
     SQUALL_ASSIGN(message, wire::decode<messages::state_request>(packet, w.out.get()));
     release_copied(w);
@@ -167,7 +180,8 @@ result<> user_pools::on_question(user_worker& w, const wire::frames& packet, con
     release_copied(w);
     if (!of_job(message.batch) || message.item >= w.job->request.items.size())
       return {errc::corrupt, "a partial result of nothing that it runs"};
-    listener_.on_user_partial(message.batch, message.item, std::move(message.outputs));
+    const auto [batch, item] = known_as(message.item);
+    listener_.on_user_partial(batch, item, std::move(message.outputs));
     return {};
   }
   if (head.type == messages::call::type) {
@@ -176,6 +190,7 @@ result<> user_pools::on_question(user_worker& w, const wire::frames& packet, con
     if (!of_job(message.batch) || message.item >= w.job->request.items.size() || !head.request ||
         !w.questions.insert(head.request.value).second)
       return {errc::corrupt, "a call of nothing that it runs"};
+    std::tie(message.batch, message.item) = known_as(message.item);
     from.batch = message.batch;
     listener_.on_user_call(from, std::move(message));
     return {};
@@ -184,7 +199,7 @@ result<> user_pools::on_question(user_worker& w, const wire::frames& packet, con
     SQUALL_ASSIGN(message, wire::decode<messages::waiting>(packet, nullptr));
     if (of_job(message.batch) && !w.waiting && !w.questions.empty()) {
       w.waiting = true;
-      listener_.on_user_waiting(message.batch, true);
+      report_waiting(*w.job, true);
       pump(w.variant);
     }
     return {};
@@ -226,24 +241,32 @@ void user_pools::on_loaded(user_worker& w, const wire::worker::loaded& message) 
 
 result<> user_pools::on_done(user_worker& w, wire::worker::done message) {
   release_copied(w);
-  if (!w.job || w.job->request.batch != message.batch)
-    return {errc::corrupt, "an answer for a batch that it does not run"};
+  if (!w.job || w.job->request.batch != message.batch) {
+    if (!take_back(w, message))
+      return {errc::corrupt, "an answer for a batch that it does not run"};
+    pump(w.variant);
+    return {};
+  }
   const auto job = *std::exchange(w.job, std::nullopt);
   const auto found = pools_.find(w.variant);
+  const bool asked = std::exchange(w.asked, false);
   if (w.waiting)
-    listener_.on_user_waiting(message.batch, false);
+    report_waiting(job, false);
   w.waiting = false;
   w.questions.clear();
   w.state = phase::idle;
   w.idle_since = post_.now();
   w.kill_at = never;
   ++w.batches;
+  next_ahead(w);
   if (found != pools_.end()) {
     found->second.crashes = 0;
     check_outputs(found->second, job, message);
+    note_pace(w.variant, found->second, message.executed, asked);
   }
-  listener_.on_user_done(std::move(message));
-  pump(w.variant);
+  const auto variant = w.variant;
+  report(job, std::move(message));
+  pump(variant);
   return {};
 }
 
@@ -263,7 +286,7 @@ void user_pools::returned(const worker_question& to, const wire::worker::returne
   if (w == nullptr || w->questions.erase(to.request.value) == 0)
     return;
   if (std::exchange(w->waiting, false))
-    listener_.on_user_waiting(w->job->request.batch, false);
+    report_waiting(*w->job, false);
   auto placed = message;
   for (auto& output : placed.outputs)
     output.value = w->in->place(output.value);
@@ -328,9 +351,13 @@ void user_pools::end(std::uint64_t worker, const std::string& how, bool by_itsel
   pool* const p = in_pool == pools_.end() ? nullptr : &in_pool->second;
   if (p != nullptr)
     p->workers.erase(worker);
+  if (const auto slot = zygotes_.find(w->zygote); slot != zygotes_.end() && w->variant)
+    slot->second.used_at = post_.now();
   if (w->waiting && w->job)
-    listener_.on_user_waiting(w->job->request.batch, false);
+    report_waiting(*w->job, false);
   listener_.on_user_gone(worker);
+  if (p != nullptr)
+    take_all_back(*w, *p);
   const bool killed = w->state == phase::leaving && w->kill_at == never;
   const auto why = killed ? w->why_killed : how;
   const auto code = killed ? w->killed_as : by_itself ? errc::failed : errc::unavailable;

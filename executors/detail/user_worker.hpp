@@ -5,6 +5,7 @@
 #include "executors/detail/segment.hpp"
 #include "wire/worker.hpp"
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,6 +19,9 @@ struct user_job {
   wire::worker::run request;
   time_point deadline = never;
   std::uint32_t attempt = 0;
+  batch_id whole;          ///< the batch of which this is an item by itself; none: it is a batch
+  std::uint32_t place = 0; ///< in that
+  bool cancelled = false;  ///< while it was on its way
 };
 
 /// A worker process of user code, as the node sees it.
@@ -43,11 +47,13 @@ struct user_worker {
   std::uint64_t memory_bytes = 0;
 
   std::optional<user_job> job;
+  std::deque<user_job> ahead; ///< sent, to be begun when `job` has ended
   bool cancelled = false;     ///< the job
   time_point kill_at = never; ///< when it has not answered, ended or loaded
   std::string why_killed;     ///< for whoever waits for its job
   errc killed_as = errc::failed;
   std::set<std::uint64_t> questions; ///< calls that it made
+  bool asked = false;                ///< anything of others, in this job: its time is not its own
 
   std::unique_ptr<inbox> in;
   std::unique_ptr<outbox> out;

@@ -140,7 +140,7 @@ void zygote::on_end() {
     why += "; " + why_;
   if (const auto line = log_lines_.last_line(); !line.empty())
     why += "; its last line: " + line;
-  listener_.on_zygote_lost(name_, why);
+  listener_.on_zygote_lost(*this, why);
 }
 
 std::map<std::uint64_t, std::uint64_t> zygote::host_pids() const {

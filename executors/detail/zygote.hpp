@@ -12,13 +12,15 @@
 
 namespace squall::executors::detail {
 
+class zygote;
+
 class zygote_listener {
 public:
   virtual ~zygote_listener() = default;
   virtual void on_spawned(const wire::worker::spawned& message) = 0;
   virtual void on_exited(const wire::worker::exited& message) = 0;
-  /// It is gone, and with it all of its workers.
-  virtual void on_zygote_lost(const std::string& zygote, const std::string& why) = 0;
+  /// It is gone, and with it all of its workers. Not to be destroyed from here.
+  virtual void on_zygote_lost(const zygote& which, const std::string& why) = 0;
 };
 
 /// The process that forks workers of one kind, inside its sandbox.
@@ -38,12 +40,15 @@ public:
   [[nodiscard]] result<> spawn(std::uint64_t worker, const functions::worker_spec& bounds, unique_fd socket,
                                unique_fd log);
   void kill(std::uint64_t worker);
+  /// Asks it to end, with all of its workers; the listener hears of it as of any other end.
+  void retire() { socket_.close(); }
 
   /// `which`: 0 socket, 1 log, 2 its end. After 2 the listener has heard that it is lost.
   void on_event(int which, std::uint32_t events);
   [[nodiscard]] time_point next_alarm() const { return log_lines_.next_alarm(); }
   void on_alarm() { log_lines_.on_alarm(post_.now()); }
 
+  [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] bool ready() const { return ready_; }
   /// From a process's id as the zygote sees it to the host's.
   [[nodiscard]] std::map<std::uint64_t, std::uint64_t> host_pids() const;

@@ -262,12 +262,23 @@ result<> session::emit(std::uint32_t item, native::port_values outputs) {
   return {};
 }
 
+/// What was sent ahead must not wait behind what waits.
+void session::refuse(batch_id batch) {
+  messages::done message;
+  message.batch = batch;
+  message.code = errc::overloaded;
+  message.message = "the function before it waits for another";
+  send(message, request_id{batch.value});
+}
+
 std::optional<wire::frames> session::wait_for(request_id request) {
   while (auto packet = next_packet()) {
     const auto head = wire::peek(packet->header.span());
     if (head.ok() && (head->type == messages::returned::type || head->type == messages::state_reply::type) &&
         head->request == request)
       return packet;
+    if (head.ok() && head->type == messages::run::type)
+      refuse(batch_id{head->request.value});
   }
   _exit(0); // the node has gone in the middle of a function
 }

@@ -38,6 +38,7 @@ private:
   void on_segment(const wire::frames& packet);
   void on_load(const wire::frames& packet);
   void on_run(const wire::frames& packet);
+  void refuse(batch_id batch);
   /// Handles what comes until the answer to `request` is there; nothing when the node has gone.
   std::optional<wire::frames> wait_for(request_id request);
   result<wire::worker::state_reply> ask_store(wire::worker::state_request question);

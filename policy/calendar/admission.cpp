@@ -97,7 +97,7 @@ void state::rank_plans(const call_entry& call) {
       if (call.stages[s].phase != stage_phase::done) {
         const task_entry& task = call.tasks[call.stages[s].first];
         const std::int64_t booked_ppm = std::int64_t{task.odds} * paid_ppm(task, dag.stages[s]) / 1'000'000;
-        sum = std::min(unpriced, sum + one / 1000 * call.stages[s].width * booked_ppm / 1000);
+        sum = std::min(unpriced, sum + part_of(one * call.stages[s].width, booked_ppm));
       }
       at += dag.stages[s].variants.size();
     }
@@ -356,7 +356,7 @@ void state::note_demand(const call_entry& call, verdict v) {
       variant_entry& used =
           g.variants[v == verdict::admitted ? call.stages[s].variant : dag.stages[s].variants[wanted.choice[s]]];
       if (used.resource() == 0)
-        used.demand += used.times.front() / 1000 * call.stages[s].width * call.tasks[call.stages[s].first].odds / 1000;
+        used.demand += part_of(used.times.front() * call.stages[s].width, call.tasks[call.stages[s].first].odds);
     }
   if (best < without)
     note_worth(call, dag.plans[best_plan], std::min(without, prices::limit) - best);

@@ -58,9 +58,46 @@ void state::on(const placing::function_registered& fact) {
       if (other != s)
         g.variants[s].siblings.push_back(other);
   }
+  derive_all();
+}
+
+void state::derive_all() {
   for (dag_entry& dag : g.dags)
-    if (dag.id)
+    if (dag.id) {
       static_cast<void>(derive(dag, g.variants)); // it was a DAG before
+      want_front(dag);
+    }
+}
+
+/// Where there are too many plans to list, the efficient ones are looked for off the hot path, and again when times or
+/// costs have moved by an eighth. Until they are here those of the sweep have to do.
+void state::want_front(dag_entry& dag) {
+  const auto moved = [](std::int64_t is, std::int64_t was) { return std::abs(is - was) > was / 8; };
+  if (dag.listed || dag.removed || dag.front_wanted ||
+      !(moved(dag.least_latency, dag.asked_latency) || moved(dag.least_cost, dag.asked_cost)))
+    return;
+  dag.front_wanted = true;
+  dag.asked_latency = dag.least_latency;
+  dag.asked_cost = dag.least_cost;
+  out->emplace_back(front_problem(dag, g.variants));
+}
+
+void state::on(const placing::front_ready& fact) {
+  const slot s = find(dag_slots, fact.dag);
+  if (s == none || !g.dags[s].front_wanted)
+    return;
+  dag_entry& dag = g.dags[s];
+  dag.front_wanted = false;
+  std::vector<std::vector<std::uint8_t>> front;
+  for (const auto& plan : fact.plans) {
+    bool fine = plan.size() == dag.stages.size();
+    for (std::size_t i = 0; fine && i < plan.size(); ++i)
+      fine = plan[i] < dag.stages[i].variants.size();
+    if (fine && front.size() < max_plans)
+      front.emplace_back(plan.begin(), plan.end());
+  }
+  dag.front = std::move(front);
+  static_cast<void>(derive(dag, g.variants)); // it was a DAG before
 }
 
 void state::on(const placing::dag_registered& fact) {
@@ -88,6 +125,7 @@ void state::on(const placing::dag_registered& fact) {
     put(dag_slots, fact.id, s);
   }
   g.dags[s] = std::move(dag);
+  want_front(g.dags[s]);
 }
 
 void state::on(const placing::dag_removed& fact) {

@@ -177,8 +177,8 @@ ns graph::latest_end(task_ref ref) const {
   ns least = stage.optional ? std::min(call.deadline, call.answer_at) : call.deadline;
   for (const std::uint32_t c : stage.consumers) {
     const stage_entry& consumer = call.stages[c];
-    if (consumer.phase == stage_phase::done)
-      continue; // the call does without it
+    if (consumer.phase != stage_phase::waiting)
+      continue; // it has what it needs, or the call does without it
     if (!consumer.placed) {
       least = std::min(least, call.deadline - dag.stages[c].tail);
       continue;
@@ -193,6 +193,8 @@ ns graph::latest_end(task_ref ref) const {
 }
 
 bool graph::precedes(const call_entry& call, std::uint32_t stage, slot batch) const {
+  if (call.stages[stage].phase != stage_phase::waiting)
+    return true; // it waits for none of its producers
   const ns end = batches[batch].end();
   for (const stage_index p : dags[call.dag].stages[stage].info.producers) {
     const stage_entry& producer = call.stages[p];
@@ -210,7 +212,7 @@ bool graph::precedes(const call_entry& call, std::uint32_t stage, slot batch) co
 bool graph::follows(const call_entry& call, std::uint32_t stage, slot batch, ns start) const {
   for (const std::uint32_t c : dags[call.dag].stages[stage].consumers) {
     const stage_entry& consumer = call.stages[c];
-    if (!consumer.placed)
+    if (!consumer.placed || consumer.phase != stage_phase::waiting)
       continue;
     for (std::uint32_t i = 0; i < consumer.width; ++i)
       if (const slot b = call.tasks[consumer.first + i].batch; b != none && (b == batch || batches[b].end() <= start))

@@ -4,6 +4,7 @@
 #include "base/time.hpp"
 #include "calls/placing.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -21,6 +22,11 @@ using slot = std::uint32_t;
 inline constexpr slot none = std::numeric_limits<slot>::max();
 inline constexpr ns far_off = std::numeric_limits<ns>::max() / 4; ///< later than every deadline; can be added to
 inline constexpr std::size_t resources = 2;                       ///< cpu, gpu: functions::resource_type as index
+
+/// So many millionths of a value, which may be far_off; at most that.
+[[nodiscard]] constexpr std::int64_t part_of(std::int64_t value, std::int64_t ppm) {
+  return static_cast<std::int64_t>(std::min<__int128>(static_cast<__int128>(value) * ppm / 1'000'000, far_off));
+}
 
 /// A call without a deadline stands in line as if it had this one.
 inline constexpr ns no_deadline_span = 2'000'000'000;
@@ -270,12 +276,21 @@ struct dag_entry {
   std::vector<plan_entry> plans;
   micro_cost least_cost = 0;
   ns least_latency = 0;
+  bool listed = true;                           ///< `plans` are all that there are
+  std::vector<std::vector<std::uint8_t>> front; ///< the efficient ones, where they are not listed
+  bool front_wanted = false;                    ///< it was asked for, and is not here yet
+  ns asked_latency = 0;                         ///< `least_latency` and
+  micro_cost asked_cost = 0;                    ///< `least_cost` when it was asked for
   std::uint32_t calls = 0;
   bool removed = false;
   template <class S, class V>
   static void fields(S& s, V& v) { // the rest is derived
     v("id", s.id);
     v("stages", s.stages);
+    v("front", s.front);
+    v("front_wanted", s.front_wanted);
+    v("asked_latency", s.asked_latency);
+    v("asked_cost", s.asked_cost);
     v("calls", s.calls);
     v("removed", s.removed);
   }

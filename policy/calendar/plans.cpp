@@ -129,15 +129,37 @@ bool derive(dag_entry& dag, const std::vector<variant_entry>& variants) {
                                                 [&](std::uint32_t c) { return dag.stages[c].info.best_effort > 0; });
   derive_times(dag, variants);
   dag.plans.clear();
-  if (count <= max_plans)
+  dag.listed = count <= max_plans;
+  if (dag.listed) {
     add_all(dag, variants);
-  else
+  } else {
+    for (const auto& choice : dag.front)
+      add_plan(dag, variants, {choice, 0, 0});
     add_swept(dag, variants);
+  }
   std::sort(dag.plans.begin(), dag.plans.end(), [](const plan_entry& a, const plan_entry& b) {
     return std::tie(a.cost, a.latency, a.choice) < std::tie(b.cost, b.latency, b.choice);
   });
   dag.least_cost = dag.plans.empty() ? 0 : dag.plans.front().cost;
   return true;
+}
+
+placing::compute front_problem(const dag_entry& dag, const std::vector<variant_entry>& variants) {
+  placing::compute out{dag.id, {}};
+  for (const dag_stage& stage : dag.stages) {
+    placing::front_stage& of = out.stages.emplace_back();
+    of.producers = stage.info.producers;
+    for (const slot s : stage.variants) {
+      const variant_entry& v = variants[s];
+      const duration lane{v.times.back() / static_cast<ns>(v.times.size()) * widest(stage)};
+      placing::front_stage::option& o = of.options.emplace_back();
+      o.latency = duration{v.times.front()};
+      o.cost = v.info.cost * widest(stage);
+      (v.resource() == 1 ? o.gpu : o.cpu) = lane;
+      o.gpu_bytes = v.resource() == 1 ? v.info.memory_bytes : 0;
+    }
+  }
+  return out;
 }
 
 } // namespace squall::policy::calendar

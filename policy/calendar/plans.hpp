@@ -10,9 +10,13 @@ namespace squall::policy::calendar {
 inline constexpr std::size_t max_plans = 64;
 
 /// Fills what follows from the stages and their variants: consumers, tails, shares, and the plans. All plans where
-/// there are few; else those that a sweep over the weights of time, cost and each resource's lane time finds best, so
-/// that the cheapest, the fastest and the ones that spare a resource are always among them. By rising cost, then
-/// latency. False if the stages are no DAG, or a stage has no variant that is known.
+/// there are few; else those of the front that was computed, if it is there, and those that a sweep over the weights of
+/// time, cost and each resource's lane time finds best, so that the cheapest, the fastest and the ones that spare a
+/// resource are always among them. By rising cost, then latency. False if the stages are no DAG, or a stage has no
+/// variant that is known.
 [[nodiscard]] bool derive(dag_entry& dag, const std::vector<variant_entry>& variants);
+
+/// What to look for the front in, as the stages' variants are believed to be now.
+[[nodiscard]] placing::compute front_problem(const dag_entry& dag, const std::vector<variant_entry>& variants);
 
 } // namespace squall::policy::calendar

@@ -68,7 +68,7 @@ bool state::make_room(slot node, std::uint64_t bytes, std::int64_t value) {
   });
   std::uint64_t freed = n.memory - n.used;
   std::size_t count = 0;
-  while (freed < bytes && count < victims.size() && victims[count].value / 1000 * config.swap_ppm / 1000 < value)
+  while (freed < bytes && count < victims.size() && part_of(victims[count].value, config.swap_ppm) < value)
     freed += g.variants[g.replicas[victims[count++].replica].variant].info.memory_bytes;
   if (freed < bytes)
     return false;
@@ -207,7 +207,7 @@ void state::load_on_gpu(slot variant) {
       load -= left.demand;
       gone.push_back(u.replica);
     }
-    if (free < v.info.memory_bytes || loss / 1000 * config.gpu_swap_ppm / 1000 >= v.worth ||
+    if (free < v.info.memory_bytes || part_of(loss, config.gpu_swap_ppm) >= v.worth ||
         (best != none && load >= best_load))
       continue;
     best = n;
@@ -223,8 +223,7 @@ void state::load_on_gpu(slot variant) {
 
 void state::manage() {
   if (std::exchange(times_changed, false))
-    for (dag_entry& dag : g.dags)
-      static_cast<void>(derive(dag, g.variants)); // it was a DAG before
+    derive_all();
   fill_cpu();
   pack_gpu();
   const std::int64_t keep_q10 =

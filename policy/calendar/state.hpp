@@ -110,9 +110,12 @@ struct state {
   void on(const placing::batch_done& fact);
   void on(const placing::replica_loaded& fact);
   void on(const placing::ticket_redeemed& fact);
+  void on(const placing::front_ready& fact);
   void on(const placing::plans_adopted& fact); // adopting.cpp
   void set_times(variant_entry& v);
   static void keep_booked_time(variant_entry& v, ns before);
+  void derive_all();
+  void want_front(dag_entry& dag);
   void drop_call(slot call); ///< takes it out of the books
   void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);

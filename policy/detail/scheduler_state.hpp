@@ -318,6 +318,7 @@ struct scheduler::state {
   void on(const calls::placing::batch_done&) {}
   void on(const calls::placing::replica_loaded&) {}
   void on(const calls::placing::ticket_redeemed&) {}
+  void on(const calls::placing::front_ready&) {}
   void expire();
 
   void use_policy(std::string_view name);

@@ -324,6 +324,41 @@ TEST(Cluster, OutputsInSharedMemoryAreGivenBackWhenTheLastCopyIsDropped) {
   EXPECT_TRUE(server.wait_until([&](const auto& r) { return r.taken.contains(id); }));
 }
 
+TEST(Cluster, PartialResultsComeInOrderEachOnce) {
+  fake_server server;
+  server.on_call = [](fake_server& s, wire::route from, const wire::call_request& call) {
+    EXPECT_TRUE(call.options.stream);
+    const auto say = [&](const char* stage, std::uint32_t element, std::uint32_t index) {
+      wire::call_partial partial;
+      partial.call = call.call;
+      partial.stage = stage;
+      partial.element = element;
+      partial.index = index;
+      partial.outputs = {{"n", functions::scalar_value(static_cast<int>(index))}};
+      s.send(from, partial, request_id{call.call.value});
+    };
+    say("a", 0, 0);
+    say("a", 0, 1);
+    say("a", 0, 0); // it was run again
+    say("a", 0, 1);
+    say("a", 1, 0);
+    say("b", 0, 0);
+    say("a", 0, 2);
+    s.answer(from, call, call.inputs);
+    say("a", 0, 3); // too late
+  };
+  const auto cluster = connect(server);
+  std::vector<std::string> seen;
+  const auto handle = cluster->call("each", number(1), {}, [&](const partial_result& partial) {
+    EXPECT_EQ(*partial.find("n"), functions::scalar_value(static_cast<int>(partial.index)));
+    EXPECT_EQ(partial.find("m"), nullptr);
+    seen.push_back(partial.stage + std::to_string(partial.element) + std::to_string(partial.index));
+  });
+  EXPECT_TRUE(handle.get().ok());
+  EXPECT_TRUE(cluster->ping().ok()); // the last of what the server said has been read
+  EXPECT_EQ(seen, (std::vector<std::string>{"a00", "a01", "a10", "b00", "a02"}));
+}
+
 TEST(Cluster, FunctionsAndDagsAreRegisteredAndRemoved) {
   fake_server server;
   server.on_apply_dag = [](const wire::apply_dag& apply) {

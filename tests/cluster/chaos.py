@@ -22,6 +22,7 @@ import time
 import urllib.error
 import urllib.request
 
+import faults
 import harness
 from basics_test import SLEEP
 from harness import wait_until
@@ -109,6 +110,12 @@ class Chaos:
         self.http_ports.append(self.cluster.http_port)
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.done = {}
+        self.clock = None
+        if faults.no_clocks():
+            print(f"without clocks that are set: {faults.no_clocks()}")
+        else:
+            self.clock = self.cluster.folder / "clock"
+            faults.set_clock(self.clock, 0)
         self.started = time.monotonic()
 
     def say(self, text):
@@ -187,7 +194,7 @@ class Chaos:
         return f"asked {name} to go"
 
     def use_up_descriptors(self):
-        name = self.pick(["controller", "store", "n"])
+        name = self.pick(["controller", "store", "n", "host"])
         pid = self.pids().get(name)
         with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError, TypeError):
             used = len(os.listdir(f"/proc/{pid}/fd"))
@@ -232,14 +239,23 @@ class Chaos:
             sh("nft", "delete table inet chaos")
         return f"dropped {share} % of the packets from and to {name} for {pause} s"
 
+    def step_clock(self):
+        step = self.random.choice([-86_400, -3600, 0, 60, 3600, 86_400])
+        faults.set_clock(self.clock, step)
+        return f"set the clock {step:+d} s from the true time"
+
     def faults(self):
         out = [self.kill, self.kill, self.stop, self.ask_to_go, self.use_up_descriptors]
+        out += [self.step_clock] if self.clock else []
         return [*out, self.fill_disk, self.fill_memory, self.cut_off] if self.isolated else out
 
     # -- the run
 
     def run(self, seconds):
+        true = self.cluster.env
+        self.cluster.env = faults.with_clock(true, self.clock) if self.clock else true
         with self.cluster as cluster:
+            cluster.env = true  # of the clients
             cluster.apply(BLINK + SPREAD)
             load = subprocess.Popen(
                 [

@@ -6,6 +6,7 @@ Needs root.
 import json
 import os
 import subprocess
+import time
 import unittest
 
 import harness
@@ -40,6 +41,19 @@ class Host:
         )
         assert self.holder.stdout.readline() == b"ready\n"
         self.enter = ["nsenter", "-t", str(self.holder.pid), "-m", "-n"]
+
+    def drop(self, share):
+        """Loses so many percent of what comes, until heal()."""
+        chance = "" if share == 100 else f"numgen random mod 100 < {share}"
+        self.nft("add table inet test")
+        self.nft("add chain inet test in { type filter hook input priority 0 ; }")
+        self.nft(f"add rule inet test in iifname eth0 {chance} drop")
+
+    def heal(self):
+        self.nft("delete table inet test", check=False)
+
+    def nft(self, rule, check=True):
+        sh("ip", "netns", "exec", self.name, "nft", rule, check=check)
 
     def close(self):
         self.holder.kill()
@@ -148,6 +162,51 @@ spec:
         )
         out, err = call.communicate(timeout=60)
         self.assertEqual(json.loads(out)["errors"], {}, err)
+
+    # -- a network that does not carry what it should
+
+    def load(self, seconds):
+        return self.cluster.start(
+            "bench", "chain3", "--input", "x=[1]", "--rate", "40", "--duration", str(seconds), "-o", "json"
+        )
+
+    def no_call_was_lost(self, load):
+        out, err = load.communicate(timeout=120)
+        self.assertEqual(load.returncode, 0, err)
+        report = json.loads(out)
+        self.assertEqual(report["errors"], {}, report)
+        self.assertEqual(report["completed"], report["sent"])
+
+    def nodes(self):
+        return {n["name"]: n["id"] for n in self.cluster.json("get", "nodes")}
+
+    def test_a_host_that_is_cut_off_is_lost_and_comes_back(self):
+        before = self.nodes()
+        load = self.load(10)
+        time.sleep(1)
+        self.hosts[1].drop(100)
+        try:
+            wait_until(lambda: list(self.nodes()) == ["here"], "the host to be lost")
+        finally:
+            self.hosts[1].heal()
+        wait_until(lambda: len(self.nodes()) == 2, "the host to be back", 40)
+        self.no_call_was_lost(load)
+        self.assertNotEqual(self.nodes()["there"], before["there"], "as a new node")
+        out = self.cluster.json("call", "chain3", "--input", "x=[1]")
+        self.assertEqual(out["outputs"]["x"]["data"], [1])
+
+    def test_lost_packets_lose_no_calls(self):
+        load = self.load(6)
+        time.sleep(1)
+        for host in self.hosts:
+            host.drop(10)
+        try:
+            time.sleep(4)
+        finally:
+            for host in self.hosts:
+                host.heal()
+        self.no_call_was_lost(load)
+        wait_until(lambda: len(self.nodes()) == 2, "both hosts", 40)
 
 
 if __name__ == "__main__":

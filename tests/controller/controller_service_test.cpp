@@ -1,6 +1,7 @@
 #include "controller/controller_service.hpp"
 
 #include "calls/json.hpp"
+#include "controller/node_health.hpp"
 #include "tests/support/fake_post.hpp"
 
 #include <gtest/gtest.h>
@@ -170,6 +171,82 @@ TEST_F(ControllerService, AnswersACallThroughANode) {
   EXPECT_EQ(result->body.outcome.code, errc::ok);
   ASSERT_EQ(result->body.outputs.size(), 1u);
   EXPECT_EQ(result->body.outputs[0].name, "x");
+}
+
+TEST_F(ControllerService, TellsAClientThatDoesNotReadThatItsResultWasDropped) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(5);
+  post_.most_bytes[client_peer] = 2; // the result has three
+  finish(5, node);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->to, client_peer);
+  EXPECT_EQ(result->body.outcome.code, errc::overloaded);
+  EXPECT_NE(result->body.outcome.message.find("too much waits for the peer"), std::string::npos);
+  EXPECT_TRUE(result->body.outputs.empty());
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value()) << "once";
+  wire::query query;
+  query.kind = "metrics";
+  give(*service_, query, client_peer, request_id{9});
+  const auto metrics = post_.take<wire::reply>();
+  ASSERT_TRUE(metrics.has_value());
+  const auto at = metrics->body.body.find("squall_results_dropped_total");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_NE(metrics->body.body.find("\"value\":1", at), std::string::npos);
+}
+
+TEST_F(ControllerService, AStreamWithAHoleIsEndedAndItsClientTold) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  wire::call_request message;
+  message.call = call_id{5};
+  message.target = "echo";
+  message.options.stream = true;
+  message.inputs = {{"x", bytes_value()}};
+  give(*service_, message, client_peer, request_id{5});
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  wire::stage_partial part;
+  part.call = call_id{5};
+  part.outputs = {bytes_value()};
+  give(*service_, part, node_peer);
+  EXPECT_TRUE(post_.take<wire::call_partial>().has_value());
+  post_.most_bytes[client_peer] = 2; // it no longer reads
+  part.index = 1;
+  give(*service_, part, node_peer);
+  EXPECT_FALSE(post_.take<wire::call_partial>().has_value());
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.outcome.code, errc::overloaded);
+  EXPECT_TRUE(post_.take<wire::drop_call>().has_value()) << "the node need not go on";
+  finish(5, node);
+  EXPECT_FALSE(post_.take<wire::call_result>().has_value());
+}
+
+TEST_F(ControllerService, TellsHowFarTheClockOfANodeIsOff) {
+  const node_id node = join();
+  const auto told = [&] {
+    wire::query query;
+    query.kind = "nodes";
+    query.name = "n1";
+    give(*service_, query, client_peer, request_id{9});
+    const auto reply = post_.take<wire::reply>();
+    return reply ? calls::json_document::parse(reply->body.body) : result<calls::json_document>{errc::internal, "none"};
+  };
+  wire::node_beat beat;
+  beat.node = node;
+  give(*service_, beat, node_peer);
+  const auto before = told();
+  ASSERT_TRUE(before.ok());
+  EXPECT_TRUE(before->root().find("clock_ahead_ns")->is_null()) << "it has not said";
+  beat.wall_clock_ns = (wall_clock() + std::chrono::hours{1}).count();
+  beat.round_trip = milliseconds{2};
+  give(*service_, beat, node_peer);
+  const auto view = told();
+  ASSERT_TRUE(view.ok());
+  const duration ahead{view->root().find("clock_ahead_ns")->as_int64().value_or(0)};
+  EXPECT_LT(std::chrono::abs(ahead - std::chrono::hours{1}), seconds{20});
+  EXPECT_EQ(view->root().find("clock_uncertainty_ns")->as_int64().value_or(0), 1'000'000);
 }
 
 TEST_F(ControllerService, TellsAClientThatAsksWhichNodesThereAre) {

@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cluster"))
 
 import harness
-from harness import EXAMPLES, Cluster
+from harness import EXAMPLES, Cluster, wait_until
 
 BIN = pathlib.Path(harness.BINARY).parent
 PYTHON = pathlib.Path(os.environ.get("SQUALL_VENV", "build/venv")) / "bin" / "python"
@@ -187,6 +187,50 @@ class Examples(unittest.TestCase):
             self.assertGreater(row["per_s"], 0)
             self.assertGreater(row["overhead_us"], 0)
         self.assertGreater(rows[0]["accuracy"], 0.3)
+
+
+class Tables(unittest.TestCase):
+    """What needs no models."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cls.enterClassContext(Cluster(nodes=2, slots=2))
+
+    def report(self, dag, output, **tables):
+        inputs = []
+        for name, text in tables.items():
+            path = self.cluster.folder / f"{name}.csv"
+            path.write_text(text)
+            inputs += ["--input", f"{name}=@{path}"]
+        out = self.cluster.json("call", dag, *inputs)
+        rows = content(out["outputs"][output])
+        return (rows if isinstance(rows, str) else rows.decode()).splitlines(), out
+
+    def test_visits_looks_users_up_and_lets_replicas_compete(self):
+        for key, name in (("users/7", "Ann"), ("users/9", "Bo")):
+            self.cluster.run("kv", "put", key, name)
+        self.cluster.run("apply", "-f", EXAMPLES / "visits.yaml")
+        # 200 is nobody: the example says that such a name is empty.
+        visits = "user,page\n7,start\n9,prices\n200,start\n7,prices\n"
+        rows, out = self.report("visits", "visits", visits=visits)
+        self.assertEqual(rows[0].split(","), ["user", "page", "name"])
+        self.assertEqual([row.split(",")[2] for row in rows[1:]], ["Ann", "Bo", "", "Ann"])
+        self.assertEqual([row.split(",")[:2] for row in rows[1:]], [line.split(",") for line in visits.split()[1:]])
+        # Two replicas of the stage that varies competed, and the answer waited for one of them.
+        replicas = [stage for stage in out["trace"] if stage["stage"].startswith("model--")]
+        self.assertEqual(len(replicas), 2, out["trace"])
+        self.assertTrue(any(replica["executed_ns"] > 0 for replica in replicas), replicas)
+
+    def test_a_user_who_is_renamed_soon_has_the_new_name_in_the_report(self):
+        self.cluster.run("apply", "-f", EXAMPLES / "visits.yaml")
+        for name in ("Cy", "Di"):
+            self.cluster.run("kv", "put", "users/11", name)
+
+            def renamed(name=name):
+                rows, _ = self.report("visits", "visits", visits="user,page\n11,start\n")
+                return rows[1:] == [f"11,start,{name}"]
+
+            wait_until(renamed, f"{name} in the report")  # a lookup may be a second old
 
 
 if __name__ == "__main__":

@@ -42,6 +42,24 @@ TEST_F(NodeJoining, SaysHelloEverySecondUntilItIsWelcome) {
   ASSERT_EQ(beats_.size(), 2U);
   EXPECT_EQ(beats_[0].node, node_id{1});
   EXPECT_GT(beats_[0].arena_capacity_bytes, 0U);
+  EXPECT_GT(beats_[0].wall_clock_ns, 0);
+}
+
+TEST_F(NodeJoining, TellsInEachBeatHowLongTheAnswerToAnEarlierOneTook) {
+  add_machine();
+  join_all();
+  pass(1500ms);
+  ASSERT_EQ(beats_.size(), 1U);
+  EXPECT_EQ(beats_[0].round_trip, 0ns) << "none was answered yet";
+  answers_beats_ = false;
+  pass(1s); // the second one waits
+  ASSERT_EQ(beats_.size(), 2U);
+  pass(700ms);
+  give(0, wire::pong{});
+  pass(1s);
+  ASSERT_GE(beats_.size(), 3U);
+  EXPECT_GE(beats_.back().round_trip, 1s);
+  EXPECT_LE(beats_.back().round_trip, 1300ms);
 }
 
 TEST_F(NodeJoining, SaysHelloAgainWhenTheControllerForgotIt) {

@@ -32,6 +32,22 @@ functions::value numbers(const std::vector<float>& x) {
   return {functions::tensor_of(functions::datatype::fp32, {static_cast<std::int64_t>(x.size())}, x)};
 }
 
+/// Children of this process.
+std::size_t zygotes_of_python() {
+  std::size_t count = 0;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", none)) {
+    std::string words;
+    std::getline(std::ifstream(entry.path() / "cmdline"), words);
+    std::string status;
+    std::getline(std::ifstream(entry.path() / "stat"), status);
+    const auto parent = " " + std::to_string(getpid()) + " ";
+    count += words.find("--zygote") != std::string::npos && words.find("_worker.py") != std::string::npos &&
+             status.find(parent, status.rfind(')')) == status.rfind(')') + 3;
+  }
+  return count;
+}
+
 class UserWorkers : public ::testing::Test, public user_worker_listener {
 protected:
   UserWorkers() {
@@ -106,6 +122,20 @@ protected:
     EXPECT_TRUE(sent.ok()) << sent.error().message;
     return run.batch;
   }
+  /// A batch of items with one number each.
+  batch_id begin_together(const std::vector<float>& items) {
+    wire::worker::run run;
+    run.batch = batch_id{++last_batch_};
+    run.variant = variant_id{last_variant_};
+    for (const auto x : items) {
+      run.items.push_back({numbers({x})});
+      run.calls.push_back(call_id{run.items.size()});
+    }
+    run.remaining = duration::max();
+    const auto sent = workers_->run(run);
+    EXPECT_TRUE(sent.ok()) << sent.error().message;
+    return run.batch;
+  }
   wire::worker::item_result finish(batch_id batch) {
     EXPECT_TRUE(wait_for([&] { return done_.contains(batch); }));
     return done_.contains(batch) ? done_[batch].items.at(0) : wire::worker::item_result{};
@@ -132,6 +162,11 @@ protected:
 
   void on_user_loaded(const wire::worker::loaded& message) override { loaded_.push_back(message); }
   void on_user_done(wire::worker::done message) override { done_[message.batch] = std::move(message); }
+  void on_user_item(batch_id batch, std::uint32_t item, wire::worker::item_result result, duration) override {
+    items_.emplace_back(batch, item);
+    ended_items_[{batch, item}] = std::move(result);
+  }
+  void on_user_pace(variant_id, std::uint32_t items) override { pace_.push_back(items); }
   void on_user_partial(batch_id, std::uint32_t, std::vector<functions::value> outputs) override {
     partials_.push_back(std::move(outputs));
   }
@@ -160,6 +195,9 @@ protected:
   std::unique_ptr<user_workers> workers_;
   std::vector<wire::worker::loaded> loaded_;
   std::map<batch_id, wire::worker::done> done_;
+  std::vector<std::pair<batch_id, std::uint32_t>> items_; ///< that ended before their batch, in this order
+  std::map<std::pair<batch_id, std::uint32_t>, wire::worker::item_result> ended_items_;
+  std::vector<std::uint32_t> pace_;
   std::vector<std::vector<functions::value>> partials_;
   std::vector<std::pair<worker_question, wire::worker::call>> questions_;
   std::map<std::string, functions::value> store_;
@@ -424,6 +462,135 @@ TEST_F(UserWorkers, AFunctionCallsAnotherAndItsLaneIsGivenUpMeanwhile) {
   workers_->returned(questions_[0].first, answer);
   EXPECT_EQ(waits_, 0);
   EXPECT_EQ(finish(outer).outputs.at(0), numbers({42}));
+}
+
+TEST_F(UserWorkers, AZygoteOfPackagesThatNobodyUsesEndsAndComesBack) {
+  options_.unsandboxed = true; // what the sandbox shows of an interpreter is not of interest here
+  options_.python = SQUALL_PYTHON;
+  options_.python_worker = SQUALL_PYTHON_WORKER;
+  options_.python_packages = ::testing::TempDir();
+  options_.defaults.keep_alive = 200ms;
+  start();
+  const auto load_python = [&](bool with_packages) {
+    auto wanted = request(variant_id{++last_variant_}, "python");
+    wanted.spec.kind = functions::variant_kind::python;
+    wanted.spec.target.clear();
+    wanted.spec.parameters = {{"entry", "json:dumps"}};
+    if (with_packages)
+      wanted.spec.parameters["requirements"] = "a-package==1";
+    const auto before = loaded_.size();
+    EXPECT_TRUE(workers_->load(wanted, false).ok());
+    EXPECT_TRUE(wait_for([&] { return loaded_.size() > before; }));
+    EXPECT_EQ(loaded_.back().code, errc::ok) << loaded_.back().message;
+  };
+  load_python(false);
+  load_python(true);
+  EXPECT_EQ(zygotes_of_python(), 2U);
+  ASSERT_TRUE(wait_for([&] { return zygotes_of_python() == 1; }));
+  EXPECT_TRUE(workers_->instances().empty());
+  EXPECT_THAT(log_.lines, ::testing::Contains(HasSubstr("nobody has used its packages")));
+  load_python(true);
+  EXPECT_EQ(zygotes_of_python(), 2U);
+}
+
+// -- several items for a function that takes one at a time
+
+TEST_F(UserWorkers, ItemsOfOneBatchRunInOneWorkerAndEndOneByOne) {
+  bounds_.max_instances = 2;
+  ASSERT_EQ(load("doze").code, errc::ok);
+  const auto batch = begin_together({3, 2, 1});
+  ASSERT_TRUE(wait_for([&] { return done_.contains(batch); }));
+  EXPECT_EQ(items_, (std::vector<std::pair<batch_id, std::uint32_t>>{{batch, 0}, {batch, 1}, {batch, 2}}));
+  for (std::uint32_t i = 0; i < 3; ++i)
+    EXPECT_EQ(ended_items_.at({batch, i}).outputs.at(0), numbers({3.0F - static_cast<float>(i)}));
+  EXPECT_TRUE(done_[batch].items.empty());
+  EXPECT_GE(done_[batch].executed, 6ms);
+  EXPECT_EQ(workers_->instances().size(), 1U);
+}
+
+TEST_F(UserWorkers, ItemsBehindOneThatWaitsRunElsewhere) {
+  bounds_.max_instances = 1;
+  ASSERT_EQ(load("nested").code, errc::ok);
+  const auto batch = begin_together({0, 1, 0, 0});
+  ASSERT_TRUE(wait_for([&] { return items_.size() == 3; })); // all but the one that waits
+  ASSERT_EQ(questions_.size(), 1U);
+  EXPECT_EQ(questions_[0].second.batch, batch);
+  EXPECT_EQ(questions_[0].second.item, 1U);
+  EXPECT_EQ(waits_, 1);
+  EXPECT_FALSE(done_.contains(batch));
+  EXPECT_FALSE(ended_items_.contains({batch, 1}));
+  wire::worker::returned answer;
+  answer.outputs.push_back({"y", numbers({41})});
+  workers_->returned(questions_[0].first, answer);
+  ASSERT_TRUE(wait_for([&] { return done_.contains(batch); }));
+  EXPECT_EQ(waits_, 0);
+  EXPECT_EQ(ended_items_.at({batch, 1}).outputs.at(0), numbers({42}));
+  for (const std::uint32_t i : {0U, 2U, 3U})
+    EXPECT_EQ(ended_items_.at({batch, i}).outputs.at(0), numbers({0}));
+}
+
+TEST_F(UserWorkers, ACrashIsThatOfOneItem) {
+  bounds_.max_instances = 1;
+  ASSERT_EQ(load("frail").code, errc::ok);
+  const auto batch = begin_together({1, -1, 2, 3});
+  ASSERT_TRUE(wait_for([&] { return done_.contains(batch); }));
+  EXPECT_EQ(ended_items_.at({batch, 1}).code, errc::failed);
+  EXPECT_THAT(ended_items_.at({batch, 1}).message, HasSubstr("abort()"));
+  for (const std::uint32_t i : {0U, 2U, 3U})
+    EXPECT_EQ(ended_items_.at({batch, i}).code, errc::ok) << ended_items_.at({batch, i}).message;
+}
+
+TEST_F(UserWorkers, OneItemIsCancelledAndTheOthersGoOn) {
+  bounds_.max_instances = 1;
+  ASSERT_EQ(load("doze").code, errc::ok);
+  const auto batch = begin_together({1, 60'000, 2, 3});
+  ASSERT_TRUE(wait_for([&] { return items_.size() == 1; }));
+  workers_->cancel(batch, 2); // it was sent and has not begun
+  workers_->cancel(batch, 1);
+  ASSERT_TRUE(wait_for([&] { return done_.contains(batch); }));
+  EXPECT_EQ(ended_items_.at({batch, 0}).code, errc::ok);
+  EXPECT_EQ(ended_items_.at({batch, 1}).code, errc::cancelled);
+  EXPECT_EQ(ended_items_.at({batch, 3}).code, errc::ok) << ended_items_.at({batch, 3}).message;
+}
+
+TEST_F(UserWorkers, AWholeBatchIsCancelledWithAllItsItems) {
+  bounds_.max_instances = 1;
+  ASSERT_EQ(load("doze").code, errc::ok);
+  const auto first = begin_together({60'000, 60'000});
+  const auto second = begin_together({1, 60'000}); // waits for the worker
+  workers_->cancel(second);
+  ASSERT_TRUE(wait_for([&] { return done_.contains(second); }));
+  workers_->cancel(first);
+  ASSERT_TRUE(wait_for([&] { return done_.contains(first); }));
+  for (const auto batch : {first, second})
+    for (const std::uint32_t i : {0U, 1U})
+      EXPECT_EQ(ended_items_.at({batch, i}).code, errc::cancelled);
+}
+
+TEST_F(UserWorkers, LargeItemsFollowEachOtherThroughTheSameMemory) {
+  options_.segment_bytes = 8 << 20;
+  bounds_.max_instances = 1;
+  ASSERT_EQ(load("echo").code, errc::ok);
+  wire::worker::run run;
+  run.batch = batch_id{++last_batch_};
+  run.variant = variant_id{last_variant_};
+  for (int i = 0; i < 4; ++i)
+    run.items.push_back({numbers(std::vector<float>(1 << 20, static_cast<float>(i)))}); // 4 MiB: one fits
+  ASSERT_TRUE(workers_->run(run).ok());
+  ASSERT_TRUE(wait_for([&] { return done_.contains(run.batch); }));
+  for (std::uint32_t i = 0; i < 4; ++i)
+    EXPECT_EQ(ended_items_.at({run.batch, i}).outputs.at(0), run.items[i][0]);
+}
+
+TEST_F(UserWorkers, WhatIsShortComesTogetherAndWhatIsLongDoesNot) {
+  ASSERT_EQ(load("doze").code, errc::ok);
+  // A loaded machine may make a short one long now and then.
+  for (int i = 0; i < 5000 && (pace_.empty() || pace_.back() == 1); ++i)
+    ASSERT_EQ(run(numbers({0})).code, errc::ok);
+  ASSERT_FALSE(pace_.empty());
+  EXPECT_GT(pace_.back(), 1U);
+  ASSERT_EQ(run(numbers({5})).code, errc::ok);
+  EXPECT_EQ(pace_.back(), 1U);
 }
 
 // -- the sandbox

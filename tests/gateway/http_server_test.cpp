@@ -25,7 +25,10 @@ using ::testing::StartsWith;
 /// A connection that sends and reads bytes, and gives up reading after five seconds.
 class plain_socket {
 public:
-  explicit plain_socket(const std::string& address) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  /// With a small `buffer` the kernel takes little for a client that does not read.
+  explicit plain_socket(const std::string& address, int buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (buffer > 0)
+      ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
@@ -205,6 +208,35 @@ TEST_F(HttpServer, SlowClientsTimeOutAndHoldNobodyUp) {
   EXPECT_TRUE(ends(silent));
   EXPECT_TRUE(ends(half));
   EXPECT_TRUE(ends(body));
+}
+
+TEST_F(HttpServer, AClientThatDoesNotReadIsCutOffAndOthersHaveTheirAnswers) {
+  http_options options;
+  options.transfer_timeout = 3s;
+  options.max_responses_bytes = 1 << 20;
+  start(options);
+  constexpr int numbers = 4'000'000; // more than the kernel takes for a client that does not read
+  std::string data = "1";
+  for (int i = 1; i < numbers; ++i)
+    data += ",1";
+  const std::string large = post(R"({"inputs":[{"name":"x","shape":[)" + std::to_string(numbers) +
+                                 R"(],"datatype":"FP32","data":[)" + data + "]}]}");
+  plain_socket lazy{server_->address(), 4096};
+  ASSERT_TRUE(lazy.send(large));
+  const auto shed = [&] { return ask(large).starts_with("HTTP/1.1 503"); };
+  bool was_shed = false;
+  for (int i = 0; i < 20 && !was_shed; ++i)
+    was_shed = shed();
+  EXPECT_TRUE(was_shed) << "there is no room for another large one";
+  EXPECT_THAT(ask(post(one_number)), StartsWith("HTTP/1.1 200")) << "but for small ones";
+  bool served = false;
+  for (int i = 0; i < 50 && !served; ++i) {
+    std::this_thread::sleep_for(200ms);
+    served = !shed();
+  }
+  EXPECT_TRUE(served) << "the one that did not read is gone";
+  EXPECT_LT(lazy.response().size(), 2 * numbers) << "it was cut off";
+  EXPECT_TRUE(lazy.closed());
 }
 
 TEST_F(HttpServer, BoundsConnections) {

@@ -148,6 +148,7 @@ public:
       }
     step(placing::ticket_redeemed{ticket, id, client_id{client}});
   }
+  void answer(const placing::front_ready& front) { step(front); }
   void cancel(call_id id) { step(placing::cancel_requested{id}); }
 
   /// Lets time pass: what ends, what comes due, and a tick at the end of each moment.
@@ -278,6 +279,7 @@ public:
   bool exact = true;                                            ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
   int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
+  std::vector<placing::compute> wanted; ///< fronts; not answered by itself
 
 private:
   struct node_state {
@@ -474,6 +476,7 @@ private:
     ++dispatched;
     largest_batch = std::max(largest_batch, static_cast<int>(d.tasks.size()));
   }
+  void carry_out(const placing::compute& c) { wanted.push_back(c); }
   template <class Other>
   void carry_out(const Other&) {
     SQUALL_CHECK(false);

@@ -255,7 +255,8 @@ TEST_P(Share, RunsAPartOfTheCallsOnNodesOfItsOwnAndLosesNone) {
 INSTANTIATE_TEST_SUITE_P(Pairs, Share,
                          testing::Values(std::pair{"fifo", "calendar"}, std::pair{"calendar", "srtf"},
                                          std::pair{"mlfq", "calendar"}, std::pair{"balance", "thesis"},
-                                         std::pair{"calendar", "exclusive"}));
+                                         std::pair{"calendar", "exclusive"}),
+                         [](const auto& of) { return std::string{of.param.first} + "_" + of.param.second; });
 
 TEST(Share, IsInTheSnapshot) {
   cluster c{2, "calendar"};

@@ -30,15 +30,20 @@ public:
   time_point time{};
   time_point alarm = never;
   std::vector<sent_message> sent;
-  std::vector<connection> connections;     ///< made and not closed
-  std::set<wire::role> local_roles;        ///< hosted in the same process
-  std::map<actors::peer_id, errc> failing; ///< sends there fail so
+  std::vector<connection> connections;               ///< made and not closed
+  std::set<wire::role> local_roles;                  ///< hosted in the same process
+  std::map<actors::peer_id, errc> failing;           ///< sends there fail so
+  std::map<actors::peer_id, std::size_t> most_bytes; ///< payloads of more are overloaded there
   std::map<int, std::function<void()>> watched;
 
   result<> send(actors::peer_id to, wire::frames message) override {
     const std::lock_guard lock{mutex_};
     if (const auto fails = failing.find(to); fails != failing.end())
       return {fails->second, "as the test wants"};
+    if (const auto most = most_bytes.find(to); most != most_bytes.end())
+      for (const auto& payload : message.payloads)
+        if (payload.size() > most->second)
+          return {errc::overloaded, "too much waits for the peer"};
     SQUALL_TRY(wire::within_limits(message));
     SQUALL_ASSIGN(head, wire::peek(message.header.span()));
     sent.push_back({to, head, std::move(message)});

@@ -80,7 +80,9 @@ private:
 /// A client that sends whatever frames it is told to.
 class raw_peer {
 public:
-  explicit raw_peer(const std::string& endpoint, const std::string& name = {}) {
+  /// With a `mark` ZeroMQ reads no more than so many messages ahead.
+  explicit raw_peer(const std::string& endpoint, const std::string& name = {}, int mark = 1000) {
+    zmq_setsockopt(socket_, ZMQ_RCVHWM, &mark, sizeof mark);
     if (!name.empty())
       zmq_setsockopt(socket_, ZMQ_ROUTING_ID, name.data(), name.size());
     const int linger = 0;

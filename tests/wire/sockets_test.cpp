@@ -107,6 +107,135 @@ TEST(Sockets, EachPeerDepartsOnceAlsoWhenDescriptorsAreUsedAgainBeforeTheServerL
   EXPECT_EQ(std::unique(once.begin(), once.end()), once.end());
 }
 
+// -- peers that do not read
+// -------------------------------------------------------------------------------------------------------------------
+
+frames large_message(std::size_t bytes) {
+  frames m = some_message();
+  m.payloads.push_back(shared_bytes::take(std::string(bytes, 'x')));
+  return m;
+}
+
+/// A server with that bound, and peers that have sent it one message each.
+struct server_with_peers {
+  server_with_peers(std::uint64_t bound, std::size_t count) {
+    server_options options = anywhere();
+    options.waiting_bytes = bound;
+    server = server_socket::bind(*ours, options).value();
+    listener all{*server};
+    for (std::size_t i = 0; i < count; ++i) {
+      peers.push_back(std::make_unique<testing::raw_peer>(server->endpoint(), "", 1));
+      peers.back()->send({std::string{some_message().header.text()}});
+      if (!eventually([&] { return all.look(), all.heard.size() == i + 1; }))
+        return;
+      for (const auto& [from, count_of] : all.heard)
+        if (std::find(routes.begin(), routes.end(), from) == routes.end())
+          routes.push_back(from);
+    }
+  }
+  /// Sends until it is refused; how many were taken.
+  std::size_t fill(std::size_t peer, std::size_t bytes) {
+    std::size_t taken = 0;
+    while (taken < 1000 && server->send(routes.at(peer), large_message(bytes)).ok())
+      ++taken;
+    return taken;
+  }
+  std::unique_ptr<zmq_context> ours = zmq_context::create().value();
+  std::unique_ptr<server_socket> server;
+  std::vector<std::unique_ptr<testing::raw_peer>> peers;
+  std::vector<route> routes;
+};
+
+constexpr std::size_t mebibyte = 1 << 20;
+
+TEST(Backlog, OfAPeerThatDoesNotReadIsBoundedAndOthersHaveRoom) {
+  server_with_peers s{64 * mebibyte, 3};
+  ASSERT_EQ(s.routes.size(), 3U);
+  const std::size_t first = s.fill(0, mebibyte);
+  // What the kernel and ZeroMQ's reader hold comes on top of half of the bound.
+  EXPECT_GE(first, 31U);
+  EXPECT_LE(*s.server->waiting_bytes(), 33 * mebibyte);
+  result<> refused;
+  ASSERT_TRUE(eventually([&] { return !(refused = s.server->send(s.routes[0], large_message(mebibyte))).ok(); }));
+  EXPECT_EQ(refused.error().code, errc::overloaded);
+  EXPECT_NE(refused.error().message.find("has not taken"), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(s.server->send(s.routes[0], some_message()).ok()) << "news of trouble finds room";
+  const std::size_t second = s.fill(1, mebibyte);
+  EXPECT_GE(second, 15U) << "the next one gets a share of what is left";
+  EXPECT_TRUE(s.server->send(s.routes[2], large_message(mebibyte)).ok());
+  EXPECT_LE(*s.server->waiting_bytes(), 64 * mebibyte);
+}
+
+TEST(Backlog, AValueLargerThanTheBoundGoesOutAlone) {
+  server_with_peers s{8 * mebibyte, 1};
+  ASSERT_EQ(s.routes.size(), 1U);
+  ASSERT_TRUE(s.server->send(s.routes[0], large_message(12 * mebibyte)).ok());
+  EXPECT_LE(s.fill(0, 12 * mebibyte), 6U) << "but for what is read ahead";
+}
+
+TEST(Backlog, IsGoneWhenThePeerHasReadOrLeft) {
+  server_with_peers s{64 * mebibyte, 2};
+  ASSERT_EQ(s.routes.size(), 2U);
+  const std::size_t sent = s.fill(0, mebibyte);
+  s.fill(1, mebibyte);
+  const auto waiting = s.server->waiting_bytes();
+  ASSERT_GT(*waiting, 24 * mebibyte);
+  for (std::size_t i = 0; i < 2 * sent; ++i) // header and payload
+    ASSERT_FALSE(s.peers[0]->receive().empty()) << i;
+  EXPECT_TRUE(eventually([&] { return *waiting < 20 * mebibyte; })) << *waiting;
+  s.peers[1].reset();
+  listener all{*s.server};
+  EXPECT_TRUE(eventually([&] { return all.look(), *waiting == 0; })) << *waiting;
+  EXPECT_TRUE(s.server->send(s.routes[0], large_message(mebibyte)).ok());
+}
+
+TEST(Backlog, OfAServerThatIsNotThereIsBoundedForItsClient) {
+  connect_options options;
+  {
+    const auto context = zmq_context::create().value();
+    options.endpoint = server_socket::bind(*context, anywhere()).value()->endpoint();
+  } // gone again
+  const auto context = zmq_context::create().value();
+  options.waiting_bytes = 64 * mebibyte;
+  const auto client = client_socket::connect(*context, options).value();
+  std::size_t taken = 0;
+  result<> last;
+  while (taken < 1000 && (last = client->send(large_message(mebibyte))).ok())
+    ++taken;
+  EXPECT_EQ(taken, 32U);
+  EXPECT_EQ(last.error().code, errc::overloaded);
+}
+
+// -- who may come in
+// -------------------------------------------------------------------------------------------------------------------
+
+TEST(Gate, LetsNobodyInByAListThatWasReplacedBeforeItLooked) {
+  const auto server_keys = make_keys().value();
+  const auto old_keys = make_keys().value();
+  const auto new_keys = make_keys().value();
+  auto ours = zmq_context::create().value();
+  server_options options = anywhere();
+  options.keys = server_keys;
+  options.allowed = {old_keys.public_key};
+  const auto server = server_socket::bind(*ours, options).value();
+  connect_options with;
+  with.endpoint = server->endpoint();
+  with.server_key = server_keys.public_key;
+  with.keys = new_keys;
+  auto theirs = zmq_context::create().value();
+  const auto client = client_socket::connect(*theirs, with).value();
+  ASSERT_TRUE(client->send(some_message()).ok());
+  // It knocks; the server's loop may ask whether it is idle meanwhile, which is no answer.
+  std::vector<int> fds;
+  server->fds(fds);
+  pollfd gate{fds.back(), POLLIN, 0};
+  ASSERT_EQ(::poll(&gate, 1, 10'000), 1);
+  EXPECT_FALSE(server->idle()) << "somebody waits at the gate";
+  ASSERT_TRUE(server->set_allowed({new_keys.public_key}).ok());
+  listener all{*server};
+  EXPECT_TRUE(eventually([&] { return all.look(), client->pump(), all.heard.size() == 1; })) << client->reason();
+}
+
 /// A message that says its number, small or too large for a bundle.
 frames numbered(std::uint64_t number, std::size_t payload) {
   frames out = encode(ping{}, request_id{number});

@@ -137,7 +137,7 @@ private:
     } else if constexpr (calls::variant_type<T>) {
       out_.array(2);
       out_.natural(v.index());
-      std::visit([this](const auto& alternative) { put(alternative); }, v);
+      std::visit([this](const auto& alternative) { this->put(alternative); }, v);
     } else if constexpr (has_fields<T>) {
       field_counter counter;
       T::fields(v, counter);

@@ -14,6 +14,8 @@ constexpr std::uint32_t busy_after = 128;
 
 class dealer final : public client_socket {
 public:
+  explicit dealer(std::uint64_t waiting_bytes) : backlog_(waiting_bytes), held_(backlog_.open()) {}
+
   result<> open(zmq_context& context, const connect_options& options) {
     socket_ = raw_socket{context, ZMQ_DEALER};
     SQUALL_TRY(detail::set_common_options(socket_, options.endpoint, options.high_water_mark, options.linger));
@@ -54,6 +56,7 @@ public:
     SQUALL_TRY(within_limits(message));
     if (state_ == state::down)
       return {errc::unavailable, "the connection is down: " + reason_};
+    SQUALL_TRY(backlog_.check(*held_, detail::size_of(message)));
     count();
     const bool waits = bundles_ && bundle_writer::fits(message);
     if (waits && !waiting_.full()) {
@@ -64,7 +67,7 @@ public:
     if (failure == 0 && waits)
       waiting_.add(message);
     else if (failure == 0)
-      failure = detail::send_frames(socket_, message);
+      failure = detail::send_frames(socket_, message, held_);
     touched_ = true;
     if (failure == 0)
       return {};
@@ -147,7 +150,7 @@ private:
     if (waiting_.empty())
       return 0;
     touched_ = true;
-    const int failure = detail::send_small(socket_, waiting_.frame(), 0);
+    const int failure = detail::send_copy(socket_, waiting_.frame(), held_);
     if (failure != EAGAIN)
       waiting_.clear();
     return failure;
@@ -162,6 +165,8 @@ private:
 
   raw_socket socket_;
   detail::socket_monitor monitor_;
+  detail::backlog backlog_;
+  std::shared_ptr<detail::backlog::share> held_; ///< for the server, the only peer
   state state_ = state::connecting;
   detail::open_bundle bundle_; ///< that was received
   bundle_writer waiting_;
@@ -175,7 +180,7 @@ private:
 } // namespace
 
 result<std::unique_ptr<client_socket>> client_socket::connect(zmq_context& context, const connect_options& options) {
-  auto socket = std::make_unique<dealer>();
+  auto socket = std::make_unique<dealer>(options.waiting_bytes);
   SQUALL_TRY(socket->open(context, options));
   return std::unique_ptr<client_socket>{std::move(socket)};
 }

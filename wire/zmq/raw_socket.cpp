@@ -34,7 +34,17 @@ namespace {
 /// Below this a copy is cheaper than the bookkeeping of a shared buffer.
 constexpr std::size_t copy_below_bytes = 512;
 
-void drop_owner(void*, void* owner) { delete static_cast<shared_bytes*>(owner); }
+/// What ZeroMQ sends without a copy.
+struct held_part {
+  shared_bytes bytes;
+  std::shared_ptr<backlog::share> of;
+};
+
+/// In ZeroMQ's thread.
+void drop_part(void*, void* part) {
+  const std::unique_ptr<held_part> held{static_cast<held_part*>(part)};
+  held->of->take(held->bytes.size());
+}
 
 int send_message(raw_socket& socket, zmq_msg_t& m, int flags) {
   for (;;) {
@@ -48,16 +58,17 @@ int send_message(raw_socket& socket, zmq_msg_t& m, int flags) {
   }
 }
 
-int send_part(raw_socket& socket, const shared_bytes& part, int flags) {
+int send_part(raw_socket& socket, const shared_bytes& part, int flags, const std::shared_ptr<backlog::share>& of) {
   if (part.size() < copy_below_bytes)
     return send_small(socket, part.span(), flags);
   zmq_msg_t m;
-  auto owner = std::make_unique<shared_bytes>(part);
+  auto held = std::make_unique<held_part>(held_part{part, of});
   // ZeroMQ only reads what it sends; its interface lacks the const.
   void* data = const_cast<std::byte*>(part.data());
-  if (zmq_msg_init_data(&m, data, part.size(), drop_owner, owner.get()) != 0)
+  if (zmq_msg_init_data(&m, data, part.size(), drop_part, held.get()) != 0)
     return zmq_errno();
-  static_cast<void>(owner.release());
+  static_cast<void>(held.release());
+  of->add(part.size());
   return send_message(socket, m, flags);
 }
 
@@ -94,11 +105,13 @@ bool raw_socket::readable() const {
 result<> set_common_options(raw_socket& socket, const std::string& endpoint, int high_water_mark, duration linger) {
   constexpr int heartbeat_ms = 1'000;
   constexpr int dead_after_ms = 5'000;
+  // The kernel gives up a peer that acknowledges nothing, or whose window stays closed, for so long.
+  constexpr int unread_ms = std::chrono::duration_cast<std::chrono::milliseconds>(unread_limit).count();
   const auto linger_ms = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(linger).count());
   const bool set = socket && socket.set(ZMQ_LINGER, linger_ms) && socket.set(ZMQ_SNDHWM, high_water_mark) &&
                    socket.set(ZMQ_RCVHWM, high_water_mark) && socket.set(ZMQ_HEARTBEAT_IVL, heartbeat_ms) &&
                    socket.set(ZMQ_HEARTBEAT_TIMEOUT, dead_after_ms) && socket.set(ZMQ_HEARTBEAT_TTL, dead_after_ms) &&
-                   socket.set(ZMQ_HANDSHAKE_IVL, 10'000) &&
+                   socket.set(ZMQ_HANDSHAKE_IVL, 10'000) && socket.set(ZMQ_TCP_MAXRT, unread_ms) &&
                    socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(max_payload_bytes)) &&
                    socket.set(ZMQ_TCP_KEEPALIVE, 1) && socket.set(ZMQ_TCP_KEEPALIVE_IDLE, 10) &&
                    socket.set(ZMQ_TCP_KEEPALIVE_INTVL, 5) && socket.set(ZMQ_TCP_KEEPALIVE_CNT, 3) &&
@@ -158,13 +171,17 @@ int send_small(raw_socket& socket, std::span<const std::byte> part, int flags) {
   return send_message(socket, m, flags);
 }
 
-int send_frames(raw_socket& socket, const frames& message) {
+int send_copy(raw_socket& socket, std::span<const std::byte> part, const std::shared_ptr<backlog::share>& of) {
+  return send_part(socket, shared_bytes::copy_of(part.data(), part.size()), 0, of);
+}
+
+int send_frames(raw_socket& socket, const frames& message, const std::shared_ptr<backlog::share>& of) {
   std::size_t left = message.payloads.size();
-  int failure = send_part(socket, message.header, left > 0 ? ZMQ_SNDMORE : 0);
+  int failure = send_part(socket, message.header, left > 0 ? ZMQ_SNDMORE : 0, of);
   for (const auto& payload : message.payloads) {
     if (failure != 0)
       break;
-    failure = send_part(socket, payload, --left > 0 ? ZMQ_SNDMORE : 0);
+    failure = send_part(socket, payload, --left > 0 ? ZMQ_SNDMORE : 0, of);
   }
   return failure;
 }

@@ -45,6 +45,8 @@ result<> check_exposure(const server_options& options) {
 
 class router final : public server_socket {
 public:
+  explicit router(std::uint64_t waiting_bytes) : backlog_(waiting_bytes) {}
+
   result<> open(zmq_context& context, const server_options& options) {
     SQUALL_TRY(check_exposure(options));
     socket_ = raw_socket{context, ZMQ_ROUTER};
@@ -100,6 +102,7 @@ public:
     peer* const known = find(to);
     if (known == nullptr || known->allowed == access::nobody)
       return {errc::unavailable, "the peer is gone"};
+    SQUALL_TRY(backlog_.check(*known->held, detail::size_of(message)));
     const bool waits = known->bundles && bundle_writer::fits(message);
     int failure = waits && !known->waiting.full() ? 0 : send_waiting(*known);
     if (failure == 0 && waits) {
@@ -109,13 +112,17 @@ public:
     } else if (failure == 0) {
       failure = send_identity(*known);
       if (failure == 0)
-        failure = detail::send_frames(socket_, message);
+        failure = detail::send_frames(socket_, message, known->held);
     }
     if (failure == 0)
       return {};
     if (failure == EAGAIN)
       return {errc::overloaded, "the queue to the peer is full"};
     return {errc::unavailable, "the peer is gone"};
+  }
+
+  [[nodiscard]] std::shared_ptr<const std::atomic<std::uint64_t>> waiting_bytes() const override {
+    return backlog_.all();
   }
 
   void flush() override {
@@ -126,17 +133,9 @@ public:
   }
 
   void pump() override {
-    detail::socket_monitor::event event;
-    while (monitor_.next(event)) {
-      const auto fd = static_cast<int>(event.value);
-      if (event.what == ZMQ_EVENT_ACCEPTED)
-        open_.insert(fd);
-      else if (event.what == ZMQ_EVENT_DISCONNECTED)
-        on_closed(fd);
-    }
+    follow_connections();
     if (gate_.socket())
       gate_.pump();
-    pumped_ = true;
   }
 
   [[nodiscard]] std::vector<route> take_departed() override { return std::exchange(departed_, {}); }
@@ -144,7 +143,8 @@ public:
   [[nodiscard]] bool idle() override {
     // Only our own use of a socket swallows the news on its descriptor; without any the descriptor can be trusted.
     if (pumped_) {
-      pump();
+      follow_connections();
+      // Who waits at the gate is for pump() to let in.
       if (monitor_.socket().readable() || (gate_.socket() && gate_.socket().readable()))
         return false;
     }
@@ -186,7 +186,8 @@ private:
     route self;
     std::string key; ///< empty without keys
     access allowed = access::admin;
-    bool bundles = false; ///< it takes them
+    std::shared_ptr<detail::backlog::share> held; ///< by ZeroMQ
+    bool bundles = false;                         ///< it takes them
     bundle_writer waiting;
   };
 
@@ -210,7 +211,7 @@ private:
       return 0;
     int failure = send_identity(to);
     if (failure == 0)
-      failure = detail::send_small(socket_, to.waiting.frame(), 0);
+      failure = detail::send_copy(socket_, to.waiting.frame(), to.held);
     if (failure != EAGAIN)
       to.waiting.clear();
     return failure;
@@ -234,6 +235,18 @@ private:
     return {};
   }
 
+  void follow_connections() {
+    detail::socket_monitor::event event;
+    while (monitor_.next(event)) {
+      const auto fd = static_cast<int>(event.value);
+      if (event.what == ZMQ_EVENT_ACCEPTED)
+        open_.insert(fd);
+      else if (event.what == ZMQ_EVENT_DISCONNECTED)
+        on_closed(fd);
+    }
+    pumped_ = true;
+  }
+
   /// The peer's route; none if it names itself.
   route route_of(std::span<const std::byte> identity) {
     if (identity.size() != identity_bytes || identity[0] != std::byte{0})
@@ -249,6 +262,7 @@ private:
       const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
       peer fresh;
       fresh.self = from;
+      fresh.held = backlog_.open();
       if (gate_.socket()) {
         const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
         fresh.key = key == nullptr ? "" : key;
@@ -265,7 +279,7 @@ private:
   /// A descriptor is used again as soon as it is free, while messages of its earlier connections may still wait to be
   /// read. Of two routes the one with the higher number has it (ROUTER counts up), and none if it is closed.
   void watch(route fresh, int fd) {
-    pump();
+    follow_connections();
     if (!open_.contains(fd))
       return leaving_.push_back(fresh);
     const auto [held, first] = route_of_fd_.try_emplace(fd, fresh);
@@ -301,6 +315,7 @@ private:
   detail::curve_gate gate_;
   std::string endpoint_;
   raw_message identity_;
+  detail::backlog backlog_;
   std::unordered_map<route, peer> routes_;
   peer* last_ = nullptr;       ///< in routes_: the sender of the latest message
   detail::open_bundle bundle_; ///< that was received,
@@ -318,7 +333,7 @@ private:
 } // namespace
 
 result<std::unique_ptr<server_socket>> server_socket::bind(zmq_context& context, const server_options& options) {
-  auto socket = std::make_unique<router>();
+  auto socket = std::make_unique<router>(options.waiting_bytes);
   SQUALL_TRY(socket->open(context, options));
   return std::unique_ptr<server_socket>{std::move(socket)};
 }

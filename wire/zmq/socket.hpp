@@ -6,6 +6,7 @@
 #include "base/time.hpp"
 #include "wire/codec.hpp"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +15,9 @@
 /// here is thread-safe: a socket belongs to the thread that uses it.
 ///
 /// A loop over several sockets: take what receive() gives until it gives nothing; flush(); then, if idle() of each
-/// socket is true, sleep in poll() on the fds() of all; then pump() those that woke. The descriptors are
-/// edge-triggered: without idle() a wake-up is lost. A loop that never sleeps calls pump() now and then.
+/// socket is true, sleep in poll() on the fds() of all; then pump() those that woke. One that is not idle wants pump()
+/// and another look. The descriptors are edge-triggered: without idle() a wake-up is lost. A loop that never sleeps
+/// calls pump() now and then.
 ///
 /// Small messages to a busy peer that takes bundles (wire/bundle.hpp) wait for flush(); all others go at once.
 namespace squall::wire {
@@ -43,6 +45,11 @@ private:
   void* context_;
 };
 
+/// Of messages that ZeroMQ holds for peers that do not take them.
+inline constexpr std::uint64_t max_waiting_bytes = 1ull << 30;
+/// A peer that takes nothing of what waits for it for so long is cut off.
+inline constexpr duration unread_limit = std::chrono::seconds{10};
+
 /// A connection as the server sees it; a client that connects again gets another.
 using route = strong_id<struct route_tag>;
 
@@ -60,6 +67,9 @@ struct server_options {
   std::string endpoint; ///< "tcp://127.0.0.1:*" takes any port
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
+  /// What may wait for all peers together; for one of them as much as is left of it, and one message in any case (up to
+  /// twice this for all). Messages below 4 KiB have room beyond that.
+  std::uint64_t waiting_bytes = max_waiting_bytes;
   key_pair keys; ///< empty: no encryption, loopback only
   /// With keys at least one: "KEY", "KEY ROLE" or "KEY ROLE NAME" with the client's public key; the role is user, node
   /// or admin (which it is where none is given).
@@ -80,13 +90,17 @@ public:
   /// The next message; false when there is none now.
   virtual bool receive(arrival& out) = 0;
 
-  /// Fails as overloaded (the peer's queue is full), unavailable (the peer is gone), too_large.
+  /// Fails as overloaded (too many messages or bytes wait for the peer), unavailable (the peer is gone), too_large.
   virtual result<> send(route to, const frames& message) = 0;
+
+  /// Bytes that wait for all peers. For any thread.
+  [[nodiscard]] virtual std::shared_ptr<const std::atomic<std::uint64_t>> waiting_bytes() const = 0;
 
   /// Sends what waits. What a peer's full queue does not take goes on waiting.
   virtual void flush() = 0;
 
-  /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing.
+  /// Serves what comes beside messages: who left, who may come in. Cheap when there is nothing. Nobody else lets peers
+  /// in: whoever changes the list first and calls this then lets nobody in by the old one.
   virtual void pump() = 0;
 
   /// Peers that sent something and have left since the last call. Ask after receive() gave nothing, so that their last
@@ -105,8 +119,9 @@ struct connect_options {
   std::string endpoint;
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
-  std::string server_key; ///< empty: no encryption
-  key_pair keys;          ///< ours, with a server key
+  std::uint64_t waiting_bytes = max_waiting_bytes; ///< half of it may wait for the server, or one message
+  std::string server_key;                          ///< empty: no encryption
+  key_pair keys;                                   ///< ours, with a server key
 };
 
 /// A DEALER: one server. Messages sent before the server is there wait for it. A connection that was up and broke stays

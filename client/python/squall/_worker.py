@@ -9,21 +9,16 @@ if that cancels the batch, the function is ended by an exception.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
-import gc
-import importlib
 import inspect
 import mmap
 import os
 import pathlib
-import pickle
 import signal
 import socket
 import struct
 import sys
 import time
-import traceback
 from typing import Any
 
 # The function's own packages come first; numpy may be one of them.
@@ -32,144 +27,44 @@ if packages := os.environ.get("SQUALL_PACKAGES"):
 # The program is started in isolation: the package that it lies in is not on the path.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-import msgpack
 import numpy as np
 
 from squall import context
+from squall._code import code_of_failure, described, imported, unpickled
+from squall._packets import (
+    CALL,
+    CANCELLED_AT,
+    DONE,
+    FOR_EVER,
+    LOAD,
+    LOADED,
+    MAX_PAYLOAD,
+    PARTIAL,
+    READY,
+    RELEASE,
+    RETURNED,
+    RUN,
+    SEGMENT,
+    SHARE_THRESHOLD,
+    SOCKET,
+    STATE_REPLY,
+    STATE_REQUEST,
+    UNLOAD,
+    VERSION,
+    WAITING,
+    Closed,
+    Outbox,
+    Packets,
+)
+from squall._zygote import Zygote, preload
 from squall.calls import Result
 from squall.datatypes import DataType, Port, decode_scalar, encode_for, encode_plain
 from squall.errors import Code, SquallError, code_of, invalid
 from squall.protocol import Reader
 
-VERSION = 1
-SOCKET = 3
-FIRST_TYPE = 256
-READY, LOAD, LOADED, UNLOAD, RUN, DONE, RELEASE, CANCEL, NOTE, SEGMENT = range(10)
-PARTIAL, CALL, RETURNED, WAITING, STATE_REQUEST, STATE_REPLY, SPAWN, SPAWNED, KILL, EXITED = range(10, 20)
-
-MAX_DESCRIPTORS = 64
-CANCELLED_AT = 64  # in the inbox: the batch that was cancelled last
-SHARE_THRESHOLD = 64 << 10
-MAX_PAYLOAD = 64 << 20
-MAX_TRACEBACK = 16 << 10
-ALIGNMENT = 64
-FOR_EVER = 2**63 - 1
-_RECEIVE = 1 << 16
-
 
 class Cancelled(BaseException):
     """Nobody wants the batch any more. Not an Exception, so that a function that catches those ends all the same."""
-
-
-class Closed(Exception):
-    """The node has closed the socket."""
-
-
-class Packets:
-    """Packets over a Unix stream socket, with descriptors."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._buffer = bytearray()
-        self._descriptors: list[int] = []
-        self._packer = msgpack.Packer(unicode_errors="surrogateescape")
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def receive(self) -> tuple[int, int, list[Any], list[bytes]]:
-        """Waits for a packet: its number, request, body and payloads."""
-        header_size, count = self._unpacked(0, 2)
-        sizes = self._unpacked(8, count)
-        begin = 8 + 4 * count
-        self._fill(begin + header_size + sum(sizes))
-        view = memoryview(self._buffer)
-        at = begin + header_size
-        head = msgpack.unpackb(view[begin:at], strict_map_key=False, unicode_errors="surrogateescape")
-        payloads = []
-        for size in sizes:
-            payloads.append(bytes(view[at : at + size]))
-            at += size
-        view.release()
-        del self._buffer[:at]
-        return head[1] - FIRST_TYPE, head[3], head[4], payloads
-
-    def _unpacked(self, offset: int, count: int) -> tuple[int, ...]:
-        self._fill(offset + 4 * count)
-        return struct.unpack_from(f"<{count}I", self._buffer, offset)
-
-    def _fill(self, size: int) -> None:
-        while len(self._buffer) < size:
-            missing = size - len(self._buffer)
-            space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
-            try:
-                data, ancillary, _, _ = self._socket.recvmsg(max(_RECEIVE, min(missing, 1 << 22)), space)
-            except ConnectionResetError:  # closed with something of ours unread
-                raise Closed from None
-            for level, kind, raw in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    self._descriptors += struct.unpack(f"{len(raw) // 4}i", raw[: len(raw) // 4 * 4])
-            if not data:
-                raise Closed
-            self._buffer += data
-
-    def descriptor(self) -> int | None:
-        """The next one that came; those of a packet have come with its first byte."""
-        return self._descriptors.pop(0) if self._descriptors else None
-
-    def send(self, number: int, request: int, body: list[Any], payloads: list[bytes] | None = None) -> None:
-        payloads = payloads or []
-        header = self._packer.pack([VERSION, FIRST_TYPE + number, 0, request, body])
-        sizes = struct.pack(f"<{2 + len(payloads)}I", len(header), len(payloads), *map(len, payloads))
-        try:
-            self._socket.sendall(b"".join((sizes, header, *payloads)))
-        except (BrokenPipeError, ConnectionResetError):
-            raise Closed from None
-
-
-class Outbox:
-    """The memory in which a worker puts what the node shall read: free ranges, first fit."""
-
-    def __init__(self, id: int, file: int, size: int) -> None:
-        self.id = id
-        self.size = size
-        self.memory = np.frombuffer(mmap.mmap(file, size, mmap.MAP_SHARED), dtype=np.uint8)
-        self.address = self.memory.ctypes.data
-        self._free: list[tuple[int, int]] = [(0, size)]
-        self._blocks: dict[int, int] = {}
-
-    def allocate(self, size: int) -> int | None:
-        rounded = (max(size, 1) + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        for i, (offset, free) in enumerate(self._free):
-            if free >= rounded:
-                if free == rounded:
-                    del self._free[i]
-                else:
-                    self._free[i] = (offset + rounded, free - rounded)
-                self._blocks[offset] = rounded
-                return offset
-        return None
-
-    def release(self, offset: int) -> None:
-        size = self._blocks.pop(offset, None)
-        if size is None:
-            return
-        merged: list[tuple[int, int]] = []
-        for start, length in sorted([*self._free, (offset, size)]):
-            if merged and merged[-1][0] + merged[-1][1] == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + length)
-            else:
-                merged.append((start, length))
-        self._free = merged
-
-    @property
-    def count(self) -> int:
-        return len(self._blocks)
-
-    def holds(self, array: np.ndarray) -> int | None:
-        """The block that is just this array, if there is one."""
-        offset = array.ctypes.data - self.address
-        return offset if offset in self._blocks and array.flags.c_contiguous else None
 
 
 class Nested:
@@ -244,6 +139,8 @@ class Worker:
         elif number == RELEASE and self._outbox is not None:
             for _, offset, _ in body[0]:
                 self._outbox.release(offset)
+        elif number == RUN:  # it was sent ahead, and must not wait behind a function that waits
+            self._packets.send(DONE, request, [request, 0, [], int(Code.OVERLOADED), "the function before it waits"])
         elif number in (RETURNED, STATE_REPLY):
             self.answers[request] = (body[0], body[1], body[2], Reader(payloads, self._resolve))
 
@@ -292,7 +189,7 @@ class Worker:
         self._batched = parameters.get("batched") == "true"
         entry = parameters.get("entry", "")
         code = self._packets.descriptor()
-        loaded = _imported(entry, code) if entry else _unpickled(code)
+        loaded = imported(entry, code) if entry else unpickled(code)
         self._function = loaded() if inspect.isclass(loaded) else loaded
         if not callable(self._function):
             raise invalid(
@@ -352,7 +249,7 @@ class Worker:
             value = self._guarded(lambda: self._call(arguments, stream))
             return [0, "", self._encoded(value)]
         except Exception as e:
-            return [_code_of_failure(e), described(e), []]
+            return [code_of_failure(e), described(e), []]
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as e:
             return [int(Code.FAILED), described(e), []]
 
@@ -395,7 +292,7 @@ class Worker:
                     f"not {got}"
                 )
         except Exception as e:
-            return [[_code_of_failure(e), described(e), []]] * len(given)
+            return [[code_of_failure(e), described(e), []]] * len(given)
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as e:
             return [[int(Code.FAILED), described(e), []]] * len(given)
         return [self._encoded_item(value) for value in values]
@@ -590,172 +487,6 @@ def _as_python(kind: str, array: Any) -> Any:
     if kind == "str":
         return value.decode("utf-8", "surrogateescape")
     return value if kind == "bytes" else value.item()
-
-
-def _imported(entry: str, code: int | None) -> Any:
-    """module:name, from the zip behind the descriptor if it is one."""
-    if code is not None and os.fstat(code).st_size > 0:
-        sys.path.insert(0, _archive_path(code))
-    module, _, name = entry.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _archive_path(code: int) -> str:
-    """A path under which modules can be read as they are imported. In a sandbox the descriptor's own cannot be opened
-    again: the file is another user's. Then a copy in the scratch folder, which goes with the worker, has to do."""
-    own = f"/proc/self/fd/{code}"
-    if os.access(own, os.R_OK):
-        return own
-    path = "/tmp/squall-modules.zip"
-    with open(path, "wb") as copy:
-        copy.write(_bytes_of(code))
-    return path
-
-
-def _bytes_of(file: int) -> bytes:
-    """All of a file, whose position is shared by every process that was given the descriptor."""
-    size = os.fstat(file).st_size
-    parts, at = [], 0
-    while at < size:
-        part = os.pread(file, size - at, at)
-        if not part:
-            break
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)
-
-
-def _unpickled(code: int | None) -> Any:
-    if code is None:
-        raise invalid("the function came without its code")
-    return pickle.loads(_bytes_of(code))
-
-
-def _code_of_failure(e: BaseException) -> int:
-    ends = (Code.CANCELLED, Code.DEADLINE_EXCEEDED)
-    return int(e.code) if isinstance(e, SquallError) and e.code in ends else int(Code.FAILED)
-
-
-def described(e: BaseException) -> str:
-    """For the caller: type and text in the first line, then where it happened in the user's code."""
-    if isinstance(e, SystemExit):
-        first = f"the function called sys.exit({e.code!r})"
-    else:
-        first = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
-    frames = [f for f in traceback.extract_tb(e.__traceback__) if f.filename != __file__]
-    if isinstance(e, SquallError) and not frames:
-        return e.message
-    lines = "".join(traceback.format_list(frames)).rstrip()
-    text = f"{first}\n{lines}" if lines else first
-    if len(text) <= MAX_TRACEBACK:
-        return text
-    return f"{first[:2000]}\n...\n{lines[-(MAX_TRACEBACK - 2100) :]}"
-
-
-# ---- the zygote
-
-
-class Bounds(ctypes.Structure):
-    _fields_ = (
-        ("memory_bytes", ctypes.c_uint64),
-        ("scratch_bytes", ctypes.c_uint64),
-        ("open_files", ctypes.c_uint64),
-        ("processes", ctypes.c_uint64),
-    )
-
-
-class Zygote:
-    """Forks workers; the sandbox around each is the library's work."""
-
-    def __init__(self, packets: Packets, library: str) -> None:
-        self._packets = packets
-        self._fork = ctypes.PyDLL(library).squall_sandbox_fork
-        self._fork.argtypes = (
-            ctypes.POINTER(Bounds),
-            ctypes.c_int,
-            ctypes.c_int,
-            ctypes.c_char_p,
-            ctypes.c_size_t,
-        )
-        self._workers: dict[int, int] = {}  # pid to number
-
-    def run(self) -> None:
-        """Returns in a worker only."""
-        import select
-
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_write, False)
-        os.set_blocking(wake_read, False)
-        signal.set_wakeup_fd(wake_write)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        gc.collect()
-        gc.freeze()  # what is there now is not touched by collections, so its pages stay shared
-        self._packets.send(READY, 0, [VERSION, os.getpid(), 0, f"Python {sys.version.split()[0]}", 0, ""])
-        while True:
-            ready = select.select([self._packets.fileno(), wake_read], [], [])[0]
-            if wake_read in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake_read, 4096)
-                self._reap()
-            if self._packets.fileno() in ready and self._serve():
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                return
-
-    def _serve(self) -> bool:
-        """One packet. True in a worker that was forked."""
-        number, _, body, _ = self._packets.receive()
-        if number == SPAWN:
-            return self._spawn(*body[:2])
-        if number == KILL:
-            for pid, worker in self._workers.items():
-                if worker == body[0]:
-                    os.kill(pid, signal.SIGKILL)
-        return False
-
-    def _spawn(self, worker: int, spec: list[Any]) -> bool:
-        sock, log = self._packets.descriptor(), self._packets.descriptor()
-        if sock is None or log is None:
-            raise Closed
-        bounds = Bounds(spec[3], spec[4], spec[7], spec[6])
-        problem = ctypes.create_string_buffer(512)
-        ctypes.pythonapi.PyOS_BeforeFork()
-        pid = self._fork(ctypes.byref(bounds), sock, log, problem, len(problem))
-        if pid == 0:
-            ctypes.pythonapi.PyOS_AfterFork_Child()
-            return True
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
-        os.close(sock)
-        os.close(log)
-        if pid < 0:
-            self._packets.send(SPAWNED, 0, [worker, 0, int(Code.UNAVAILABLE), problem.value.decode(errors="replace")])
-        else:
-            self._workers[pid] = worker
-            self._packets.send(SPAWNED, 0, [worker, pid, 0, ""])
-        return False
-
-    def _reap(self) -> None:
-        while self._workers:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            worker = self._workers.pop(pid, None)
-            if worker is not None:
-                self._packets.send(EXITED, 0, [worker, status])
-
-
-def preload() -> None:
-    """Imports what most functions want, so that workers have it from the start."""
-    for name in ["cloudpickle", *os.environ.get("SQUALL_PRELOAD", "").split(",")]:
-        if name:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
 
 
 def work() -> None:

@@ -499,6 +499,34 @@ class Library(WorkerCase):
         node.channel.send(RETURNED, request, [0, "", []])
         self.assertLess(node.done()[1], 900_000_000)
 
+    def test_what_was_sent_ahead_is_refused_while_the_function_waits(self):
+        node = self.loaded(lambda x: float(len(squall.call("g", {}))) + x, [X], [Y], {"type.x": "float"})
+        node.start([1.0])
+        first = node.batch
+        node.start([2.0])
+        number, request, body = node.receive()
+        self.assertEqual((number, body[0]), (CALL, first))
+        self.assertEqual(node.receive()[0], WAITING)
+        refused = node.done()
+        self.assertEqual((refused[0], refused[2], refused[3]), (node.batch, [], 4))
+        node.channel.send(RETURNED, request, [0, "", []])
+        done = node.done()
+        self.assertEqual((done[0], done[2][0][2][0].tolist()), (first, [1.0]))
+        # It comes again when its turn has come.
+        node.start([3.0])
+        _, request, body = node.receive()
+        self.assertEqual((body[0], node.receive()[0]), (node.batch, WAITING))
+        node.channel.send(RETURNED, request, [0, "", []])
+        self.assertEqual(node.done()[2][0][2][0].tolist(), [3.0])
+
+    def test_what_was_sent_ahead_runs_in_its_turn(self):
+        node = self.loaded(lambda x: x, [X], [Y], {"type.x": "float"})
+        for x in (1.0, 2.0, 3.0):
+            node.start([x])
+        for batch, x in enumerate((1.0, 2.0, 3.0), 1):
+            done = node.done()
+            self.assertEqual((done[0], done[2][0][2][0].tolist()), (batch, [x]))
+
     def test_the_time_that_is_left(self):
         node = self.loaded(lambda x: squall.remaining() or -1.0, [X], [Y], {"type.x": "float"})
         left = node.run([1.0], remaining=100 * 10**9)[0][2][0][0]

@@ -39,6 +39,13 @@ void doze(item& i) {
   echo(i);
 }
 
+/// Ends its process when it is given less than zero.
+void frail(item& i) {
+  if (i.input<float>(0)[0] < 0)
+    std::abort();
+  echo(i);
+}
+
 [[noreturn]] void hang() {
   for (;;)
     pause();
@@ -219,6 +226,7 @@ const std::map<std::string, action>& actions() {
       {"exit", [](item&) { std::exit(7); }},
       {"hang", [](item&) { hang(); }},
       {"doze", doze},
+      {"frail", frail},
       {"block-sigterm",
        [](item&) {
          std::signal(SIGTERM, SIG_IGN);

@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "wire/bundle.hpp"
+#include "wire/zmq/detail/backlog.hpp"
 #include "wire/zmq/socket.hpp"
 
 #include <zmq.h>
@@ -71,7 +72,7 @@ private:
   void* socket_ = nullptr;
 };
 
-/// What both kinds of socket have: limits, heartbeats, linger, keep-alive.
+/// What both kinds of socket have: limits, heartbeats, linger, keep-alive, and an end for who does not read.
 [[nodiscard]] result<> set_common_options(raw_socket& socket, const std::string& endpoint, int high_water_mark,
                                           duration linger);
 
@@ -100,8 +101,12 @@ private:
 /// Sends one part by copying it; 0 or errno.
 int send_small(raw_socket& socket, std::span<const std::byte> part, int flags);
 
-/// Sends header and payloads; 0 or errno. The first part decides: after it the rest is taken.
-int send_frames(raw_socket& socket, const frames& message);
+/// Sends a last part by copying it; 0 or errno. It counts as in send_frames().
+int send_copy(raw_socket& socket, std::span<const std::byte> part, const std::shared_ptr<backlog::share>& of);
+
+/// Sends header and payloads; 0 or errno. The first part decides: after it the rest is taken. They count in `of` while
+/// ZeroMQ has them.
+int send_frames(raw_socket& socket, const frames& message, const std::shared_ptr<backlog::share>& of);
 
 /// What ZeroMQ's I/O thread tells of a socket's connections.
 class socket_monitor {

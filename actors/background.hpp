@@ -6,10 +6,10 @@
 #include <mutex>
 #include <thread>
 
-namespace squall::executors {
+namespace squall::actors {
 
-/// One thread for what may wait for the disk, which a role that runs inline must not do. Tasks run in order; those that
-/// have not begun when it ends are dropped.
+/// One thread for what waits for the disk or takes long, which a role that runs inline must not do. Tasks run in order;
+/// those that have not begun when it ends are dropped. Results go back by post::later().
 class background {
 public:
   background() : thread_([this] { work(); }) {}
@@ -55,4 +55,4 @@ private:
   std::thread thread_;
 };
 
-} // namespace squall::executors
+} // namespace squall::actors
