@@ -144,5 +144,34 @@ class Recovery(unittest.TestCase):
         wait_until(lambda: not any(n["running"] for n in self.cluster.json("get", "nodes")), "it to be cancelled", 30)
 
 
+class StoreLease(unittest.TestCase):
+    """A store that hangs keeps its connection: its silence is what tells."""
+
+    def test_a_store_that_hangs_is_said_to_be_lost_until_it_answers_again(self):
+        with Cluster(nodes=1) as cluster:
+            store = cluster.process('"roles":"store"')
+
+            def lost():
+                return cluster.json("get", "status")["store_lost"]
+
+            def metric():
+                return [m["value"] for m in cluster.json("get", "metrics") if m["name"] == "squall_store_up"]
+
+            self.assertFalse(lost())
+            self.assertEqual(metric(), [1])
+            os.kill(store, signal.SIGSTOP)
+            try:
+                wait_until(lost, "the lease of the store to end")
+                self.assertEqual(metric(), [0])
+                self.assertEqual(len(cluster.json("get", "nodes")), 1)
+                self.assertIn("the store is lost", cluster.stderr)
+                self.assertIn(
+                    "its lease is over", cluster.run("doctor", "--cluster", cluster.name, cluster=False, status=1)
+                )
+            finally:
+                os.kill(store, signal.SIGCONT)
+            wait_until(lambda: not lost(), "the store to answer again")
+
+
 if __name__ == "__main__":
     unittest.main()
