@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM CORPUS MAX_LENGTH SECONDS [KEEP]: replays the corpus, then tries new inputs for so long (or SQUALL_FUZZ_SECONDS). New inputs are thrown
-# away, or kept in KEEP, a folder. An input that breaks something is left in build-fuzz/findings, and named.
+# run.sh PROGRAM CORPUS MAX_LENGTH SECONDS [KEEP]: replays the corpus, then tries new inputs for so long (or SQUALL_FUZZ_SECONDS): others each time, or those that
+# SQUALL_FUZZ_SEED leads to. New inputs are thrown away, or kept in KEEP, a folder. An input that breaks something is left in build-fuzz/findings, and named.
 set -euo pipefail
 program=$1 corpus=$2 max_length=$3 seconds=$4 keep=${5:-}
 
@@ -13,4 +13,4 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 "$program" "${common[@]}" -runs=0 "$corpus" 2>&1
 seconds=${SQUALL_FUZZ_SECONDS:-$seconds}
 if ((seconds == 0)); then exit 0; fi
-"$program" "${common[@]}" -max_total_time="$seconds" "${keep:-$scratch}" "$corpus" 2>&1
+"$program" "${common[@]}" -seed="${SQUALL_FUZZ_SEED:-0}" -max_total_time="$seconds" "${keep:-$scratch}" "$corpus" 2>&1
