@@ -291,7 +291,7 @@ void user_pools::cancel_running(user_worker& w) {
 
 void user_pools::note_crash(pool& p, const std::string& why) {
   ++p.crashes;
-  p.short_runs = 0;
+  p.usual = std::max<duration>(p.usual, 1s); // one at a time for a while
   p.problem = why.substr(0, why.find('\n'));
   if (p.crashes < loop_of_crashes)
     return;

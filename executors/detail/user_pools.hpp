@@ -52,9 +52,9 @@ private:
     time_point retry_at{};     ///< no worker is started before
     std::string problem;       ///< the last crash
     // Of a variant that takes one item at a time.
-    std::uint32_t short_runs = 0; ///< in a row, since `together` changed
-    std::uint32_t together = 1;   ///< items that are worth a batch
-    duration longest{0};          ///< run lately
+    std::uint32_t runs = 0;     ///< since `together` was told
+    std::uint32_t together = 1; ///< items that are worth a batch
+    duration usual{0};          ///< of one
   };
   /// A batch whose items are jobs by themselves.
   struct split_batch {

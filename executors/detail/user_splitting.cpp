@@ -17,9 +17,13 @@ constexpr std::uint64_t item_bit = std::uint64_t{1} << 63;
 /// How long the last of several may wait for those before it.
 constexpr duration longest_wait = 500us;
 constexpr std::uint32_t most_together = 16;
-/// So many short runs in a row, before more come together.
-constexpr std::uint32_t short_runs_wanted = 64;
+/// So many runs since the last change, before more come together.
+constexpr std::uint32_t runs_wanted = 64;
 constexpr std::uint32_t runs_between_news = 4096;
+/// What one counts for that asks others for something: its time is not its own.
+constexpr duration long_run = 32ms;
+/// The mean of about so many runs.
+constexpr std::int64_t mean_of = 32;
 
 bool travels_inline(const user_job& job) {
   return std::ranges::all_of(job.request.items, [](const auto& item) {
@@ -123,25 +127,20 @@ void user_pools::next_ahead(user_worker& w) {
     cancel_running(w);
 }
 
+/// By the mean, not the longest: on a busy machine any run may stand still for milliseconds.
 void user_pools::note_pace(variant_id variant, pool& p, duration executed, bool asked) {
   if (!takes_one(p))
     return;
-  p.longest = std::max(executed, p.longest - p.longest / 32);
-  p.short_runs = asked || executed > longest_wait ? 0 : p.short_runs + 1;
-  std::uint32_t together = 1;
-  if (p.short_runs > 0 && p.longest > duration{0})
-    together = std::bit_floor(
-        static_cast<std::uint32_t>(std::clamp<std::int64_t>(longest_wait / p.longest, 1, most_together)));
-  else if (p.short_runs > 0)
-    together = most_together;
-  // Now and then anew: the queue may have been told of the variant again.
-  if (together == p.together && together > 1 && p.short_runs % runs_between_news == 0)
-    return listener_.on_user_pace(variant, together);
-  // Fewer at once, more when that has lasted.
-  if (together == p.together || (together > p.together && p.short_runs < short_runs_wanted))
+  p.usual += ((asked ? std::max(executed, long_run) : executed) - p.usual) / mean_of;
+  ++p.runs;
+  const auto many = longest_wait / std::max(p.usual, duration{1});
+  const auto together = std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::int64_t>(many, 1, most_together)));
+  // Now and then anew: the queue may have been told of the variant again. Fewer at once, more when that has lasted.
+  if (together == p.together ? together == 1 || p.runs < runs_between_news
+                             : together > p.together && p.runs < runs_wanted)
     return;
   p.together = together;
-  p.short_runs = 0;
+  p.runs = 0;
   listener_.on_user_pace(variant, together);
 }
 

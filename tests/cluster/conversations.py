@@ -4,8 +4,8 @@ the client of a release, and said again to every later server (previous_test.py)
     python conversations.py record --binary PATH --into FILE --of "release 0.1.0"
 
 A file is JSON: `of` names the release, `steps` are in the order in which they happened. A step `says` frames (in hex)
-and `hears` what must be among the answers: the type, the request, how many payload frames, and the body as the client of
-that release knew it. The body is a pattern: a list stands for an array with at least these elements (later ones are
+and `hears` what must be among the answers: the type, the request, how many payload frames, and the body as the client
+of that release knew it. The body is a pattern: a list stands for an array with at least these elements (later ones are
 what that client did not know), "uint", "int", "str", "bool", "float", "nil", "bytes" and "map" for any value of that
 kind, "any" for whatever it is, and {"is": value} for exactly that.
 """
