@@ -39,6 +39,13 @@ bool same(const registered_function& a, const registered_function& b) {
 } // namespace
 
 std::vector<const node_variant*> catalogue::define(const registered_function& function) {
+  // DAGs that come from now on mean this one; what is bound to the one before keeps it until it has ended.
+  const auto before = std::find_if(functions_.begin(), functions_.end(), [&](const auto& entry) {
+    return entry.first != function.id && entry.second->spec.name == function.spec.name &&
+           entry.second->spec.version == function.spec.version;
+  });
+  if (before != functions_.end())
+    forget(before->first);
   auto& known = functions_[function.id];
   if (known && same(*known, function))
     return {};
@@ -59,8 +66,8 @@ result<> catalogue::define(dag_id id, const functions::dag_spec& spec) {
     const registered_function* best = nullptr;
     for (const auto& [known_id, f] : functions_)
       if (f->spec.name == name && (version == 0 || f->spec.version == version) &&
-          (!best || f->spec.version >= best->spec.version))
-        best = f.get(); // of two with one version the later one replaced the other
+          (!best || f->spec.version > best->spec.version))
+        best = f.get();
     return best;
   };
   SQUALL_ASSIGN(dag, functions::compile(spec, id, lookup));
