@@ -1,6 +1,8 @@
 #include "calls/binary.hpp"
 #include "controller/detail/service.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace squall::controller {
@@ -175,12 +177,9 @@ void controller_service::publish(const catalogue_change& change) {
     step(fact_of(*dag));
   }
   // What is applied again, or made again by a rule, has its old id again.
-  for (const dag_id id : change.dags_removed) {
-    if (catalogue_.find_dag(id))
-      continue;
-    removed_dags_.insert(id);
-    step(calls::placing::dag_removed{id});
-  }
+  for (const dag_id id : change.dags_removed)
+    if (!catalogue_.find_dag(id))
+      removed_dags_.insert(id);
   for (const function_id id : change.functions_removed)
     if (!catalogue_.find_function(id))
       removed_functions_.insert(id);
@@ -191,15 +190,16 @@ void controller_service::publish(const catalogue_change& change) {
   forget_unused();
 }
 
-/// Nodes forget what no call in flight uses any more. Functions go when no removed DAG is left that could use them.
+/// The scheduler and the nodes forget what no call uses any more, also none that the scheduler has yet to hear of.
+/// Functions go when no removed DAG is left that could use them.
 void controller_service::forget_unused() {
-  for (auto it = removed_dags_.begin(); it != removed_dags_.end();) {
-    if (running_of_dag_.contains(*it)) {
-      ++it;
-      continue;
-    }
-    send_to_nodes(wire::forget_dag{*it});
-    it = removed_dags_.erase(it);
+  std::vector<dag_id> unused;
+  std::copy_if(removed_dags_.begin(), removed_dags_.end(), std::back_inserter(unused),
+               [this](dag_id id) { return !running_of_dag_.contains(id); });
+  for (const dag_id id : unused) {
+    removed_dags_.erase(id);
+    step(calls::placing::dag_removed{id});
+    send_to_nodes(wire::forget_dag{id});
   }
   if (!removed_dags_.empty())
     return;

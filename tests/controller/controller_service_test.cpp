@@ -100,9 +100,10 @@ protected:
     return welcome ? welcome->body.node : node_id{};
   }
 
-  wire::reply apply(const functions::function_spec& spec) {
+  wire::reply apply(const functions::function_spec& spec, bool replace = false) {
     wire::apply_function message;
     message.spec = spec;
+    message.replace = replace;
     give(*service_, message, client_peer, request_id{2});
     answer_store();
     const auto reply = post_.take<wire::reply>();
@@ -594,6 +595,37 @@ TEST_F(ControllerService, RegistersNothingThatTheStoreDidNotTake) {
   store_code_ = errc::ok;
   call(1);
   EXPECT_EQ(ended_with(), errc::not_found);
+}
+
+TEST_F(ControllerService, CallsInLineRunTheVersionThatTheyWereMadeOf) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  post_.sent.clear();
+  for (std::uint64_t id = 11; id <= 20; ++id)
+    call(id);
+  std::vector<call_id> started;
+  const auto take_started = [&] {
+    started.clear();
+    while (const auto start = post_.take<wire::start_call>())
+      started.push_back(start->body.context.call);
+  };
+  take_started();
+  ASSERT_LT(started.size(), 10u) << "nobody stands in line";
+
+  auto other = echo_function();
+  other.variants[0].memory_bytes = 1 << 20;
+  ASSERT_EQ(apply(other, true).code, errc::ok);
+  std::size_t ended = 0;
+  for (; !started.empty(); take_started())
+    for (const call_id id : std::vector{started}) {
+      finish(id, node, errc::ok, node_peer);
+      const auto result = post_.take<wire::call_result>();
+      ASSERT_TRUE(result.has_value());
+      EXPECT_EQ(result->body.outcome.code, errc::ok) << result->body.outcome.message;
+      ++ended;
+    }
+  EXPECT_EQ(ended, 10u);
+  EXPECT_TRUE(post_.take<wire::forget_dag>().has_value()) << "the old version is of no use any more";
 }
 
 TEST_F(ControllerService, SwitchesPoliciesAndNamesUnknownOnes) {
