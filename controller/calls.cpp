@@ -203,6 +203,9 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
     return refuse_for_now(from, message.call);
 
   running_call call = call_of(from, message, std::move(dag).value());
+  const bool redeems = static_cast<bool>(message.options.ticket);
+  if (message.again && !redeems && !message.options.durable)
+    begin_anew(call);
   call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();
@@ -218,19 +221,21 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
                    "the inputs of a durable call may have " + std::to_string(max_durable_bytes) + " bytes, not " +
                        std::to_string(call.bytes),
                    {}});
-  if (kept_.contains(call.id))
+  if (kept_.contains(message.call))
     return refuse({errc::already_exists, "call " + to_string(message.call) + " has ended; choose another id", {}});
-  const bool redeems = static_cast<bool>(message.options.ticket);
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
       return refuse(taken.error());
   const std::uint64_t bytes = call.bytes;
   const dag_id called = call.dag->id;
-  if (!calls_.add(std::move(call)))
+  const call_id id = call.id;
+  if (calls_.find_known_as(message.call) != nullptr || !calls_.add(std::move(call)))
     return refuse({errc::already_exists, "call " + to_string(message.call) + " is running; choose another id", {}});
   flow_.begin(owner, bytes);
   ++running_of_dag_[called];
-  running_call* added = calls_.find(message.call);
+  if (id != message.call)
+    calls_.alias(message.call, id);
+  running_call* added = calls_.find(id);
   if (redeems) {
     const calls::placing::ticket_redeemed taken{message.options.ticket, message.call, owner};
     return message.options.durable ? keep_and_offer(*added, message, taken) : step(taken);

@@ -489,12 +489,11 @@ result<std::string> controller_service::describe(const std::string& kind, const 
   if (kind == "policy")
     return calls::to_json(policy_in_force());
   if (kind == "status")
-    return calls::to_json(controller_status{options_.cluster, options_.epoch, ready_, scheduler_.policy_name(),
-                                            nodes_.size(), clients_.size(), calls_.running().size(),
-                                            statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
-                                            now - started_, options_.term, controllers_, wall_clock().count(),
-                                            store_lost(),
-                                            options_.store_endpoint.empty() ? duration{0} : now - store_heard_});
+    return calls::to_json(controller_status{
+        options_.cluster, options_.epoch, ready_, scheduler_.policy_name(), nodes_.size(), clients_.size(),
+        calls_.running().size(), statistics_.ended_total(), event_log_ ? event_log_->facts_left_out() : 0,
+        now - started_, options_.term, controllers_, wall_clock().count(), store_lost(),
+        options_.store_endpoint.empty() ? duration{0} : now - store_heard_});
   if (kind == "metrics")
     return metrics_json();
   return error{errc::invalid_argument,

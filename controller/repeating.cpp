@@ -157,4 +157,15 @@ bool controller_service::asked_again(const actors::incoming& from, const wire::c
   return true;
 }
 
+/// A call that may have run for another connection or controller: nodes that ended it would drop what comes under its
+/// old id.
+void controller_service::begin_anew(running_call& call) {
+  call.setback = "the connection broke after it was sent";
+  call.origin = call.id;
+  call.id = fresh_call_id();
+  call.answer_to = {}; // the client knows another id than its nodes
+  ++call.attempts;
+  ++repeated_;
+}
+
 } // namespace squall::controller

@@ -166,6 +166,7 @@ private:
   [[nodiscard]] bool wait_for_node(running_call& call, errc code);
   void retry_waiting();
   [[nodiscard]] call_id fresh_call_id();
+  void begin_anew(running_call& call);
   [[nodiscard]] bool asked_again(const actors::incoming& from, const wire::call_request& message,
                                  const functions::dag& dag, const std::vector<functions::value>& inputs);
   /// How soon a client may try again what was refused because the cluster is coming up or nodes are changing; zero: it

@@ -25,13 +25,13 @@ void state::set_times(variant_entry& v) {
   }
 }
 
-/// The factor was over the profile of before: where a new one says by itself what executions take, it is not counted
-/// twice.
+/// A factor that was learned over an assumption, before anything was measured, is not counted on top of the first
+/// measurement, which says by itself what executions take.
 void state::keep_booked_time(variant_entry& v, ns before) {
-  const ns profile = v.info.batch_times.empty() ? v.info.expected.count() : v.info.batch_times.front().count();
-  if (before <= 0 || profile <= 0 || v.stretch_ppm <= 1'000'000)
+  if (v.info.batch_times.empty() || v.info.batch_times.front().count() <= 0 || before <= 0 ||
+      v.stretch_ppm <= 1'000'000)
     return;
-  const auto same = static_cast<ns>(static_cast<__int128>(before) * 1'000'000 / profile);
+  const auto same = static_cast<ns>(static_cast<__int128>(before) * 1'000'000 / v.info.batch_times.front().count());
   v.stretch_ppm = std::clamp<ns>(same, 1'000'000, v.stretch_ppm);
 }
 
@@ -45,7 +45,7 @@ void state::on(const placing::function_registered& fact) {
       put(variant_slots, info.id, s);
     }
     variant_entry& v = g.variants[s];
-    const ns before = v.times.empty() ? 0 : v.times.front();
+    const ns before = v.times.empty() || !v.info.batch_times.empty() ? 0 : v.times.front();
     v.info = info;
     v.info.max_batch = std::clamp<std::uint32_t>(info.max_batch, 1, max_batch_known);
     keep_booked_time(v, before);

@@ -319,7 +319,7 @@ class WhatIf(unittest.TestCase):
         with Cluster(nodes=2, slots=2, policy="calendar") as cluster:
             cluster.apply(VARYING)
             load = ("bench", "two", "-i", "x=[1]", "--arrivals", "poisson", "--deadline", "60ms")
-            cluster.run(*load, "--rate", "30", "--duration", "2s")
+            cluster.run(*load[:-2], "--rate", "30", "--duration", "3s")  # profiles
             cluster.run(*load, "--rate", "350", "--duration", "4s")
             log = cluster.folder / "data/controller/events/scheduler"
             self.assertTrue(log.is_dir(), sorted(cluster.folder.glob("data/**/events/*")))

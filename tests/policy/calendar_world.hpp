@@ -70,7 +70,7 @@ public:
       info.expected = std::chrono::milliseconds{v.exec};
       info.load = std::chrono::milliseconds{v.load};
       info.cost = v.cost;
-      for (int b = 1; b <= v.max_batch; ++b)
+      for (int b = 1; measured && b <= v.max_batch; ++b)
         info.batch_times.push_back(std::chrono::milliseconds{time_of(v, b)});
       facts[v.function].id = function_id{static_cast<std::uint64_t>(v.function) + 1};
       facts[v.function].variants.push_back(info);
@@ -276,7 +276,8 @@ public:
 
   static constexpr int no_slo = -1'000'000;
   std::int64_t now = 0;
-  bool exact = true;                                            ///< the certificate has to hold after every fact
+  bool measured = true; ///< functions() has times of batches, not only what is expected
+  bool exact = true;    ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
   int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
   std::vector<placing::compute> wanted; ///< fronts; not answered by itself
