@@ -216,6 +216,9 @@ void controller_service::enter_adopted(const held_by& held, std::shared_ptr<cons
     call.inputs = std::move(read->inputs);
     call.repeatable = true;
     call.bytes = read->bytes;
+    call.client = read->client; // it may have asked already
+    call.request = read->request;
+    call.asked = static_cast<bool>(call.client);
     calls_.forget_alias(origin);
   } else {
     flow_.begin(call.owner, 0);
