@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <ctime>
 
-#include <sched.h>
-
 namespace squall::actors::detail {
 
 namespace {
@@ -68,10 +66,7 @@ bool hub::round() {
 bool hub::look_again() {
   if (!linger_.wants(now_))
     return false;
-  const auto before = monotonic_now();
-  ::sched_yield();
-  const auto after = monotonic_now();
-  linger_.yielded(after - before, after);
+  linger_.yield(monotonic_now);
   look_everywhere();
   return true;
 }

@@ -204,8 +204,10 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
 
   running_call call = call_of(from, message, std::move(dag).value());
   const bool redeems = static_cast<bool>(message.options.ticket);
-  if (message.again && !redeems && !message.options.durable)
+  if (message.again && !redeems && !message.options.durable) {
+    call.setback = "the connection broke after it was sent";
     begin_anew(call);
+  }
   call.inputs = std::move(inputs).value();
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();

@@ -1,6 +1,7 @@
 #include "controller/catalogue.hpp"
 
 #include "base/hash.hpp"
+#include "base/mix.hpp"
 #include "base/nearest.hpp"
 #include "calls/binary.hpp"
 #include "functions/builtin/builtin.hpp"
@@ -58,10 +59,7 @@ std::optional<functions::builtin_facts> facts_of(const functions::variant_spec& 
 constexpr std::uint64_t id_mask = (std::uint64_t{1} << 52) - 1;
 
 std::uint64_t mixed(std::uint64_t content, std::uint64_t with) {
-  std::uint64_t z = content + with * 0x9e3779b97f4a7c15ULL; // splitmix64
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return std::max<std::uint64_t>((z ^ (z >> 31)) & id_mask, 1);
+  return std::max<std::uint64_t>(mixed_bits(content + with * 0x9e3779b97f4a7c15ULL) & id_mask, 1);
 }
 
 std::uint64_t id_of(const std::vector<std::byte>& content, std::uint64_t kind) {

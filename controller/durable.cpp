@@ -251,14 +251,11 @@ void controller_service::recover(call_id id, durable_record record) {
   for (const functions::value& input : call.inputs)
     call.bytes += input.byte_size();
   call.batch = widest_batch(*call.dag);
-  call.attempts = 2;
   call.setback = "the controller was lost while it ran";
-  call.origin = id;
-  call.id = fresh_call_id();
+  begin_anew(call);
   calls_.alias(call.origin, call.id);
   flow_.begin(call.owner, call.bytes);
   ++running_of_dag_[call.dag->id];
-  ++repeated_;
   log_.info("controller", "a durable call is run again", {{"call", to_string(id)}});
   waiting_for_node_.push_back(call.id);
   calls_.add(std::move(call));

@@ -1,3 +1,4 @@
+#include "base/mix.hpp"
 #include "controller/detail/service.hpp"
 
 #include <algorithm>
@@ -51,16 +52,12 @@ void controller_service::place_again() {
               {{"call", to_string(call->known_as())},
                {"attempt", std::to_string(call->attempts + 1)},
                {"why", call->setback}});
-    call->origin = call->known_as();
-    call->id = fresh_call_id();
+    begin_anew(*call);
     calls_.alias(call->origin, call->id);
     call->nodes.clear();
     call->elements.clear();
     call->dispatched = false;
-    call->answer_to = {}; // the client knows another id than its nodes
     call->home = {};
-    ++call->attempts;
-    ++repeated_;
     const call_id fresh = call->id;
     calls_.add(std::move(*call));
     offer_again(fresh);
@@ -113,10 +110,7 @@ void controller_service::retry_waiting() {
 
 call_id controller_service::fresh_call_id() {
   for (;;) {
-    std::uint64_t z = (fresh_ids_ += 0x9e3779b97f4a7c15ULL) ^ options_.epoch;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    z ^= z >> 31;
+    const std::uint64_t z = mixed_bits((fresh_ids_ += 0x9e3779b97f4a7c15ULL) ^ options_.epoch);
     if (const call_id id{z}; z > 0xffff && !calls_.find(id))
       return id;
   }
@@ -157,11 +151,9 @@ bool controller_service::asked_again(const actors::incoming& from, const wire::c
   return true;
 }
 
-/// A call that may have run for another connection or controller: nodes that ended it would drop what comes under its
-/// old id.
+/// Another attempt of a call that may have run: nodes that ended the last one would drop what comes under its id.
 void controller_service::begin_anew(running_call& call) {
-  call.setback = "the connection broke after it was sent";
-  call.origin = call.id;
+  call.origin = call.known_as();
   call.id = fresh_call_id();
   call.answer_to = {}; // the client knows another id than its nodes
   ++call.attempts;

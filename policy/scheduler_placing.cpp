@@ -1,4 +1,5 @@
 // Which variant and which node for each stage of one call. docs/policies.md states the rules.
+#include "base/mix.hpp"
 #include "policy/detail/scheduler_state.hpp"
 
 #include <algorithm>
@@ -87,12 +88,7 @@ result<> scheduler::state::place_stage(call_id call, bool stateful, const dag_st
 /// The candidate that keeps what calls of this affinity read: each affinity ranks all nodes in its own way, so that few
 /// of them move when a node comes or goes (rendezvous hashing).
 std::size_t scheduler::state::keeper_of(std::uint64_t affinity) const {
-  const auto rank = [affinity](node_id node) {
-    std::uint64_t x = affinity ^ (node.value * 0x9e3779b97f4a7c15ULL);
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-    return x ^ (x >> 31);
-  };
+  const auto rank = [affinity](node_id node) { return mixed_bits(affinity ^ (node.value * 0x9e3779b97f4a7c15ULL)); };
   std::size_t best = 0;
   for (std::size_t i = 1; i < candidates.size(); ++i)
     if (rank(candidates[i].node) > rank(candidates[best].node))

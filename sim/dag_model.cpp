@@ -381,10 +381,8 @@ struct dag_model::state {
   void ready(std::size_t r, stage_index s) {
     if (std::exchange(calls[r].stages[s].begun, true))
       return;
-    std::uint32_t width = 1;
-    for (const stage_truth& t : input.requests[r].truths)
-      if (t.stage == s)
-        width = t.runs ? t.width : 0;
+    const stage_truth truth = truth_of(r, s);
+    std::uint32_t width = truth.runs ? truth.width : 0;
     if (std::binary_search(calls[r].without.begin(), calls[r].without.end(), s))
       width = 0;
     tell_from_node(placing::stage_ready{id_of_request(r), s, width});
@@ -509,12 +507,13 @@ struct dag_model::state {
     }
   }
 
-  [[nodiscard]] stage_truth truth_of(const placing::task& t) const {
-    for (const stage_truth& truth : input.requests[index_of(t.call)].truths)
-      if (truth.stage == t.stage)
+  [[nodiscard]] stage_truth truth_of(std::size_t r, stage_index s) const {
+    for (const stage_truth& truth : input.requests[r].truths)
+      if (truth.stage == s)
         return truth;
     return {};
   }
+  [[nodiscard]] stage_truth truth_of(const placing::task& t) const { return truth_of(index_of(t.call), t.stage); }
   [[nodiscard]] double stretch_of(const std::vector<placing::task>& tasks) const {
     double most = tasks.empty() ? 1 : 0;
     double sum = 0;

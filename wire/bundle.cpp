@@ -21,13 +21,6 @@ constexpr std::array<std::byte, 6> head_of(message_type type) {
 constexpr auto notice = head_of(message_type::takes_bundles);
 constexpr auto mark = head_of(message_type::bundle);
 
-std::size_t size_of(const frames& message) {
-  std::size_t size = message.header.size();
-  for (const auto& payload : message.payloads)
-    size += payload.size();
-  return size;
-}
-
 void put(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
@@ -40,6 +33,13 @@ void put_number(std::vector<std::byte>& to, std::size_t number) {
 }
 
 } // namespace
+
+std::size_t size_of(const frames& message) {
+  std::size_t size = message.header.size();
+  for (const auto& payload : message.payloads)
+    size += payload.size();
+  return size;
+}
 
 std::span<const std::byte> takes_bundles() { return notice; }
 

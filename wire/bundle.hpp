@@ -16,6 +16,9 @@ namespace squall::wire {
 [[nodiscard]] std::span<const std::byte> takes_bundles();
 [[nodiscard]] bool is_takes_bundles(std::span<const std::byte> header);
 
+/// Of the header and all payloads.
+[[nodiscard]] std::size_t size_of(const frames& message);
+
 /// Gathers messages. Does not own the limits of the messages themselves: whoever sends checks those.
 class bundle_writer {
 public:

@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <chrono>
 
+#include <sched.h>
+
 namespace squall::wire {
 
 /// Whether a loop without work looks again for a little while before it sleeps. A core that goes idle between two
 /// messages takes longer to wake up than most messages take to be served. Between two looks the loop yields its core;
 /// where that takes long, somebody else needs it: then the loop sleeps as soon as it can, for longer each time.
 ///
-///     if (linger.wants(now)) { sched_yield(); linger.yielded(now_after - now_before); look; } else { sleep; }
+///     if (linger.wants(now)) { linger.yield(clock); look; } else { sleep; }
 class linger {
 public:
   static constexpr duration span = std::chrono::microseconds{50};
@@ -28,6 +30,15 @@ public:
   template <class TimePoint>
   [[nodiscard]] bool wants(TimePoint now) const {
     return now.time_since_epoch() < until_ && now.time_since_epoch() >= paused_until_;
+  }
+
+  /// Yields and notes how long that took, by `clock`.
+  template <class Clock>
+  void yield(const Clock& clock) {
+    const auto before = clock();
+    ::sched_yield();
+    const auto after = clock();
+    yielded(after - before, after);
   }
 
   /// How long it took until the loop had its core again, at `now`.

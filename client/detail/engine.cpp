@@ -6,8 +6,6 @@
 #include <cerrno>
 #include <random>
 
-#include <sched.h>
-
 namespace squall::client::detail {
 
 namespace {
@@ -130,10 +128,7 @@ bool engine::serve(clock::time_point now) {
 bool engine::look_again(clock::time_point now) {
   if (!linger_.wants(now))
     return false;
-  const auto before = clock::now();
-  ::sched_yield();
-  const auto after = clock::now();
-  linger_.yielded(after - before, after);
+  linger_.yield(clock::now);
   (void)links_idle();
   look(0ns);
   return true;

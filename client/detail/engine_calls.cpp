@@ -1,3 +1,4 @@
+#include "base/mix.hpp"
 #include "client/detail/engine.hpp"
 
 #include <fmt/format.h>
@@ -41,10 +42,7 @@ bool has_large_tensor(const functions::value& value) {
 std::uint64_t engine::fresh_id() {
   // A permutation of a counter that began at random (splitmix64): as unique as the counter, as hard to hit as chance.
   for (;;) {
-    std::uint64_t z = next_id_.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    z ^= z >> 31;
+    const std::uint64_t z = mixed_bits(next_id_.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed));
     // Small numbers are the links' own requests.
     if (z > 0xffff)
       return z;

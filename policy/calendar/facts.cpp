@@ -89,13 +89,9 @@ void state::on(const placing::front_ready& fact) {
   dag_entry& dag = g.dags[s];
   dag.front_wanted = false;
   std::vector<std::vector<std::uint8_t>> front;
-  for (const auto& plan : fact.plans) {
-    bool fine = plan.size() == dag.stages.size();
-    for (std::size_t i = 0; fine && i < plan.size(); ++i)
-      fine = plan[i] < dag.stages[i].variants.size();
-    if (fine && front.size() < max_plans)
+  for (const auto& plan : fact.plans)
+    if (is_plan_of(dag, plan) && front.size() < max_plans)
       front.emplace_back(plan.begin(), plan.end());
-  }
   dag.front = std::move(front);
   static_cast<void>(derive(dag, g.variants)); // it was a DAG before
 }

@@ -2,6 +2,7 @@
 
 #include "policy/calendar/model.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace squall::policy::calendar {
@@ -15,6 +16,13 @@ inline constexpr std::size_t max_plans = 64;
 /// resource are always among them. By rising cost, then latency. False if the stages are no DAG, or a stage has no
 /// variant that is known.
 [[nodiscard]] bool derive(dag_entry& dag, const std::vector<variant_entry>& variants);
+
+/// Whether `choice`, an option of each stage, is a plan of the DAG.
+template <class Choice>
+[[nodiscard]] bool is_plan_of(const dag_entry& dag, const Choice& choice) {
+  return std::equal(choice.begin(), choice.end(), dag.stages.begin(), dag.stages.end(),
+                    [](auto option, const dag_stage& stage) { return option < stage.variants.size(); });
+}
 
 /// What to look for the front in, as the stages' variants are believed to be now.
 [[nodiscard]] placing::compute front_problem(const dag_entry& dag, const std::vector<variant_entry>& variants);

@@ -47,22 +47,6 @@ void each_of_state(State& s, const Each& each, const EachMap& each_map) {
 }
 } // namespace
 
-namespace {
-
-/// The plans of its front are plans of it.
-bool fits(const dag_entry& dag) {
-  return std::all_of(dag.front.begin(), dag.front.end(), [&](const auto& plan) {
-    if (plan.size() != dag.stages.size())
-      return false;
-    for (std::size_t s = 0; s < plan.size(); ++s)
-      if (plan[s] >= dag.stages[s].variants.size())
-        return false;
-    return true;
-  });
-}
-
-} // namespace
-
 void graph::save(calls::binary_writer& out) const {
   each_of_graph(*this, [&](const auto& value) { out.write(value); });
   out.write(now_);
@@ -82,7 +66,8 @@ void graph::restore(calls::binary_reader& in) {
   if (const std::string wrong = sound(); !wrong.empty())
     return in.fail("holds a calendar that does not fit together: " + wrong);
   for (dag_entry& dag : dags)
-    if (!fits(dag) || !derive(dag, variants))
+    if (!std::ranges::all_of(dag.front, [&](const auto& plan) { return is_plan_of(dag, plan); }) ||
+        !derive(dag, variants))
       return in.fail("holds a DAG whose stages do not fit together");
 }
 

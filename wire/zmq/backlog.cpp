@@ -23,11 +23,4 @@ result<> backlog::check(const share& peer, std::uint64_t message_bytes) const {
                                 " more are too many"};
 }
 
-std::uint64_t size_of(const frames& message) {
-  std::uint64_t bytes = message.header.size();
-  for (const auto& payload : message.payloads)
-    bytes += payload.size();
-  return bytes;
-}
-
 } // namespace squall::wire::detail

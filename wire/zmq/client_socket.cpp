@@ -56,7 +56,7 @@ public:
     SQUALL_TRY(within_limits(message));
     if (state_ == state::down)
       return {errc::unavailable, "the connection is down: " + reason_};
-    SQUALL_TRY(backlog_.check(*held_, detail::size_of(message)));
+    SQUALL_TRY(backlog_.check(*held_, size_of(message)));
     count();
     const bool waits = bundles_ && bundle_writer::fits(message);
     if (waits && !waiting_.full()) {

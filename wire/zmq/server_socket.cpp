@@ -102,7 +102,7 @@ public:
     peer* const known = find(to);
     if (known == nullptr || known->allowed == access::nobody)
       return {errc::unavailable, "the peer is gone"};
-    SQUALL_TRY(backlog_.check(*known->held, detail::size_of(message)));
+    SQUALL_TRY(backlog_.check(*known->held, size_of(message)));
     const bool waits = known->bundles && bundle_writer::fits(message);
     int failure = waits && !known->waiting.full() ? 0 : send_waiting(*known);
     if (failure == 0 && waits) {

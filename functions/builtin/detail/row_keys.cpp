@@ -1,5 +1,6 @@
 #include "functions/builtin/detail/row_keys.hpp"
 
+#include "base/mix.hpp"
 #include "functions/builtin/detail/expression.hpp"
 #include "functions/detail/text.hpp"
 
@@ -9,13 +10,6 @@
 namespace squall::functions::builtins::detail {
 
 namespace {
-
-/// The finaliser of SplitMix64: every bit of the key moves every bit of the place.
-std::uint64_t mixed(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 std::uint64_t canonical(double v) {
   if (std::isnan(v))
@@ -31,7 +25,7 @@ id_map::id_map(std::size_t expected) : slots_(std::bit_ceil(std::min(2 * expecte
 
 std::size_t id_map::place_of(std::uint64_t key) const {
   const auto mask = slots_.size() - 1;
-  auto place = mixed(key) & mask;
+  auto place = mixed_bits(key) & mask;
   while (slots_[place].id != none && slots_[place].key != key)
     place = (place + 1) & mask;
   return place;

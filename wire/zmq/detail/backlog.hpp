@@ -51,7 +51,4 @@ private:
   std::shared_ptr<std::atomic<std::uint64_t>> all_;
 };
 
-/// What a message counts for.
-[[nodiscard]] std::uint64_t size_of(const frames& message);
-
 } // namespace squall::wire::detail
