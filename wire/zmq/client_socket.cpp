@@ -37,7 +37,7 @@ public:
       if (bundle_.next(out))
         return true;
       touched_ = true;
-      if (!detail::receive_frames(socket_, out))
+      if (!frames_.receive(socket_, out))
         break;
       count();
       if (out.problem == errc::ok && bundle_.open(out.message))
@@ -164,6 +164,7 @@ private:
   }
 
   raw_socket socket_;
+  detail::frame_reader frames_;
   detail::socket_monitor monitor_;
   detail::backlog backlog_;
   std::shared_ptr<detail::backlog::share> held_; ///< for the server, the only peer

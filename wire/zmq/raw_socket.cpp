@@ -34,6 +34,10 @@ namespace {
 /// Below this a copy is cheaper than the bookkeeping of a shared buffer.
 constexpr std::size_t copy_below_bytes = 512;
 
+/// Headers up to this size are copied into a block, which lives as long as one of them is kept.
+constexpr std::size_t packed_header_bytes = 256;
+constexpr std::size_t block_bytes = 2 << 10;
+
 /// What ZeroMQ sends without a copy.
 struct held_part {
   shared_bytes bytes;
@@ -121,21 +125,35 @@ result<> set_common_options(raw_socket& socket, const std::string& endpoint, int
   return {};
 }
 
-bool receive_frames(raw_socket& socket, arrival& out) {
+shared_bytes frame_reader::packed(std::span<const std::byte> bytes) {
+  if (block_ == nullptr || block_used_ + bytes.size() > block_bytes) {
+    block_ = std::make_shared_for_overwrite<std::byte[]>(block_bytes);
+    block_used_ = 0;
+  }
+  std::byte* const to = block_.get() + block_used_;
+  std::memcpy(to, bytes.data(), bytes.size());
+  block_used_ += bytes.size();
+  return {block_, {to, bytes.size()}};
+}
+
+bool frame_reader::receive(raw_socket& socket, arrival& out) {
   out.message.payloads.clear();
   out.problem = errc::ok;
-  auto part = std::make_shared<raw_message>();
-  if (!socket.receive(*part))
+  if (!socket.receive(header_))
     return false;
-  bool more = part->more();
-  std::size_t total = part->bytes().size();
-  out.message.header = bytes_of(std::move(part)); // also one that is too large: its first bytes say who wants an answer
+  bool more = header_.more();
+  std::size_t total = header_.bytes().size();
+  // Also one that is too large: its first bytes say who wants an answer.
+  if (total > 0 && total <= packed_header_bytes)
+    out.message.header = packed(header_.bytes());
+  else
+    out.message.header = bytes_of(std::make_shared<raw_message>(std::move(header_)));
   if (total > max_header_bytes)
     out.problem = errc::too_large;
   else if (total == 0)
     out.problem = errc::corrupt;
   while (more) {
-    part = std::make_shared<raw_message>();
+    auto part = std::make_shared<raw_message>();
     if (!socket.receive(*part))
       break;
     more = part->more();

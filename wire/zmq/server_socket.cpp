@@ -79,7 +79,7 @@ public:
         return false;
       }
       out.from = route_of(identity_.bytes());
-      if (!detail::receive_frames(socket_, out))
+      if (!frames_.receive(socket_, out))
         return false;
       // A peer that names itself is none of ours: it could take the name of another. One whose key was revoked is gone.
       if (!out.from || last_->allowed == access::nobody)
@@ -311,6 +311,7 @@ private:
   }
 
   raw_socket socket_;
+  detail::frame_reader frames_;
   detail::socket_monitor monitor_;
   detail::curve_gate gate_;
   std::string endpoint_;

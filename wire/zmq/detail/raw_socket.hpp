@@ -21,6 +21,7 @@ public:
   ~raw_message() { zmq_msg_close(&message_); }
   raw_message(const raw_message&) = delete;
   raw_message& operator=(const raw_message&) = delete;
+  raw_message(raw_message&& other) noexcept : raw_message() { zmq_msg_move(&message_, &other.message_); }
 
   [[nodiscard]] zmq_msg_t* get() { return &message_; }
   [[nodiscard]] std::span<const std::byte> bytes() {
@@ -76,8 +77,21 @@ private:
 [[nodiscard]] result<> set_common_options(raw_socket& socket, const std::string& endpoint, int high_water_mark,
                                           duration linger);
 
-/// Receives the header and the payloads of one message whose first part is the next. False when there is none.
-bool receive_frames(raw_socket& socket, arrival& out);
+/// Takes messages off a socket.
+class frame_reader {
+public:
+  /// Receives the header and the payloads of one message whose first part is the next. False when there is none.
+  bool receive(raw_socket& socket, arrival& out);
+
+private:
+  bool receive_header(raw_socket& socket, arrival& out);
+  shared_bytes packed(std::span<const std::byte> bytes);
+
+  raw_message header_;
+  /// Small headers lie side by side in blocks: one allocation for many of them.
+  std::shared_ptr<std::byte[]> block_;
+  std::size_t block_used_ = 0;
+};
 
 /// The bundle whose messages are being received.
 class open_bundle {
