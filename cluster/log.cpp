@@ -1,13 +1,14 @@
 #include "cluster/log.hpp"
 
-#include <fmt/format.h>
+#include "calls/json.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
 
 #include <chrono>
-#include <cstdio>
-#include <ctime>
 #include <map>
 #include <mutex>
-#include <utility>
 
 namespace squall::cluster {
 
@@ -16,60 +17,67 @@ namespace {
 constexpr int repeats_per_second = 10;
 constexpr std::size_t remembered_lines = 1000;
 
-const char* name(log_level level) {
+spdlog::level::level_enum level_of(log_level level) {
   switch (level) {
     case log_level::debug:
-      return "debug";
+      return spdlog::level::debug;
     case log_level::info:
-      return "info";
+      return spdlog::level::info;
     case log_level::warn:
-      return "warn";
+      return spdlog::level::warn;
     case log_level::error:
-      return "error";
+      return spdlog::level::err;
   }
-  return "?";
+  return spdlog::level::err;
 }
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\')
-      out += '\\', out += c;
-    else if (c == '\n')
-      out += "\\n";
-    else if (static_cast<unsigned char>(c) < 0x20)
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    else
-      out += c;
-  }
-  return out;
-}
+/// %* of the patterns: the level as its users set it; spdlog says "warning".
+class level_name final : public spdlog::custom_flag_formatter {
+public:
+  explicit level_name(bool padded) : padded_(padded) {}
 
-std::string timestamp() {
-  const auto now = std::chrono::system_clock::now();
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  return fmt::format("{}.{:03}Z", text, ms);
+  void format(const spdlog::details::log_msg& line, const std::tm&, spdlog::memory_buf_t& out) override {
+    std::string_view name = "error";
+    if (line.level == spdlog::level::debug)
+      name = "debug";
+    else if (line.level == spdlog::level::info)
+      name = padded_ ? "info " : "info";
+    else if (line.level == spdlog::level::warn)
+      name = padded_ ? "warn " : "warn";
+    out.append(name);
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<level_name>(padded_);
+  }
+
+private:
+  bool padded_;
+};
+
+std::unique_ptr<spdlog::formatter> formatter_of(bool json) {
+  auto made = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc, "\n");
+  made->add_flag<level_name>('*', !json);
+  made->set_pattern(json ? R"({"ts":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%*",%v)" : "%Y-%m-%dT%H:%M:%S.%eZ %* %n %v");
+  return made;
 }
 
 class stderr_logger final : public logger {
 public:
-  explicit stderr_logger(const log_options& options) : options_(options) {}
+  explicit stderr_logger(const log_options& options)
+      : json_(options.json), log_(options.process, std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
+    log_.set_formatter(formatter_of(options.json));
+    log_.set_level(level_of(options.level));
+  }
 
   void write(log_level level, std::string_view component, std::string_view message,
              const std::vector<log_field>& fields) override {
-    if (level < options_.level)
+    if (!log_.should_log(level_of(level)))
       return;
-    const std::lock_guard lock{mutex_};
-    if (const auto held = held_back(component, message); held != 0) {
-      if (held < 0)
-        return;
+    const int held = held_back(component, message);
+    if (held < 0)
+      return;
+    if (held > 0)
       put(level, component, fmt::format("(the next line came {} more times)", held), {});
-    }
     put(level, component, message, fields);
   }
 
@@ -77,6 +85,7 @@ private:
   /// -1: do not write the line. Otherwise how many like it were held back since the last one that was written.
   int held_back(std::string_view component, std::string_view message) {
     const auto now = std::chrono::steady_clock::now();
+    const std::lock_guard lock{mutex_};
     if (seen_.size() > remembered_lines)
       seen_.clear();
     auto& line = seen_[std::string{component} + '|' + std::string{message}];
@@ -90,20 +99,33 @@ private:
 
   void put(log_level level, std::string_view component, std::string_view message,
            const std::vector<log_field>& fields) {
-    std::string out;
-    if (options_.json) {
-      out = fmt::format(R"({{"ts":"{}","level":"{}","msg":"{}","component":"{}","process":"{}")", timestamp(),
-                        name(level), escaped(message), component, escaped(options_.process));
-      for (const log_field& f : fields)
-        out += fmt::format(R"(,"{}":"{}")", f.key, escaped(f.value));
-      out += "}\n";
-    } else {
-      out = fmt::format("{} {:5} {} {}: {}", timestamp(), name(level), options_.process, component, message);
-      for (const log_field& f : fields)
-        out += fmt::format(" {}={}", f.key, f.value);
-      out += '\n';
-    }
-    std::fwrite(out.data(), 1, out.size(), stderr);
+    log_.log(level_of(level), json_ ? as_members(component, message, fields) : as_text(component, message, fields));
+  }
+
+  static std::string as_text(std::string_view component, std::string_view message,
+                             const std::vector<log_field>& fields) {
+    std::string out = fmt::format("{}: {}", component, message);
+    for (const log_field& f : fields)
+      out += fmt::format(" {}={}", f.key, f.value);
+    return out;
+  }
+
+  /// The rest of the line's object.
+  std::string as_members(std::string_view component, std::string_view message,
+                         const std::vector<log_field>& fields) const {
+    calls::json_writer w;
+    const auto member = [&w](std::string_view key, std::string_view text) {
+      w.key(key);
+      w.string(text);
+    };
+    w.begin_object();
+    member("msg", message);
+    member("component", component);
+    member("process", log_.name());
+    for (const log_field& f : fields)
+      member(f.key, f.value);
+    w.end_object();
+    return w.take().substr(1);
   }
 
   struct line {
@@ -111,7 +133,8 @@ private:
     int count = 0;
   };
 
-  log_options options_;
+  const bool json_;
+  spdlog::logger log_;
   std::mutex mutex_;
   std::map<std::string, line> seen_; // guarded by mutex_
 };

@@ -14,7 +14,7 @@ struct log_options {
 };
 
 /// Lines on stderr: text, or one JSON object each with `ts`, `level`, `msg`, `component`, `process` and the fields. A
-/// line that repeats more than ten times in a second is held back, and counted in one line when the second is over.
+/// line that repeats more than ten times in a second is held back; the next like it says how many there were.
 [[nodiscard]] std::unique_ptr<logger> make_logger(const log_options& options);
 
 } // namespace squall::cluster

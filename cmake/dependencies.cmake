@@ -69,6 +69,7 @@ squall_dep(cli11 LINK CLI11::CLI11)
 # Debian's spdlog is built against the packaged fmt, and says so in its target (SPDLOG_FMT_EXTERNAL).
 find_package(fmt CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
+squall_dep(fmt LINK fmt::fmt)
 squall_dep(spdlog LINK spdlog::spdlog fmt::fmt)
 squall_dep_files(rapidjson PACKAGE rapidjson-dev HEADER rapidjson/document.h)
 # Only the core: its CMake package would also ask for civetweb and curl, of the parts that serve and push metrics.
