@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/mix.hpp"
+
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -46,10 +48,7 @@ using stage_index = std::uint32_t;
 template <class Tag>
 struct std::hash<squall::strong_id<Tag>> {
   std::size_t operator()(squall::strong_id<Tag> id) const noexcept {
-    // Ids may be small and consecutive; spread them (finalizer of splitmix64).
-    std::uint64_t z = id.value + 0x9e3779b97f4a7c15ULL;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return static_cast<std::size_t>(z ^ (z >> 31));
+    // Ids may be small and consecutive; spread them.
+    return static_cast<std::size_t>(squall::mixed_bits(id.value + 0x9e3779b97f4a7c15ULL));
   }
 };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/mix.hpp"
+
 #include <cmath>
 #include <cstdint>
 
@@ -10,13 +12,8 @@ namespace squall {
 class random_source {
 public:
   explicit random_source(std::uint64_t seed) {
-    for (auto& word : state_) {
-      seed += 0x9e3779b97f4a7c15ULL;
-      std::uint64_t z = seed;
-      z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-      z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-      word = z ^ (z >> 31);
-    }
+    for (auto& word : state_)
+      word = mixed_bits(seed += 0x9e3779b97f4a7c15ULL);
   }
 
   /// Uniform over all 64-bit numbers.

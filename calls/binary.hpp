@@ -111,7 +111,7 @@ private:
     } else if constexpr (variant_type<T>) {
       static_assert(std::variant_size_v<T> <= 256);
       byte(static_cast<std::uint8_t>(v.index()));
-      std::visit([this](const auto& alternative) { write(alternative); }, v);
+      std::visit([&](const auto& alternative) { write(alternative); }, v);
     } else if constexpr (std::is_same_v<T, std::monostate>) {
     } else if constexpr (std::is_same_v<T, functions::value>) {
       write(v.data);
@@ -312,7 +312,7 @@ private:
     } else if constexpr (variant_type<T>) {
       if (!detail::emplace_alternative(v, byte()))
         return fail("names an alternative that does not exist");
-      std::visit([this](auto& alternative) { read(alternative); }, v);
+      std::visit([&](auto& alternative) { read(alternative); }, v);
     } else if constexpr (std::is_same_v<T, std::monostate>) {
     } else if constexpr (std::is_same_v<T, functions::value>) {
       read(v.data);

@@ -137,7 +137,7 @@ private:
     } else if constexpr (optional_type<T>) {
       v ? write(*v) : null();
     } else if constexpr (variant_type<T>) {
-      std::visit([this](const auto& alternative) { write_alternative(alternative); }, v);
+      std::visit([&](const auto& alternative) { write_alternative(alternative); }, v);
     } else if constexpr (vector_type<T>) {
       begin_array();
       for (const auto& element : v)

@@ -206,7 +206,7 @@ private:
 
   void reap(supervisor& keeper) {
     int status = 0;
-    for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;)
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;)
       for (process_index i = 0; i < children_.size(); ++i)
         if (children_[i].pid == pid) {
           children_[i].pid = 0;

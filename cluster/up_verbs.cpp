@@ -100,7 +100,7 @@ int run_embedded(const cluster_config& config, logger& log) {
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     std::string line;
     char buffer[512];
-    for (ssize_t n; line.find('\n') == std::string::npos && (n = ::read(fd, buffer, sizeof buffer)) > 0;)
+    for (ssize_t n = 0; line.find('\n') == std::string::npos && (n = ::read(fd, buffer, sizeof buffer)) > 0;)
       line.append(buffer, static_cast<std::size_t>(n));
     ::close(fd);
     const auto space = line.find(' ');

@@ -65,7 +65,7 @@ wire::call_claim controller_service::claim_of(const running_call& call) const {
 // -- gathering
 
 void controller_service::begin_gathering() {
-  gathering_.emplace();
+  gathering_ = gathered_plans{};
   gathering_->until = post_->now() + gathering_most;
 }
 

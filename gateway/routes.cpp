@@ -211,9 +211,9 @@ http_response routes::metrics(std::string_view method) {
     return wrong_method("GET");
   auto samples = port_.metrics();
   // A scrape must show that the cluster cannot be reached, not fail.
-  std::vector<metric_sample> all = samples.ok() ? std::move(samples).value() : std::vector<metric_sample>{};
-  all.push_back(
-      {"squall_up", "Whether the cluster answered", metric_sample::kind::gauge, {}, samples.ok() ? 1.0 : 0.0});
+  const bool answered = samples.ok();
+  std::vector<metric_sample> all = answered ? std::move(samples).value() : std::vector<metric_sample>{};
+  all.push_back({"squall_up", "Whether the cluster answered", metric_sample::kind::gauge, {}, answered ? 1.0 : 0.0});
   const std::lock_guard lock{mutex_};
   for (const auto& [status, times] : answered_)
     all.push_back({"squall_http_requests_total",

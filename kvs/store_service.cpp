@@ -177,7 +177,7 @@ private:
     if (*written && put.durable)
       durable_.push_back({m.from, m.head.request, std::move(reply)});
     else
-      answer(m, std::move(reply));
+      answer(m, reply);
   }
 
   result<std::optional<entry>> put_whole(const wire::store_put& put) {

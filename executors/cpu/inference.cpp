@@ -175,7 +175,7 @@ private:
   result<tensor> read_output(const ov::Tensor& whole, std::size_t port, const item_group& group, std::int64_t begin,
                              std::int64_t extent, output_memory& memory) const {
     const auto& declared = request_.outputs[port];
-    const auto made = whole.get_shape();
+    const auto& made = whole.get_shape();
     functions::shape shape(made.begin(), made.end());
     const auto* source = static_cast<const std::byte*>(whole.data());
     const auto axis = parameters_.output_axes[port];

@@ -238,13 +238,13 @@ void node_role::handle_call_message(actors::incoming& m) {
   using wire::message_type;
   switch (m.head.type) {
     case message_type::start_call:
-      return decode_and<wire::start_call>(m, [&](auto&& s) { on_start(m, std::move(s)); });
+      return decode_and<wire::start_call>(m, [&](wire::start_call&& s) { on_start(m, std::move(s)); });
     case message_type::settled:
-      return decode_and<wire::settled>(m, [&](auto&& s) { on_settled(m, std::move(s)); });
+      return decode_and<wire::settled>(m, [&](wire::settled&& s) { on_settled(m, std::move(s)); });
     case message_type::scatter:
-      return decode_and<wire::scatter>(m, [&](auto&& s) { on_scatter(m, std::move(s)); });
+      return decode_and<wire::scatter>(m, [&](wire::scatter&& s) { on_scatter(m, std::move(s)); });
     case message_type::gathered:
-      return decode_and<wire::gathered>(m, [&](auto&& g) { on_gathered(std::move(g)); });
+      return decode_and<wire::gathered>(m, [&](wire::gathered&& g) { on_gathered(std::move(g)); });
     case message_type::drop_call:
       return decode_and<wire::drop_call>(m, [&](auto&& d) { drop_call(d); });
     case message_type::release_call:

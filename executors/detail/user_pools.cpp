@@ -88,11 +88,10 @@ result<> user_pools::load(const wire::worker::load& request, bool repeatable) {
   auto& p = pools_[request.variant] = std::move(made);
   for (std::uint32_t i = 0; i < std::max(1U, p.bounds.min_instances); ++i)
     if (const auto launched = launch(request.variant, p); !launched.ok()) {
-      const auto why = launched.error();
       if (i > 0)
         break; // what there is will do; more are started when they are needed
       pools_.erase(request.variant);
-      return why;
+      return launched.error();
     }
   return {};
 }

@@ -223,12 +223,14 @@ double run_plot::draw_legend(std::string& out, double top) const {
   const double column_px = width_px / static_cast<double>(columns);
   const std::size_t shown = std::min<std::size_t>(input_.functions.size(), 8 * columns);
   for (std::size_t f = 0; f < shown; ++f) {
+    const std::size_t row = f / columns;
     const double x = left_px + column_px * static_cast<double>(f % columns);
-    const double y = top + row_px * static_cast<double>(f / columns);
+    const double y = top + row_px * static_cast<double>(row);
     out += rect(x, y, 10, 10, "fill=\"" + colour(f) + "\"", "");
     out += text(x + 15, y + 9, "fill=\"#333\"", std::string_view{input_.functions[f].name}.substr(0, 18));
   }
-  return top + row_px * static_cast<double>((shown + columns - 1) / columns);
+  const std::size_t rows = (shown + columns - 1) / columns;
+  return top + row_px * static_cast<double>(rows);
 }
 
 std::string run_plot::svg(const std::string& title) const {

@@ -389,7 +389,7 @@ bound read_numbers(const column& c) {
               if constexpr (std::is_same_v<Out, std::uint8_t>)
                 to[i] = from[r.begin + i] != 0;
               else
-                to[i] = static_cast<Out>(from[r.begin + i]);
+                to[i] = static_cast<Out>(from[r.begin + i]); // NOLINT(bugprone-signed-char-misuse): INT8 is a number
             }
             return {};
           }};
