@@ -4,6 +4,7 @@
 #include "base/ids.hpp"
 #include "base/time.hpp"
 #include "calls/placing.hpp"
+#include "calls/recent_calls.hpp"
 #include "functions/dag.hpp"
 #include "wire/messages.hpp"
 
@@ -47,16 +48,17 @@ struct running_call {
   };
   slos wanted;
   client_id owner;
-  std::uint64_t bytes = 0; ///< of its inputs
-  std::uint32_t batch = 1; ///< the most items of one of its stages that may run together
-  bool inside = false;     ///< it went through the turnstile
-  bool in_line = false;    ///< it waits for its turn (turnstile.hpp); the scheduler does not know it yet
-  bool promised = false;   ///< by one of the attempts
-  bool repeatable = false; ///< then `inputs` are kept to the end
-  bool durable = false;    ///< in the store until its client has its result (durable.hpp)
-  bool admitted = false;   ///< by one of the attempts
-  bool adopted = false;    ///< from a controller that is no more (recovery.cpp)
-  bool asked = true;       ///< its client is known; of an adopted one: it has asked again
+  std::uint64_t bytes = 0;   ///< of its inputs
+  std::uint32_t batch = 1;   ///< the most items of one of its stages that may run together
+  bool inside = false;       ///< it went through the turnstile
+  bool in_line = false;      ///< it waits for its turn (turnstile.hpp); the scheduler does not know it yet
+  bool promised = false;     ///< by one of the attempts
+  bool repeatable = false;   ///< then `inputs` are kept to the end
+  bool durable = false;      ///< in the store until its client has its result (durable.hpp)
+  bool admitted = false;     ///< by one of the attempts
+  bool adopted = false;      ///< from a controller that is no more (recovery.cpp)
+  bool parts_shared = false; ///< its client reads partial results where they are
+  bool asked = true;         ///< its client is known; of an adopted one: it has asked again
   std::uint32_t attempts = 1;
   call_id origin;                    ///< of a later attempt: the id that the client gave the call
   std::string setback;               ///< why the last attempt came to nothing
@@ -118,10 +120,15 @@ public:
       records_.pop_front();
     records_.push_back(
         {it->second.known_as(), std::move(it->second.dag), std::move(outcome), now, std::move(it->second.decision)});
+    if (it->second.admitted)
+      ended_.add(it->second.known_as());
     if (it->second.origin)
       aliases_.erase(it->second.origin);
     running_.erase(it);
   }
+
+  /// Whether the last calls that ended after they were admitted had that id of its client's: nodes remember it, too.
+  [[nodiscard]] bool ended_lately(call_id id) { return ended_.contains(id); }
 
   /// The last one of that id. People ask for it, so it is searched for rather than indexed: calls pay nothing.
   [[nodiscard]] const call_record* record(call_id id) const {
@@ -136,6 +143,7 @@ private:
   std::unordered_map<call_id, running_call> running_;
   std::unordered_map<call_id, call_id> aliases_;
   std::deque<call_record> records_;
+  calls::recent_calls ended_{65'536};
 };
 
 } // namespace squall::controller

@@ -223,7 +223,7 @@ void controller_service::on_call(const actors::incoming& from, wire::call_reques
                    "the inputs of a durable call may have " + std::to_string(max_durable_bytes) + " bytes, not " +
                        std::to_string(call.bytes),
                    {}});
-  if (kept_.contains(message.call))
+  if (kept_.contains(message.call) || (!message.again && calls_.ended_lately(message.call)))
     return refuse({errc::already_exists, "call " + to_string(message.call) + " has ended; choose another id", {}});
   if (redeems)
     if (const auto taken = take_offer(call, message.options); !taken.ok())
@@ -363,7 +363,8 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
     release(message.call, message.holders);
     return step(fact);
   }
-  out.taken_wanted = message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok;
+  out.taken_wanted =
+      (message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok) || call->parts_shared;
   if (out.taken_wanted)
     held_[out.call] = {call->client, call->id, message.holders};
   else
@@ -445,7 +446,7 @@ void controller_service::tell_dropped(const running_call& call, wire::call_resul
 }
 
 void controller_service::on_partial(const actors::incoming& from, wire::stage_partial message) {
-  const running_call* call = calls_.find(message.call);
+  running_call* call = calls_.find(message.call);
   if (!call || !call->stream || !node_of_peer_.contains(from.from) || message.stage >= call->dag->stages.size())
     return;
   const functions::stage& stage = call->dag->stages[message.stage];
@@ -460,6 +461,7 @@ void controller_service::on_partial(const actors::incoming& from, wire::stage_pa
   for (std::size_t i = 0; i < message.outputs.size(); ++i)
     out.outputs.push_back({function->spec.outputs[i].name, std::move(message.outputs[i])});
   const wire::encode_options options{call->client_host == host_ ? arenas_.get() : nullptr};
+  call->parts_shared |= options.local != nullptr;
   const auto sent = post_->send(call->client, wire::encode(out, call->request, options, role_of(call->client)));
   if (sent.ok())
     return;

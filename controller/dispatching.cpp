@@ -57,7 +57,7 @@ void controller_service::on_stage_ready(wire::stage_ready message) {
 void controller_service::carry_out(const placing::dispatch& command) {
   const time_point now = post_->now();
   dispatched_batch& batch = batches_[command.batch];
-  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size()), now, false, {}};
+  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size()), now, false, {}, command.tasks};
   wire::order_ticket ticket;
   ticket.order = command.batch;
   ticket.replica = command.replica;
@@ -121,8 +121,36 @@ void controller_service::on_order_report(const wire::order_report& message) {
   if (message.code == errc::ok && batch->second.started)
     profiles_.ran(batch->second.variant, batch->second.tasks,
                   std::max(message.executed, post_->now() - batch->second.started_at) + dispatch_way(batch->second));
+  else if (batch->second.started)
+    learn_from_cut_short(batch->second);
   batches_.erase(batch);
   step(placing::batch_done{message.node, message.order, message.code, message.executed});
+}
+
+/// It has run for at least so long. Were only ends measured, what takes longer than its callers wait would seem fast for
+/// ever.
+void controller_service::learn_from_cut_short(const dispatched_batch& batch) {
+  const duration ran = post_->now() - batch.started_at;
+  if (ran > batch.tasks * profiles_.expected({batch.variant}))
+    profiles_.ran(batch.variant, batch.tasks, ran);
+}
+
+/// Of stages that still run when their call ends, its trace says for how long.
+void controller_service::note_running(call_id call, calls::outcome& outcome) const {
+  for (const auto& [id, batch] : batches_) {
+    if (!batch.started)
+      continue;
+    for (const placing::task& task : batch.work) {
+      const auto trace = task.call == call ? std::ranges::find(outcome.trace, task.stage, &calls::stage_trace::stage)
+                                           : outcome.trace.end();
+      if (trace == outcome.trace.end())
+        continue;
+      const duration ran = (post_->now() - batch.started_at) / batch.tasks;
+      trace->executed += ran;
+      if (trace->width == 1)
+        trace->queued = std::max(outcome.elapsed - trace->begin - ran, duration{0});
+    }
+  }
 }
 
 /// From the order to the start, as far as it is the way and not a wait: orders go to free lanes, so the shortest one of
@@ -156,6 +184,8 @@ calls::receipt controller_service::receipt_of(const calls::outcome& outcome) con
 
 void controller_service::settle_promise(const running_call& call, calls::outcome& outcome) {
   outcome.promise = call.promise;
+  if (call.dispatched && outcome.code == errc::deadline_exceeded)
+    note_running(call.id, outcome);
   outcome.receipt = receipt_of(outcome);
   if (call.promise.assurance_ppm == 0 || outcome.code == errc::cancelled)
     return;

@@ -125,6 +125,7 @@ private:
     time_point sent;
     bool started = false;
     time_point started_at;
+    std::vector<calls::placing::task> work{}; ///< none of one that an earlier controller sent
   };
   /// A call that was refused with offers, until they expire.
   struct refused_call {
@@ -145,6 +146,8 @@ private:
   void on_replica_report(const wire::replica_report& message);
   [[nodiscard]] calls::receipt receipt_of(const calls::outcome& outcome) const;
   void settle_promise(const running_call& call, calls::outcome& outcome);
+  void learn_from_cut_short(const dispatched_batch& batch);
+  void note_running(call_id call, calls::outcome& outcome) const;
   void keep_for_offers(const running_call& call, const std::vector<calls::offer>& offers);
   /// Fills what the offer says into the call that takes it.
   [[nodiscard]] result<> take_offer(running_call& call, const calls::call_options& options);

@@ -119,7 +119,7 @@ void node_role::finish_call(call_record& call) {
   message.outputs = call.flow.outputs();
   const auto id = call.context.call;
   const bool by_reference = membership_.controller_on_this_host() && call.context.client_host == membership_.own_host();
-  bool needed = false; // our blocks are read after this
+  bool needed = !call.partials.empty(); // our blocks are read after this
   for (const auto& v : message.outputs) {
     message.outputs_shared |= by_reference && blocks_.shared(v);
     // Frames of a message that is being sent pin blocks of our own arena, but not of the worker's.
@@ -166,7 +166,9 @@ void node_role::fail_call(call_record& call, const error& why) {
   message.outcome.message = why.message + ", on " + membership_.name_of(membership_.self());
   message.outcome.retry_after = why.retry_after;
   const auto id = call.context.call;
-  std::erase(call.holders, membership_.self());
+  const bool needed = !call.partials.empty(); // they may not have been read yet
+  if (!needed)
+    std::erase(call.holders, membership_.self());
   message.holders = call.holders;
   ++counters_.calls_failed;
   if (membership_.holds())
@@ -175,7 +177,8 @@ void node_role::fail_call(call_record& call, const error& why) {
     send_finished(message, 0);
   end_shares(id);
   end_call(call);
-  release_blocks(id);
+  if (!needed)
+    release_blocks(id);
 }
 
 /// The call cannot even begin here.

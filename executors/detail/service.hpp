@@ -2,6 +2,7 @@
 
 #include "actors/event_log_file.hpp"
 #include "actors/store_client.hpp"
+#include "calls/recent_calls.hpp"
 #include "executors/detail/block_ledger.hpp"
 #include "executors/detail/call_record.hpp"
 #include "executors/detail/catalogue.hpp"
@@ -10,7 +11,6 @@
 #include "executors/detail/model_cache.hpp"
 #include "executors/detail/object_cache.hpp"
 #include "executors/detail/python_packages.hpp"
-#include "executors/detail/recent_calls.hpp"
 #include "executors/detail/sequence_table.hpp"
 #include "executors/node_service.hpp"
 #include "executors/user_workers.hpp"
@@ -411,8 +411,8 @@ private:
   bool holding_ = false;                       ///< there is no controller, and what it ordered goes on
   block_ledger blocks_;
   sequence_table sequences_;
-  recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
-  recent_calls over_{65'536};  ///< the flow has nothing more to decide here; shares of their maps may still come
+  calls::recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
+  calls::recent_calls over_{65'536};  ///< the flow has nothing more to decide here; shares of their maps may still come
   node_counters counters_;
 
   std::unordered_map<call_id, std::unique_ptr<call_record>> calls_;

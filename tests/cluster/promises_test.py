@@ -314,6 +314,63 @@ spec:
 """
 
 
+DRIFTING = """
+apiVersion: squall/v1
+kind: Function
+metadata: {{name: {name}}}
+spec:
+  inputs:  {{x: {{datatype: FP32, shape: [-1]}}}}
+  outputs: {{y: {{datatype: FP32, shape: [-1]}}}}
+  variants: [{{library: {library}, parameters: {{do: doze}}}}]
+"""
+
+
+class Drift(unittest.TestCase):
+    def test_a_function_that_becomes_ten_times_slower_breaks_only_its_own_promises_and_is_noticed(self):
+        with Cluster(nodes=2, slots=2, policy="calendar") as cluster:
+            for name in ("steady", "drifting"):
+                cluster.apply(DRIFTING.format(name=name, library=MISBEHAVE.resolve()))
+
+            def load(name, milliseconds, deadline="3s"):
+                return cluster.start(
+                    *("bench", name, "-i", f"x=[{milliseconds}]", "--rate", "25", "--duration", "3s"),
+                    *("--deadline", deadline, "--assurance", "firm", "-o", "json"),
+                )
+
+            def both(milliseconds, **options):
+                """What the two loads report when they have ended."""
+                loads = [load("steady", 8), load("drifting", milliseconds, **options)]
+                steady, drifting = (json.loads(one.communicate(timeout=60)[0]) for one in loads)
+                self.assertEqual(steady["errors"], {}, steady)
+                return drifting["errors"]
+
+            def drift():
+                return {f["name"]: f["drift"] for f in cluster.json("get", "functions")}
+
+            for _ in range(2):
+                self.assertEqual(both(8), {})
+            self.assertEqual(drift(), {"steady": "", "drifting": ""})
+
+            # None of these ends in time; that they ran for so long is all that can be learned.
+            errors = both(80, deadline="60ms")
+            self.assertGreater(errors["deadline_exceeded"], 0, errors)
+            self.assertGreater(errors["invalid_argument"], errors["deadline_exceeded"], "it must learn, and refuse")
+            blamed = cluster.json("promises")["broken_by"]
+            self.assertEqual(max(blamed, key=blamed.get), "execution", blamed)
+
+            def noticed(milliseconds, begins):
+                both(milliseconds)
+                return bool(drift()["drifting"]) == begins
+
+            wait_until(lambda: noticed(80, True), "the drift to be noticed", 40)
+            self.assertEqual(drift()["steady"], "")
+            broken = [p for p in cluster.json("get", "promises") if not p["kept"]]
+            self.assertEqual({p["dag"] for p in broken}, {"drifting"}, broken)
+            said = (cluster.folder / "data/logs/controller.log").read_text()
+            self.assertRegex(said, "no longer takes what its profile said.* function=drifting")
+            wait_until(lambda: noticed(8, False), "the drift to be over", 40)
+
+
 class WhatIf(unittest.TestCase):
     def test_on_an_unchanged_configuration_the_model_attains_what_the_cluster_did(self):
         with Cluster(nodes=2, slots=2, policy="calendar") as cluster:

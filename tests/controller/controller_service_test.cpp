@@ -224,6 +224,46 @@ TEST_F(ControllerService, AStreamWithAHoleIsEndedAndItsClientTold) {
   EXPECT_FALSE(post_.take<wire::call_result>().has_value());
 }
 
+/// Also where the results themselves are in no shared memory: the client may not have read the partial ones yet.
+TEST_F(ControllerService, WhatAStreamGaveOutIsKeptUntilItsClientHasReadIt) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  wire::hello local;
+  local.client = client_id{2};
+  local.host = wire::host_key();
+  give(*service_, local, other_client, request_id{1});
+  ASSERT_TRUE(post_.take<wire::welcome>().has_value());
+  for (const errc code : {errc::ok, errc::failed}) {
+    const call_id id{code == errc::ok ? 5u : 6u};
+    wire::call_request message;
+    message.call = id;
+    message.target = "echo";
+    message.options.stream = true;
+    message.inputs = {{"x", bytes_value()}};
+    give(*service_, message, other_client, request_id{id.value});
+    wire::stage_partial part;
+    part.call = id;
+    part.outputs = {bytes_value()};
+    give(*service_, part, node_peer);
+    ASSERT_TRUE(post_.take<wire::call_partial>().has_value());
+    wire::call_finished finished;
+    finished.call = id;
+    finished.node = node;
+    finished.outcome.code = code;
+    finished.outputs = {bytes_value()};
+    finished.holders = {node};
+    give(*service_, finished, node_peer);
+    const auto result = post_.take<wire::call_result>();
+    ASSERT_TRUE(result.has_value());
+    EXPECT_TRUE(result->body.taken_wanted);
+    EXPECT_FALSE(post_.take<wire::release_call>().has_value());
+    give(*service_, wire::result_taken{{id}}, other_client);
+    const auto released = post_.take<wire::release_call>();
+    ASSERT_TRUE(released.has_value());
+    EXPECT_EQ(released->body.calls, std::vector<call_id>{id});
+  }
+}
+
 TEST_F(ControllerService, TellsHowFarTheClockOfANodeIsOff) {
   const node_id node = join();
   const auto told = [&] {
@@ -285,7 +325,7 @@ TEST_F(ControllerService, TheExitNodeMayAnswerAClientThatAsked) {
   const auto released = post_.take<wire::release_call>();
   ASSERT_TRUE(released.has_value());
   EXPECT_EQ(released->body.calls.size(), 2u) << "also of the call that ended otherwise meanwhile";
-  call(5, duration{0}, other_client); // its id is free again
+  call(6, duration{0}, other_client);
   EXPECT_TRUE(post_.take<wire::start_call>().has_value());
 }
 
@@ -343,6 +383,29 @@ TEST_F(ControllerService, RefusesAnIdThatRuns) {
   call(1);
   call(1);
   EXPECT_EQ(ended_with(), errc::already_exists);
+}
+
+/// Its nodes would take what is said of the second for late words about the first.
+TEST_F(ControllerService, RefusesAnIdThatHasEnded) {
+  const node_id node = join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+  finish(1, node);
+  EXPECT_EQ(ended_with(), errc::ok);
+  call(1);
+  EXPECT_EQ(ended_with(), errc::already_exists);
+  EXPECT_FALSE(post_.take<wire::start_call>().has_value());
+}
+
+/// Nobody else knows of a call that was refused.
+TEST_F(ControllerService, TakesTheIdOfARefusedCallAgain) {
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  call(1);
+  EXPECT_EQ(ended_with(), errc::unavailable);
+  join();
+  call(1);
+  EXPECT_TRUE(post_.take<wire::start_call>().has_value());
 }
 
 TEST_F(ControllerService, EndsACallThatMayNotRunTwiceWhenItsNodeIsLost) {

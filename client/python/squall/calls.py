@@ -176,11 +176,16 @@ class Call(Future[Result]):
             ),
         )
 
-    def _arrive_partial(self, body: list[Any], payloads: list[bytes], lease: Lease | None) -> None:
+    def _arrive_partial(self, body: list[Any], payloads: list[bytes]) -> None:
         if self.on_partial is None:
             return
-        reader = protocol.Reader(payloads, self._engine.arenas.reader(lease))
-        self._run(lambda _: self.on_partial(body[1], {name: reader.value(value) for name, value in body[4]}))
+        # Copies: the memory is theirs for as long as the call runs, the callback's for as long as it likes.
+        reader = protocol.Reader(payloads, lambda reference: self._engine.arenas.resolve(reference).copy())
+        try:
+            outputs = {name: reader.value(value) for name, value in body[4]}
+        except SquallError:
+            return  # it is an extra, and the result will tell what is wrong
+        self._run(lambda _: self.on_partial(body[1], outputs))
 
     def _what(self) -> str:
         return f"the call of {self.name}"

@@ -400,7 +400,7 @@ class Engine:
             return
         if type == _CALL_PARTIAL:
             if (call := self._calls.get(body[0])) is not None:
-                call._arrive_partial(body, payloads, None)
+                call._arrive_partial(body, payloads)
             return
         waiting = self._requests.pop(request, None)
         if waiting is not None:

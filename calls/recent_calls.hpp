@@ -4,11 +4,11 @@
 
 #include <vector>
 
-namespace squall::executors {
+namespace squall::calls {
 
-/// Remembers the last calls that ended here, at least `capacity` and at most twice as many, so that late messages about
-/// them are known for what they are. Flat tables in two generations: adding costs no allocation, and the older
-/// generation is forgotten as a whole.
+/// Remembers the last calls that ended somewhere, at least `capacity` and at most twice as many, so that late messages
+/// about them are known for what they are, and their ids are not given to others. Flat tables in two generations: adding
+/// costs no allocation, and the older generation is forgotten as a whole.
 class recent_calls {
 public:
   explicit recent_calls(std::size_t capacity) : capacity_(capacity), slots_(table_size(capacity)) {
@@ -61,4 +61,4 @@ private:
   table generations_[2];
 };
 
-} // namespace squall::executors
+} // namespace squall::calls
