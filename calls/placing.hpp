@@ -432,8 +432,7 @@ struct front_ready {
 
 using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
                            call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
-                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted,
-                           front_ready>;
+                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted, front_ready>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------

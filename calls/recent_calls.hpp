@@ -7,8 +7,8 @@
 namespace squall::calls {
 
 /// Remembers the last calls that ended somewhere, at least `capacity` and at most twice as many, so that late messages
-/// about them are known for what they are, and their ids are not given to others. Flat tables in two generations: adding
-/// costs no allocation, and the older generation is forgotten as a whole.
+/// about them are known for what they are, and their ids are not given to others. Flat tables in two generations:
+/// adding costs no allocation, and the older generation is forgotten as a whole.
 class recent_calls {
 public:
   explicit recent_calls(std::size_t capacity) : capacity_(capacity), slots_(table_size(capacity)) {

@@ -57,7 +57,8 @@ void controller_service::on_stage_ready(wire::stage_ready message) {
 void controller_service::carry_out(const placing::dispatch& command) {
   const time_point now = post_->now();
   dispatched_batch& batch = batches_[command.batch];
-  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size()), now, false, {}, command.tasks};
+  batch = {command.variant, command.node, static_cast<std::uint32_t>(command.tasks.size()), now, false, {},
+           command.tasks};
   wire::order_ticket ticket;
   ticket.order = command.batch;
   ticket.replica = command.replica;
@@ -127,8 +128,8 @@ void controller_service::on_order_report(const wire::order_report& message) {
   step(placing::batch_done{message.node, message.order, message.code, message.executed});
 }
 
-/// It has run for at least so long. Were only ends measured, what takes longer than its callers wait would seem fast for
-/// ever.
+/// It has run for at least so long. Were only ends measured, what takes longer than its callers wait would seem fast
+/// for ever.
 void controller_service::learn_from_cut_short(const dispatched_batch& batch) {
   const duration ran = post_->now() - batch.started_at;
   if (ran > batch.tasks * profiles_.expected({batch.variant}))
