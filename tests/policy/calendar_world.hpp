@@ -280,7 +280,8 @@ public:
   bool exact = true;    ///< the certificate has to hold after every fact
   std::function<int(const world_variant&, int profiled)> takes; ///< when executions differ from the profile
   int dispatched = 0, loads = 0, largest_batch = 0, let_go = 0;
-  std::vector<placing::compute> wanted; ///< fronts; not answered by itself
+  std::vector<placing::compute> wanted;                   ///< fronts; not answered by itself
+  std::vector<std::pair<time_point, placing::event>> log; ///< all that the policy was told, with when
 
 private:
   struct node_state {
@@ -326,6 +327,7 @@ private:
 
   void step(const placing::event& fact) {
     std::vector<placing::command> out;
+    log.emplace_back(from_ns(now * 1'000'000), fact);
     policy_->step(from_ns(now * 1'000'000), fact, out);
     const std::string wrong = policy_->check(exact);
     SQUALL_CHECK(wrong.empty(), wrong, now, fact.index());
