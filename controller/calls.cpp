@@ -356,7 +356,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
   else if (call->nodes.size() > 1) // the others do not know yet
     for (const node_id node : call->nodes)
       if (node != message.node)
-        send_to_node(node, wire::drop_call{message.call});
+        send_to_node(node, wire::drop_call{message.call, call->parts_shared});
 
   const auto fact = ended(*call, out.outcome);
   if (repeat(*call, out.outcome.code, out.outcome.message)) {
@@ -503,10 +503,14 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
       keep_for_offers(*call, offers);
     call->promise = {}; // nothing was promised
   }
-  // A call that is abandoned may hold blocks anywhere in its plan.
-  release(id, call->nodes);
   wire::call_result out;
   out.call = call->known_as();
+  // A call that is abandoned may hold blocks anywhere in its plan.
+  out.taken_wanted = call->parts_shared;
+  if (out.taken_wanted)
+    held_[out.call] = {call->client, id, call->nodes};
+  else
+    release(id, call->nodes);
   out.outcome.code = code;
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;

@@ -279,9 +279,10 @@ void controller_service::carry_out(calls::placing::command& command) {
                        std::max(refused->retry_after, retry_hint(refused->code)), std::move(refused->offers));
   } else if (auto* abandoned = std::get_if<placing::abandon>(&command)) {
     running_call* call = calls_.find(abandoned->id);
-    const bool dispatched = call && call->dispatched; // then the scheduler does not know who holds parts of it
+    const bool dispatched = call && call->dispatched;    // then the scheduler does not know who holds parts of it
+    const bool keep_blocks = call && call->parts_shared; // its client may not have read all
     for (const node_id node : dispatched ? call->nodes : abandoned->nodes)
-      send_to_node(node, wire::drop_call{abandoned->id});
+      send_to_node(node, wire::drop_call{abandoned->id, keep_blocks});
     if (call && lost_node_ && repeat(*call, errc::unavailable, *lost_node_)) {
       release(abandoned->id, call->nodes);
       return;

@@ -49,7 +49,9 @@ result<> within_limits(const frames& message) {
                                  std::to_string(max_header_bytes)};
   if (message.payloads.size() > max_payload_frames)
     return {errc::too_large, std::to_string(message.payloads.size()) + " payload frames; the limit is " +
-                                 std::to_string(max_payload_frames)};
+                                 std::to_string(max_payload_frames) +
+                                 ". Each output of each element of a map is one: return one tensor for all of them, "
+                                 "or lower the map's max-width"};
   std::size_t total = message.header.size();
   for (const auto& payload : message.payloads) {
     if (payload.size() > max_payload_bytes)

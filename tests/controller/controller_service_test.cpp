@@ -264,6 +264,37 @@ TEST_F(ControllerService, WhatAStreamGaveOutIsKeptUntilItsClientHasReadIt) {
   }
 }
 
+TEST_F(ControllerService, WhatACancelledStreamGaveOutIsKeptUntilItsClientHasReadIt) {
+  join();
+  ASSERT_EQ(apply(echo_function()).code, errc::ok);
+  wire::hello local;
+  local.client = client_id{2};
+  local.host = wire::host_key();
+  give(*service_, local, other_client, request_id{1});
+  wire::call_request message;
+  message.call = call_id{5};
+  message.target = "echo";
+  message.options.stream = true;
+  message.inputs = {{"x", bytes_value()}};
+  give(*service_, message, other_client, request_id{5});
+  wire::stage_partial part;
+  part.call = call_id{5};
+  part.outputs = {bytes_value()};
+  give(*service_, part, node_peer);
+  ASSERT_TRUE(post_.take<wire::call_partial>().has_value());
+  give(*service_, wire::cancel_request{call_id{5}}, other_client, request_id{6});
+  const auto dropped = post_.take<wire::drop_call>();
+  ASSERT_TRUE(dropped.has_value());
+  EXPECT_TRUE(dropped->body.keep_blocks);
+  const auto result = post_.take<wire::call_result>();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->body.outcome.code, errc::cancelled);
+  EXPECT_TRUE(result->body.taken_wanted);
+  EXPECT_FALSE(post_.take<wire::release_call>().has_value());
+  give(*service_, wire::result_taken{{call_id{5}}}, other_client);
+  EXPECT_TRUE(post_.take<wire::release_call>().has_value());
+}
+
 TEST_F(ControllerService, TellsHowFarTheClockOfANodeIsOff) {
   const node_id node = join();
   const auto told = [&] {
