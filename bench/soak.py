@@ -55,17 +55,35 @@ def held(cluster):
     return amounts
 
 
-def call(cluster, calls):
-    """So many calls, a few of them large enough for shared memory."""
+def call(cluster, calls, seconds):
+    """At least so many calls, a few of them large enough for shared memory, in rounds of so many seconds."""
     done = 0
     large = cluster.folder / "large.bin"
     large.write_bytes(b"\7" * 200_000)
     while done < calls:
         small = cluster.json(
-            "bench", "pair", "--input", "x=[1]", "--arrivals", "closed", "--concurrency", "32", "--duration", "5"
+            "bench",
+            "pair",
+            "--input",
+            "x=[1]",
+            "--arrivals",
+            "closed",
+            "--concurrency",
+            "32",
+            "--duration",
+            f"{seconds}s",
         )
         shared = cluster.json(
-            "bench", "pair", "--input", f"x=@{large}", "--arrivals", "closed", "--concurrency", "4", "--duration", "1"
+            "bench",
+            "pair",
+            "--input",
+            f"x=@{large}",
+            "--arrivals",
+            "closed",
+            "--concurrency",
+            "4",
+            "--duration",
+            f"{seconds / 5}s",
         )
         for report in (small, shared):
             if report["errors"]:
@@ -82,10 +100,10 @@ def main():
     flags = parser.parse_args()
     with Cluster(nodes=2) as cluster:
         cluster.apply(SPEC)
-        few = call(cluster, 10_000)
+        few = call(cluster, 10_000, 0.1)
         time.sleep(3)
         before = held(cluster)
-        many = few + call(cluster, 10_000 if flags.smoke else flags.calls)
+        many = few + call(cluster, 10_000 if flags.smoke else flags.calls, 0.1 if flags.smoke else 5)
         time.sleep(3)
         after = held(cluster)
     for what, amount in before.items():

@@ -82,7 +82,7 @@ protected:
     ::setenv("SQUALL_CLUSTER", server_.endpoint().c_str(), 1);
     server_.on_query = [](const wire::query& q) { return answer(q); };
   }
-  ~CliTest() override {
+  void TearDown() override {
     std::filesystem::remove_all(folder_);
     ::unsetenv("SQUALL_CLUSTER");
   }

@@ -44,7 +44,7 @@ TEST(ClusterFailures, AServerThatGoesEndsWhatIsOutstandingAtOnce) {
   EXPECT_FALSE(handle.wait_for(50ms));
   const auto begin = std::chrono::steady_clock::now();
   server.reset();
-  const auto result = handle.get();
+  const auto& result = handle.get();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
   EXPECT_EQ(result.outcome.code, errc::unavailable);
   EXPECT_EQ(result.outcome.message,
@@ -74,7 +74,7 @@ TEST(ClusterFailures, ASilentServerIsGivenUpAfterFiveSeconds) {
   const auto handle = cluster->call("slow", {});
   server.mute = true;
   const auto begin = std::chrono::steady_clock::now();
-  const auto result = handle.get();
+  const auto& result = handle.get();
   const auto took = std::chrono::steady_clock::now() - begin;
   EXPECT_GT(took, 3s);
   EXPECT_EQ(result.outcome.code, errc::unavailable);
@@ -92,7 +92,7 @@ TEST(ClusterFailures, ANewEpochEndsWhatIsOutstanding) {
   const auto handle = cluster->call("slow", {});
   EXPECT_FALSE(handle.wait_for(50ms));
   server.pong_epoch = 2;
-  const auto result = handle.get();
+  const auto& result = handle.get();
   EXPECT_EQ(result.outcome.code, errc::unavailable);
   EXPECT_NE(result.outcome.message.find("the cluster has restarted"), std::string::npos) << result.outcome.message;
   EXPECT_TRUE(server.wait_until([](const auto& r) { return r.hellos.size() >= 2; }));

@@ -14,7 +14,6 @@ using testing::give;
 
 constexpr actors::peer_id client_peer{100};
 constexpr actors::peer_id node_peer{200};
-constexpr actors::peer_id second_node{201};
 constexpr actors::peer_id store_peer{static_cast<std::uint64_t>(wire::role::store)};
 constexpr std::uint64_t first_epoch = 77;
 

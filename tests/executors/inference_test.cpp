@@ -120,7 +120,7 @@ TEST_F(Inference, Bf16DiffersAndIsClose) {
     GTEST_SKIP() << loaded.error().message;
   std::vector<std::int32_t> text(2048, 256);
   for (std::size_t i = 0; i < 600; ++i)
-    text[i] = "#include <stdio.h>\nint main(void) { return 0; }\n"[i % 48];
+    text[i] = static_cast<unsigned char>("#include <stdio.h>\nint main(void) { return 0; }\n"[i % 48]);
   const std::vector<port_values> items = {{{functions::tensor_of(datatype::int32, {1, 2048}, text)}}};
   const auto a = run(*exact, items);
   const auto b = run(*loaded.value(), items);

@@ -55,7 +55,6 @@ protected:
     options_.lanes = 2;
     options_.grace = 200ms;
   }
-  ~UserWorkers() override { workers_.reset(); }
 
   void start() {
     workers_ = user_workers::create(
