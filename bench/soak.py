@@ -60,31 +60,14 @@ def call(cluster, calls, seconds):
     done = 0
     large = cluster.folder / "large.bin"
     large.write_bytes(b"\7" * 200_000)
+
+    def load(x, concurrency, seconds):
+        flags = {"--input": f"x={x}", "--arrivals": "closed", "--concurrency": concurrency, "--duration": f"{seconds}s"}
+        return cluster.json("bench", "pair", *(word for flag in flags.items() for word in flag))
+
     while done < calls:
-        small = cluster.json(
-            "bench",
-            "pair",
-            "--input",
-            "x=[1]",
-            "--arrivals",
-            "closed",
-            "--concurrency",
-            "32",
-            "--duration",
-            f"{seconds}s",
-        )
-        shared = cluster.json(
-            "bench",
-            "pair",
-            "--input",
-            f"x=@{large}",
-            "--arrivals",
-            "closed",
-            "--concurrency",
-            "4",
-            "--duration",
-            f"{seconds / 5}s",
-        )
+        small = load("[1]", 32, seconds)
+        shared = load(f"@{large}", 4, seconds / 5)
         for report in (small, shared):
             if report["errors"]:
                 raise harness.Failed(f"calls failed: {report['errors']} {report['examples']}")
