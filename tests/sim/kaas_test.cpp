@@ -186,7 +186,8 @@ TEST_F(PoissonKaas, ColdStartsAreEightButFourUnderExclusive) {
 TEST_F(PoissonKaas, WithoutRebalancingExclusiveAlwaysHasFourColdStarts) {
   kaas_poisson settings;
   settings.rebalance = policy::rebalance_rule::none;
-  for (const kaas_answer& a : run_poisson(settings, {"exclusive"}).front().runs)
+  const auto answers = run_poisson(settings, {"exclusive"});
+  for (const kaas_answer& a : answers.front().runs)
     EXPECT_EQ(a.cold, 4U);
 }
 
