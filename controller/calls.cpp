@@ -365,10 +365,7 @@ void controller_service::on_finished(const actors::incoming& from, wire::call_fi
   }
   out.taken_wanted =
       (message.outputs_shared && call->client_host == host_ && out.outcome.code == errc::ok) || call->parts_shared;
-  if (out.taken_wanted)
-    held_[out.call] = {call->client, call->id, message.holders};
-  else
-    release(message.call, message.holders);
+  hold_or_release(*call, out, message.holders);
   send_result(*call, std::move(out));
   step(fact);
 }
@@ -507,10 +504,7 @@ void controller_service::end_without_result(call_id id, errc code, std::string t
   out.call = call->known_as();
   // A call that is abandoned may hold blocks anywhere in its plan.
   out.taken_wanted = call->parts_shared;
-  if (out.taken_wanted)
-    held_[out.call] = {call->client, id, call->nodes};
-  else
-    release(id, call->nodes);
+  hold_or_release(*call, out, call->nodes);
   out.outcome.code = code;
   out.outcome.message = std::move(text);
   out.outcome.retry_after = retry_after;
@@ -539,6 +533,15 @@ void controller_service::on_taken(const actors::incoming& from, const wire::resu
     release(it->second.attempt, it->second.holders);
     held_.erase(it);
   }
+}
+
+/// What the client reads where it is stays until the client has taken it.
+void controller_service::hold_or_release(const running_call& call, const wire::call_result& result,
+                                         const std::vector<node_id>& holders) {
+  if (result.taken_wanted)
+    held_[result.call] = {call.client, call.id, holders};
+  else
+    release(call.id, holders);
 }
 
 void controller_service::release(call_id call, const std::vector<node_id>& holders) {

@@ -113,6 +113,7 @@ private:
   void end_of(running_call& call, calls::outcome outcome);
   [[nodiscard]] calls::placing::call_ended ended(const running_call& call, const calls::outcome& outcome);
   void reply_refused(const actors::incoming& from, call_id call, errc code, std::string message, duration retry_after);
+  void hold_or_release(const running_call& call, const wire::call_result& result, const std::vector<node_id>& holders);
   void release(call_id call, const std::vector<node_id>& holders);
   void flush_releases();
   void client_gone(actors::peer_id peer);

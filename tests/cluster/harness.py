@@ -16,6 +16,24 @@ import time
 BINARY = os.environ.get("SQUALL_BINARY", "squall")
 MODELS = pathlib.Path(os.environ.get("SQUALL_MODELS", "build/models"))
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+MISBEHAVE = pathlib.Path(os.environ.get("SQUALL_MISBEHAVE", "build/functions/misbehave.so"))
+
+FUNCTION = """
+apiVersion: squall/v1
+kind: Function
+metadata: {{name: {name}}}
+spec:
+  inputs:  {{x: {{datatype: FP32, shape: [-1]}}}}
+  outputs: {{y: {{datatype: FP32, shape: [-1]}}}}
+  variants:
+  - library: {library}
+    parameters: {{do: {what}}}
+"""
+
+
+def spec_of(what, name=None):
+    """A function of the library that misbehaves, which does `what`."""
+    return FUNCTION.format(name=name or what, what=what, library=MISBEHAVE.resolve())
 
 
 class Failed(Exception):

@@ -1,12 +1,10 @@
 """Calls whose work is dispatched batch by batch, and what is promised to them."""
 
 import json
-import os
-import pathlib
 import time
 import unittest
 
-from harness import Cluster, Failed, wait_until
+from harness import MISBEHAVE, Cluster, Failed, spec_of, wait_until
 
 SPEC = """
 apiVersion: squall/v1
@@ -41,8 +39,6 @@ spec:
   - {name: each, function: work, map: x, max-width: 16, inputs: {x: $x}}
   outputs: {x: each.x}
 """
-
-MISBEHAVE = pathlib.Path(os.environ.get("SQUALL_MISBEHAVE", "build/functions/misbehave.so"))
 
 ENSEMBLE = """
 apiVersion: squall/v1
@@ -314,22 +310,11 @@ spec:
 """
 
 
-DRIFTING = """
-apiVersion: squall/v1
-kind: Function
-metadata: {{name: {name}}}
-spec:
-  inputs:  {{x: {{datatype: FP32, shape: [-1]}}}}
-  outputs: {{y: {{datatype: FP32, shape: [-1]}}}}
-  variants: [{{library: {library}, parameters: {{do: doze}}}}]
-"""
-
-
 class Drift(unittest.TestCase):
     def test_a_function_that_becomes_ten_times_slower_breaks_only_its_own_promises_and_is_noticed(self):
         with Cluster(nodes=2, slots=2, policy="calendar") as cluster:
             for name in ("steady", "drifting"):
-                cluster.apply(DRIFTING.format(name=name, library=MISBEHAVE.resolve()))
+                cluster.apply(spec_of("doze", name))
 
             def load(name, milliseconds, deadline="3s"):
                 return cluster.start(

@@ -2,33 +2,15 @@
 
 import concurrent.futures
 import json
-import os
 import pathlib
 import re
 import shlex
 import subprocess
 import unittest
 
-from harness import BINARY, Cluster, children_of, wait_until
+from harness import BINARY, MISBEHAVE, Cluster, children_of, spec_of, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MISBEHAVE = pathlib.Path(os.environ.get("SQUALL_MISBEHAVE", "build/functions/misbehave.so"))
-
-FUNCTION = """
-apiVersion: squall/v1
-kind: Function
-metadata: {{name: {name}}}
-spec:
-  inputs:  {{x: {{datatype: FP32, shape: [-1]}}}}
-  outputs: {{y: {{datatype: FP32, shape: [-1]}}}}
-  variants:
-  - library: {library}
-    parameters: {{do: {what}}}
-"""
-
-
-def spec_of(what, name=None):
-    return FUNCTION.format(name=name or what, what=what, library=MISBEHAVE.resolve())
 
 
 def first_number(answer):

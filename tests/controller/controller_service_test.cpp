@@ -82,9 +82,10 @@ protected:
     }
   }
 
-  void hello(actors::peer_id peer, std::uint64_t id, bool answers_from_nodes = false) {
+  void hello(actors::peer_id peer, std::uint64_t id, bool answers_from_nodes = false, std::uint64_t host = 0) {
     wire::hello message;
     message.client = client_id{id};
+    message.host = host;
     message.answers_from_nodes = answers_from_nodes;
     give(*service_, message, peer, request_id{1});
     ASSERT_TRUE(post_.take<wire::welcome>().has_value());
@@ -118,6 +119,26 @@ protected:
     message.options.deadline = deadline;
     message.inputs = {{"x", bytes_value()}};
     give(*service_, message, from, request_id{id});
+  }
+
+  /// Calls "echo", whose node then gives out a part of its result.
+  void stream(std::uint64_t id, actors::peer_id from) {
+    wire::call_request message;
+    message.call = call_id{id};
+    message.target = "echo";
+    message.options.stream = true;
+    message.inputs = {{"x", bytes_value()}};
+    give(*service_, message, from, request_id{id});
+    ASSERT_TRUE(post_.take<wire::start_call>().has_value());
+    give_part(id, 0);
+    ASSERT_TRUE(post_.take<wire::call_partial>().has_value());
+  }
+  void give_part(std::uint64_t id, std::uint32_t index) {
+    wire::stage_partial part;
+    part.call = call_id{id};
+    part.index = index;
+    part.outputs = {bytes_value()};
+    give(*service_, part, node_peer);
   }
 
   void finish(std::uint64_t id, node_id node, errc code = errc::ok) { finish(call_id{id}, node, code, node_peer); }
@@ -200,21 +221,9 @@ TEST_F(ControllerService, TellsAClientThatDoesNotReadThatItsResultWasDropped) {
 TEST_F(ControllerService, AStreamWithAHoleIsEndedAndItsClientTold) {
   const node_id node = join();
   ASSERT_EQ(apply(echo_function()).code, errc::ok);
-  wire::call_request message;
-  message.call = call_id{5};
-  message.target = "echo";
-  message.options.stream = true;
-  message.inputs = {{"x", bytes_value()}};
-  give(*service_, message, client_peer, request_id{5});
-  ASSERT_TRUE(post_.take<wire::start_call>().has_value());
-  wire::stage_partial part;
-  part.call = call_id{5};
-  part.outputs = {bytes_value()};
-  give(*service_, part, node_peer);
-  EXPECT_TRUE(post_.take<wire::call_partial>().has_value());
+  stream(5, client_peer);
   post_.most_bytes[client_peer] = 2; // it no longer reads
-  part.index = 1;
-  give(*service_, part, node_peer);
+  give_part(5, 1);
   EXPECT_FALSE(post_.take<wire::call_partial>().has_value());
   const auto result = post_.take<wire::call_result>();
   ASSERT_TRUE(result.has_value());
@@ -228,24 +237,10 @@ TEST_F(ControllerService, AStreamWithAHoleIsEndedAndItsClientTold) {
 TEST_F(ControllerService, WhatAStreamGaveOutIsKeptUntilItsClientHasReadIt) {
   const node_id node = join();
   ASSERT_EQ(apply(echo_function()).code, errc::ok);
-  wire::hello local;
-  local.client = client_id{2};
-  local.host = wire::host_key();
-  give(*service_, local, other_client, request_id{1});
-  ASSERT_TRUE(post_.take<wire::welcome>().has_value());
+  hello(other_client, 2, false, wire::host_key());
   for (const errc code : {errc::ok, errc::failed}) {
     const call_id id{code == errc::ok ? 5u : 6u};
-    wire::call_request message;
-    message.call = id;
-    message.target = "echo";
-    message.options.stream = true;
-    message.inputs = {{"x", bytes_value()}};
-    give(*service_, message, other_client, request_id{id.value});
-    wire::stage_partial part;
-    part.call = id;
-    part.outputs = {bytes_value()};
-    give(*service_, part, node_peer);
-    ASSERT_TRUE(post_.take<wire::call_partial>().has_value());
+    stream(id.value, other_client);
     wire::call_finished finished;
     finished.call = id;
     finished.node = node;
@@ -267,21 +262,8 @@ TEST_F(ControllerService, WhatAStreamGaveOutIsKeptUntilItsClientHasReadIt) {
 TEST_F(ControllerService, WhatACancelledStreamGaveOutIsKeptUntilItsClientHasReadIt) {
   join();
   ASSERT_EQ(apply(echo_function()).code, errc::ok);
-  wire::hello local;
-  local.client = client_id{2};
-  local.host = wire::host_key();
-  give(*service_, local, other_client, request_id{1});
-  wire::call_request message;
-  message.call = call_id{5};
-  message.target = "echo";
-  message.options.stream = true;
-  message.inputs = {{"x", bytes_value()}};
-  give(*service_, message, other_client, request_id{5});
-  wire::stage_partial part;
-  part.call = call_id{5};
-  part.outputs = {bytes_value()};
-  give(*service_, part, node_peer);
-  ASSERT_TRUE(post_.take<wire::call_partial>().has_value());
+  hello(other_client, 2, false, wire::host_key());
+  stream(5, other_client);
   give(*service_, wire::cancel_request{call_id{5}}, other_client, request_id{6});
   const auto dropped = post_.take<wire::drop_call>();
   ASSERT_TRUE(dropped.has_value());

@@ -84,7 +84,6 @@ public:
   bool receive(raw_socket& socket, arrival& out);
 
 private:
-  bool receive_header(raw_socket& socket, arrival& out);
   shared_bytes packed(std::span<const std::byte> bytes);
 
   raw_message header_;
