@@ -182,33 +182,80 @@ namespace {
 
 const rapidjson::Value& node_of(const void* v) { return *static_cast<const rapidjson::Value*>(v); }
 
-/// What RapidJSON must not see: it recurses for each level, and reads beyond its table of powers for a number of about
-/// 60 digits and a large exponent. No number that means anything to a double or a 64-bit integer is as long as 40.
-result<> check_bounds(std::string_view text) {
-  constexpr int max_nesting = 128;
-  constexpr int max_number_length = 40;
-  int depth = 0;
-  int length = 0; // of the number
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\')
-      ++i;
-    else if (c == '"')
-      quoted = !quoted;
-    if (quoted)
-      continue;
-    if ((c == '[' || c == '{') && ++depth > max_nesting)
-      return {errc::invalid_argument, "JSON: nests more than 128 deep"};
-    if (c == ']' || c == '}')
-      --depth;
-    const bool of_number = (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E';
-    length = of_number ? length + 1 : 0;
-    if (length > max_number_length)
-      return {errc::invalid_argument, "JSON: a number has more than 40 characters"};
+constexpr int max_nesting = 128;
+
+/// Whether a number that no double holds is too small and not too large: the decimal exponent of its first digit that
+/// is not zero tells. The text is of JSON's grammar.
+bool is_tiny(std::string_view text) {
+  const std::size_t mark = text.find_first_of("eE");
+  const std::string_view digits = text.substr(0, mark);
+  const std::size_t first = digits.find_first_of("123456789");
+  const auto point = static_cast<std::int64_t>(std::min(digits.find('.'), digits.size()));
+  if (first == std::string_view::npos)
+    return true;
+  std::int64_t exponent = 0;
+  if (mark != std::string_view::npos) {
+    std::string_view of = text.substr(mark + 1);
+    if (of.starts_with('+'))
+      of.remove_prefix(1);
+    if (std::from_chars(of.data(), of.data() + of.size(), exponent).ec != std::errc{})
+      return of.starts_with('-');
   }
-  return {};
+  return point - static_cast<std::int64_t>(first) + exponent < 0;
 }
+
+/// Fills a document from what RapidJSON's parser finds, but bounds the nesting, since the parser recurses for each
+/// level, and reads numbers itself: RapidJSON's exact conversion reads beyond its table for some long numbers with
+/// exponents of about -330.
+class document_filler {
+public:
+  explicit document_filler(rapidjson::Document& into) : into_(into) {}
+  /// Why the parser was stopped.
+  [[nodiscard]] const char* refusal() const { return refusal_; }
+
+  bool Null() { return into_.Null(); }
+  bool Bool(bool b) { return into_.Bool(b); }
+  bool Int(int n) { return into_.Int(n); }
+  bool Uint(unsigned n) { return into_.Uint(n); }
+  bool Int64(std::int64_t n) { return into_.Int64(n); }
+  bool Uint64(std::uint64_t n) { return into_.Uint64(n); }
+  bool Double(double n) { return into_.Double(n); }
+  bool String(const char* text, rapidjson::SizeType size, bool copy) { return into_.String(text, size, copy); }
+  bool Key(const char* text, rapidjson::SizeType size, bool copy) { return into_.Key(text, size, copy); }
+  bool StartObject() { return deeper() && into_.StartObject(); }
+  bool StartArray() { return deeper() && into_.StartArray(); }
+  bool EndObject(rapidjson::SizeType count) { return --depth_, into_.EndObject(count); }
+  bool EndArray(rapidjson::SizeType count) { return --depth_, into_.EndArray(count); }
+
+  bool RawNumber(const char* text, rapidjson::SizeType size, bool) {
+    const char* end = text + size;
+    const auto whole = [&](auto n) {
+      const auto read = std::from_chars(text, end, n);
+      return read.ec == std::errc{} && read.ptr == end ? std::optional{n} : std::nullopt;
+    };
+    if (const auto n = whole(std::uint64_t{}))
+      return into_.Uint64(*n);
+    if (const auto n = whole(std::int64_t{}))
+      return into_.Int64(*n);
+    double n = 0;
+    if (std::from_chars(text, end, n).ec == std::errc{} || is_tiny({text, size}))
+      return into_.Double(n);
+    refusal_ = "Number too big to be stored in double.";
+    return false;
+  }
+
+private:
+  bool deeper() {
+    if (++depth_ <= max_nesting)
+      return true;
+    refusal_ = "nests more than 128 deep";
+    return false;
+  }
+
+  rapidjson::Document& into_;
+  int depth_ = 0;
+  const char* refusal_ = nullptr;
+};
 
 std::string position(std::string_view text, std::size_t offset) {
   const auto before = text.substr(0, std::min(offset, text.size()));
@@ -225,13 +272,22 @@ json_document::json_document(json_document&&) noexcept = default;
 json_document::~json_document() = default;
 
 result<json_document> json_document::parse(std::string_view text) {
-  SQUALL_TRY(check_bounds(text));
   auto s = std::make_unique<state>();
-  constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseFullPrecisionFlag;
-  s->document.Parse<flags>(text.empty() ? "" : text.data(), text.size());
-  if (s->document.HasParseError())
-    return {errc::invalid_argument, "JSON: " + position(text, s->document.GetErrorOffset()) + ": " +
-                                        rapidjson::GetParseError_En(s->document.GetParseError())};
+  document_filler filler{s->document};
+  rapidjson::ParseResult parsed;
+  const auto parse = [&](rapidjson::Document&) {
+    constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
+    rapidjson::MemoryStream bytes{text.empty() ? "" : text.data(), text.size()};
+    rapidjson::EncodedInputStream<rapidjson::UTF8<>, rapidjson::MemoryStream> stream{bytes};
+    rapidjson::Reader reader;
+    parsed = reader.Parse<flags>(stream, filler);
+    return !parsed.IsError();
+  };
+  s->document.Populate(parse);
+  if (parsed.IsError())
+    return {errc::invalid_argument,
+            "JSON: " + position(text, parsed.Offset()) + ": " +
+                (filler.refusal() != nullptr ? filler.refusal() : rapidjson::GetParseError_En(parsed.Code()))};
   return json_document{std::move(s)};
 }
 

@@ -120,6 +120,9 @@ result<functions::value> as_list(std::string_view input, const functions::tensor
     return {errc::invalid_argument,
             "input '" + std::string{input} + "' is a list: its first dimension counts the elements"};
   const auto width = static_cast<std::size_t>(t.shape[0]);
+  if (width > functions::max_map_width)
+    return {errc::too_large, "input '" + std::string{input} + "' is a list of " + std::to_string(width) +
+                                 "; the limit is " + std::to_string(functions::max_map_width)};
   const functions::shape inner(t.shape.begin() + 1, t.shape.end());
   functions::value_list out;
   out.reserve(width);

@@ -200,8 +200,7 @@ void node_queue::state::on(const queueing::batch_ended& fact) {
     return;
   const running_batch& batch = running.at(slot);
   if (queued_variant* v = variants.find(batch.variant); v != nullptr && fact.code == errc::ok && !batch.items.empty())
-    v->item_cost_ns =
-        averaged(v->item_cost_ns, std::max<std::int64_t>(1, fact.executed.count() / std::ssize(batch.items)));
+    v->item_cost_ns = averaged(v->item_cost_ns, time_of_one(fact.executed, std::ssize(batch.items)).count());
   end_batch(slot);
 }
 

@@ -336,7 +336,7 @@ void scheduler::state::learn(const call_state& call, const placing::call_ended& 
     if (report.width == 0 || call.variants[report.stage] >= stage.executed.size())
       continue;
     duration& executed = stage.executed[call.variants[report.stage]];
-    executed = duration{averaged(executed.count(), std::max<std::int64_t>(1, report.executed.count() / report.width))};
+    executed = duration{averaged(executed.count(), time_of_one(report.executed, report.width).count())};
     if (stage.info.map)
       stage.width_q8 = averaged(stage.width_q8, std::int64_t{report.width} * 256);
   }

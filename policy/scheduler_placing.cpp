@@ -221,13 +221,13 @@ void scheduler::state::estimate(const stage_state& stage, stage_index index, con
   const auto lanes = static_cast<std::int64_t>(
       where.spread.empty() ? find_node(where.home)->share(choice.resource).lanes : where.spread.size());
   const std::int64_t rounds = (expected_width(stage) + lanes - 1) / lanes;
-  draft.finish[index] = ready + choice.expected * rounds;
+  draft.finish[index] = ready + work_of(choice.expected, rounds);
 }
 
 void scheduler::state::charge_stage(const stage_state& stage, const variant_choice& choice,
                                     const calls::placement& where) {
   const std::int64_t chance_q10 = stage.info.conditional ? stage.ran_q10 : 1024;
-  const duration work = choice.expected * expected_width(stage) * chance_q10 / 1024;
+  const duration work = work_of(work_of(choice.expected, expected_width(stage)), chance_q10, 1024);
   const auto add = [&](node_id id, duration part) {
     draft.charges.push_back({id, choice.resource, part});
     find_node(id)->own[index_of(choice.resource)] += part;

@@ -2,6 +2,7 @@
 
 #include "base/hash.hpp"
 #include "calls/binary.hpp"
+#include "policy/detail/averages.hpp"
 #include "policy/dispatch_policies.hpp"
 
 #include <algorithm>
@@ -416,9 +417,9 @@ void shadow::state::learn_time(const followed_call& call, const placing::stage_r
   const duration said = variant.info.batch_times.empty() ? variant.info.expected : variant.info.batch_times.front();
   if (said.count() <= 0)
     return;
-  const std::int64_t over = std::clamp<std::int64_t>(
-      report.executed.count() / report.width * 1000 / std::max<std::int64_t>(1, said.count() / 1000), one / 10,
-      10 * one);
+  const std::int64_t over = std::clamp<std::int64_t>(detail::time_of_one(report.executed, report.width).count() * 1000 /
+                                                         std::max<std::int64_t>(1, said.count() / 1000),
+                                                     one / 10, 10 * one);
   variant.over_ppm = static_cast<std::uint32_t>(variant.over_ppm + (over - std::int64_t{variant.over_ppm}) / 16);
 }
 

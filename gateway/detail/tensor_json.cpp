@@ -64,10 +64,10 @@ public:
     if (data.type() != calls::json_node::kind::array)
       return bad_input(input_, "'data' must be an array");
     count_ = count;
-    bytes_.reserve(count * functions::element_size(type_));
     const bool nested = data.size() > 0 && data.element(0).type() == calls::json_node::kind::array;
     if (!nested && data.size() != count)
       return wrong_count(data.size());
+    bytes_.reserve(data.size() * functions::element_size(type_)); // what was sent, whatever the shape claims
     SQUALL_TRY(nested ? read_nested(data, 0) : read_flat(data));
     return std::move(bytes_);
   }
@@ -79,7 +79,8 @@ private:
   }
 
   result<> read_nested(const calls::json_node& data, std::size_t dimension) {
-    if (data.type() != calls::json_node::kind::array || data.size() != static_cast<std::size_t>(shape_[dimension]))
+    if (dimension == shape_.size() || data.type() != calls::json_node::kind::array ||
+        data.size() != static_cast<std::size_t>(shape_[dimension]))
       return bad_input(input_, "nested 'data' must follow shape " + functions::to_string(shape_) + "; dimension " +
                                    std::to_string(dimension) + " does not");
     if (dimension + 1 == shape_.size())

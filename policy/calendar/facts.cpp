@@ -1,6 +1,7 @@
 // What the calendar hears.
 #include "policy/calendar/plans.hpp"
 #include "policy/calendar/state.hpp"
+#include "policy/detail/averages.hpp"
 
 #include <algorithm>
 
@@ -361,7 +362,8 @@ void state::on(const placing::batch_done& fact) {
   }
   if (!tasks.empty() && tasks.size() * whole_task == g.batches[b].weight)
     learn_time(g.batches[b].variant, tasks.size(),
-               fact.executed.count() > 0 ? fact.executed.count() : now - g.batches[b].earliest);
+               fact.executed.count() > 0 ? std::min(fact.executed, detail::longest_work).count()
+                                         : now - g.batches[b].earliest);
   for (const task_ref t : tasks) {
     call_entry& call = g.calls[t.call];
     stage_entry& stage = call.stages[call.tasks[t.index].stage];

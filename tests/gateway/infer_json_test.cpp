@@ -68,6 +68,8 @@ TEST(InferJson, WrongTensorsAreRefusedByName) {
       {R"("shape":[3],"datatype":"INT32","data":[1,2])", "has 2 elements; shape [3] has 3"},
       {R"("shape":[2,2],"datatype":"INT32","data":[[1,2],[3]])", "must follow shape [2,2]"},
       {R"("shape":[4],"datatype":"INT32","data":[[1,2],[3,4]])", "must follow shape [4]"},
+      {R"("shape":[],"datatype":"INT32","data":[[1]])", "must follow shape []"},
+      {R"("shape":[2,4888888888888],"datatype":"INT32","data":[[1,2],[3,4]])", "must follow shape [2,4888888888888]"},
       {R"("shape":[2],"datatype":"INT32","data":[1,2.5])", "element 1 of 'data' is not a INT32"},
       {R"("shape":[1],"datatype":"UINT8","data":[256])", "is not a UINT8"},
       {R"("shape":[1],"datatype":"FP32","data":[1e39])", "is not a FP32"},
@@ -129,6 +131,12 @@ TEST(InferJson, AListInputIsTakenApart) {
   ASSERT_NE(list, nullptr);
   ASSERT_EQ(list->size(), 3u);
   EXPECT_EQ((*list)[1], (functions::value{functions::bytes_tensor({"bb"})}));
+  // No element has a byte, so any count of them fits into the body.
+  const auto wide =
+      read_infer(R"({"inputs":[{"name":"words","shape":[4000000000,0],"datatype":"BYTES","data":[]}]})", echo);
+  ASSERT_FALSE(wide.ok());
+  EXPECT_EQ(wide.error().code, errc::too_large);
+  EXPECT_THAT(wide.error().message, HasSubstr("input 'words' is a list of 4000000000; the limit is 4096"));
 }
 
 TEST(InferJson, WritesAGoldenResponse) {

@@ -100,5 +100,19 @@ TEST_P(HeldPolicies, AReplicaThatIsReportedAgainDisturbsNothing) {
   EXPECT_EQ(w.loads.back().node, node_id{2});
 }
 
+TEST_P(HeldPolicies, AStageWiderThanAnyMapEndsItsCall) {
+  world w{GetParam()};
+  w.arrive(1);
+  w.step(placing::stage_ready{call_id{1}, 0, 4'000'000'000});
+  EXPECT_EQ(w.abandoned, std::vector{call_id{1}});
+  w.step(placing::stage_ready{call_id{1}, 0, 1}); // nobody's
+  w.arrive(2);
+  ASSERT_EQ(w.loads.size(), 1u);
+  w.step(placing::replica_loaded{w.loads.front().node, w.loads.front().replica, errc::ok});
+  w.tick();
+  ASSERT_EQ(w.batches.size(), 1u);
+  EXPECT_EQ(w.batches.front().tasks.front().call, call_id{2});
+}
+
 } // namespace
 } // namespace squall::policy
