@@ -5,11 +5,10 @@
 #include "base/time.hpp"
 #include "calls/placing.hpp"
 #include "calls/recent_calls.hpp"
+#include "controller/latest.hpp"
 #include "functions/dag.hpp"
 #include "wire/messages.hpp"
 
-#include <algorithm>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -80,7 +79,7 @@ struct call_record {
 /// Bounded: the scheduler bounds the running ones, `records_kept` the ended.
 class call_table {
 public:
-  explicit call_table(std::size_t records_kept) : records_kept_(records_kept) {}
+  explicit call_table(std::size_t records_kept) : records_(records_kept) {}
 
   /// False if a call of that id runs.
   bool add(running_call call) {
@@ -116,9 +115,7 @@ public:
     const auto it = running_.find(id);
     if (it == running_.end())
       return;
-    if (records_.size() >= records_kept_ && !records_.empty())
-      records_.pop_front();
-    records_.push_back(
+    records_.push(
         {it->second.known_as(), std::move(it->second.dag), std::move(outcome), now, std::move(it->second.decision)});
     if (it->second.admitted)
       ended_.add(it->second.known_as());
@@ -132,17 +129,15 @@ public:
 
   /// The last one of that id. People ask for it, so it is searched for rather than indexed: calls pay nothing.
   [[nodiscard]] const call_record* record(call_id id) const {
-    const auto it = std::find_if(records_.rbegin(), records_.rend(), [id](const call_record& r) { return r.id == id; });
-    return it == records_.rend() ? nullptr : &*it;
+    return records_.find([id](const call_record& r) { return r.id == id; });
   }
-  [[nodiscard]] const std::deque<call_record>& records() const { return records_; } ///< oldest first
+  [[nodiscard]] const latest<call_record>& records() const { return records_; }
   [[nodiscard]] const std::unordered_map<call_id, running_call>& running() const { return running_; }
 
 private:
-  std::size_t records_kept_;
   std::unordered_map<call_id, running_call> running_;
   std::unordered_map<call_id, call_id> aliases_;
-  std::deque<call_record> records_;
+  latest<call_record> records_;
   calls::recent_calls ended_{65'536};
 };
 

@@ -21,8 +21,8 @@ constexpr std::uint32_t any_version = 0;
 template <class Map>
 auto find_version(Map& map, std::string_view name, std::uint32_t version) {
   if (version != any_version)
-    return map.find({std::string{name}, version});
-  auto it = map.upper_bound({std::string{name}, std::numeric_limits<std::uint32_t>::max()});
+    return map.find(std::pair{name, version});
+  auto it = map.upper_bound(std::pair{name, std::numeric_limits<std::uint32_t>::max()});
   if (it == map.begin())
     return map.end();
   --it;
@@ -264,7 +264,7 @@ functions::registered_function& catalogue::add(functions::function_spec spec) {
   return entry;
 }
 
-void catalogue::erase(std::map<key, functions::registered_function>::iterator it, catalogue_change& change) {
+void catalogue::erase(by_version<functions::registered_function>::iterator it, catalogue_change& change) {
   change.functions_removed.push_back(it->second.id);
   functions_by_id_.erase(it->second.id);
   functions_.erase(it);
@@ -309,7 +309,7 @@ result<catalogue_change> catalogue::apply(functions::dag_spec spec, bool replace
   return change;
 }
 
-void catalogue::erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change) {
+void catalogue::erase_function(by_version<functions::registered_function>::iterator it, catalogue_change& change) {
   if (const auto single = function_dags_.find(it->first); single != function_dags_.end()) {
     change.dags_removed.push_back(single->second.dag->id);
     function_dags_.erase(single);

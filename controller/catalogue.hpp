@@ -93,7 +93,15 @@ public:
   [[nodiscard]] std::string nearest(std::string_view name) const;
 
 private:
-  using key = std::pair<std::string, std::uint32_t>;
+  using key = std::pair<std::string, std::uint32_t>; ///< name and version
+  /// Finds keys by names that are not copied.
+  struct key_less {
+    using is_transparent = void;
+    using view = std::pair<std::string_view, std::uint32_t>;
+    bool operator()(const view& a, const view& b) const { return a < b; }
+  };
+  template <class T>
+  using by_version = std::map<key, T, key_less>;
 
   [[nodiscard]] functions::function_lookup lookup() const;
   [[nodiscard]] result<functions::dag_spec> pin_versions(functions::dag_spec spec) const;
@@ -107,14 +115,14 @@ private:
   void drop_sequels(catalogue_change& change);
   [[nodiscard]] result<> check_not_generated(const key& function) const;
   functions::registered_function& add(functions::function_spec spec);
-  void erase(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
-  void erase_function(std::map<key, functions::registered_function>::iterator it, catalogue_change& change);
+  void erase(by_version<functions::registered_function>::iterator it, catalogue_change& change);
+  void erase_function(by_version<functions::registered_function>::iterator it, catalogue_change& change);
 
-  std::map<key, functions::registered_function> functions_;
+  by_version<functions::registered_function> functions_;
   std::unordered_map<function_id, const functions::registered_function*> functions_by_id_; ///< asked at every call
-  std::map<key, callable> dags_;
-  std::map<key, callable> function_dags_;
-  std::map<key, std::vector<key>> generated_; ///< by DAG: the functions that rules made for it
+  by_version<callable> dags_;
+  by_version<callable> function_dags_;
+  by_version<std::vector<key>> generated_; ///< by DAG: the functions that rules made for it
   struct sequel_entry {
     std::shared_ptr<const functions::dag> dag;
     std::uint64_t number = 0; ///< in the order in which they were made

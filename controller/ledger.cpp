@@ -1,6 +1,5 @@
 #include "controller/ledger.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace squall::controller {
@@ -63,15 +62,12 @@ void ledger::settle(promise_record record) {
   ++(record.kept ? kept_ : broken_);
   if (!record.kept)
     ++by_blame_[record.why];
-  if (records_.size() >= records_kept_ && !records_.empty())
-    records_.pop_front();
-  records_.push_back(std::move(record));
+  records_.push(std::move(record));
 }
 
 blame ledger::blame_of(call_id call) const {
-  const auto at =
-      std::find_if(records_.rbegin(), records_.rend(), [call](const promise_record& r) { return r.call == call; });
-  return at == records_.rend() ? blame::none : at->why;
+  const promise_record* found = records_.find([call](const promise_record& r) { return r.call == call; });
+  return found == nullptr ? blame::none : found->why;
 }
 
 void ledger::refused(bool with_offers) {

@@ -3,9 +3,9 @@
 #include "base/ids.hpp"
 #include "base/result.hpp"
 #include "calls/call.hpp"
+#include "controller/latest.hpp"
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <string>
 #include <string_view>
@@ -81,13 +81,13 @@ struct ledger_view {
 /// Promises that ended: counts of all, records of the last ones. A call that its client withdrew counts as neither.
 class ledger {
 public:
-  explicit ledger(std::size_t records_kept) : records_kept_(records_kept) {}
+  explicit ledger(std::size_t records_kept) : records_(records_kept) {}
 
   void settle(promise_record record);
   void refused(bool with_offers);
   void redeemed() { ++redeemed_; }
 
-  [[nodiscard]] const std::deque<promise_record>& records() const { return records_; } ///< oldest first
+  [[nodiscard]] const latest<promise_record>& records() const { return records_; }
   /// Of a call whose promise was broken and is still among the records.
   [[nodiscard]] blame blame_of(call_id call) const;
   [[nodiscard]] std::uint64_t kept() const { return kept_; }
@@ -98,8 +98,7 @@ public:
   [[nodiscard]] const std::map<blame, std::uint64_t>& by_blame() const { return by_blame_; }
 
 private:
-  std::size_t records_kept_;
-  std::deque<promise_record> records_;
+  latest<promise_record> records_;
   std::uint64_t kept_ = 0;
   std::uint64_t broken_ = 0;
   std::uint64_t refused_ = 0;

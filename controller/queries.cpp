@@ -450,8 +450,8 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     for (const auto& [id, call] : calls_.running())
       if (views.size() < calls_listed)
         views.push_back(view_running(call));
-    for (auto it = calls_.records().rbegin(); it != calls_.records().rend() && views.size() < calls_listed; ++it)
-      views.push_back(view_record(*it, false));
+    for (std::size_t age = 0; age < calls_.records().size() && views.size() < calls_listed; ++age)
+      views.push_back(view_record(calls_.records()[age], false));
     return list_json(views);
   }
   if (kind == "instances") {
@@ -479,9 +479,9 @@ result<std::string> controller_service::describe(const std::string& kind, const 
     return list_json(views);
   }
   if (kind == "promises") {
-    std::vector<promise_record> records{ledger_.records().rbegin(), ledger_.records().rend()};
-    if (records.size() > calls_listed)
-      records.resize(calls_listed);
+    std::vector<promise_record> records;
+    for (std::size_t age = 0; age < ledger_.records().size() && age < calls_listed; ++age)
+      records.push_back(ledger_.records()[age]);
     return list_json(records);
   }
   if (kind == "ledger")

@@ -71,7 +71,8 @@ result<std::vector<value>> bind_inputs(std::string_view what, const std::vector<
     bound[index] = std::move(input.value);
   }
   for (std::size_t i = 0; i < ports.size(); ++i)
-    SQUALL_TRY(check_value(std::string{what} + ": input " + quoted(ports[i].name), ports[i], bound[i]));
+    if (!check_value({}, ports[i], bound[i]).ok()) // its name is only for the message
+      return check_value(std::string{what} + ": input " + quoted(ports[i].name), ports[i], bound[i]).error();
   return bound;
 }
 

@@ -23,8 +23,8 @@ int main(int argc, char** argv) {
   const auto reference = relay::through_scheduler(call_hops());
   const auto client = connect_with_no_ops(cluster);
 
-  const std::size_t of_ours = s.size(50'000, 2'000);
-  const std::size_t of_reference = s.size(200'000, 2'000);
+  const std::size_t of_ours = s.size(20'000, 2'000);
+  const std::size_t of_reference = s.size(60'000, 2'000);
   fnv1a work;
   check_no_op(*client, work);
   work.add(of_ours);
@@ -41,5 +41,5 @@ int main(int argc, char** argv) {
   };
   (void)ours(); // warms up
   (void)plain();
-  report(s, "call-pipelined", compare(s.size(9, 2), ours, plain), "calls/s", work);
+  report(s, "call-pipelined", compare(s.size(45, 2), ours, plain), "calls/s", work);
 }

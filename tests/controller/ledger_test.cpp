@@ -72,7 +72,8 @@ TEST(Ledger, CountsAllAndRemembersTheLast) {
   EXPECT_EQ(all.broken(), 2u);
   EXPECT_EQ(all.by_blame().at(blame::queue), 2u);
   ASSERT_EQ(all.records().size(), 2u);
-  EXPECT_EQ(all.records().front().call, call_id{2});
+  EXPECT_EQ(all.records()[0].call, call_id{3});
+  EXPECT_EQ(all.records()[1].call, call_id{2});
   EXPECT_EQ(all.blame_of(call_id{3}), blame::queue);
   EXPECT_EQ(all.blame_of(call_id{1}), blame::none) << "it is forgotten";
 }

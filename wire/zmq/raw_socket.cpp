@@ -34,9 +34,10 @@ namespace {
 /// Below this a copy is cheaper than the bookkeeping of a shared buffer.
 constexpr std::size_t copy_below_bytes = 512;
 
-/// Headers up to this size are copied into a block, which lives as long as one of them is kept.
+/// Headers up to this size are copied into a block, which lives as long as one of them is kept. With what is around it
+/// a block has less than 1 KiB: glibc's malloc tidies up all that was freed before it looks for more.
 constexpr std::size_t packed_header_bytes = 256;
-constexpr std::size_t block_bytes = 2 << 10;
+constexpr std::size_t block_bytes = 960;
 
 /// What ZeroMQ sends without a copy.
 struct held_part {
