@@ -187,22 +187,13 @@ void held_policy::forget(call_id call) {
   calls_.erase(at);
 }
 
-void held_policy::on(const placing::stage_ready& fact, commands& out) {
+void held_policy::on(const placing::stage_ready& fact, commands&) {
   const auto call = calls_.find(fact.call);
   if (call == calls_.end())
     return;
   const auto& groups = dags_.at(call->second.dag);
   if (fact.stage >= groups.size())
     return;
-  if (fact.width > functions::max_map_width) {
-    forget(fact.call);
-    out.emplace_back(placing::abandon{fact.call,
-                                      errc::invalid_argument,
-                                      "stage " + std::to_string(fact.stage) + " is " + std::to_string(fact.width) +
-                                          " wide; the limit is " + std::to_string(functions::max_map_width),
-                                      {}});
-    return;
-  }
   for (std::uint32_t e = 0; e < fact.width; ++e)
     enqueue(groups[fact.stage], {fact.call, fact.stage, e});
 }

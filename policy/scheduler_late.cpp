@@ -181,6 +181,23 @@ void scheduler::state::late_fact(const placing::cancel_requested& fact) {
   abandon(in_flight.find_slot(fact.id), errc::cancelled, "the client withdrew the call");
 }
 
+/// A width that no map has would become as many tasks; no policy hears of it.
+void scheduler::state::late_fact(const placing::stage_ready& fact) {
+  if (fact.width <= functions::max_map_width) {
+    tell_policy(fact);
+    tell_second(fact);
+    return;
+  }
+  const call_state* call = in_flight.find(fact.call);
+  if (call == nullptr || !call->late)
+    return;
+  const placing::call_ended over{fact.call, errc::invalid_argument, {}};
+  call->second ? tell_second(over) : tell_policy(over);
+  abandon(in_flight.find_slot(fact.call), errc::invalid_argument,
+          "stage " + std::to_string(fact.stage) + " is " + std::to_string(fact.width) + " wide; the limit is " +
+              std::to_string(functions::max_map_width));
+}
+
 void scheduler::state::late_fact(const placing::tick& fact) {
   const auto due = [&](const dispatch_policy* p) { return p != nullptr && p->next_deadline().value_or(never) <= now; };
   if (due(late.policy.get()))

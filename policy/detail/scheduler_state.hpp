@@ -344,6 +344,7 @@ struct scheduler::state {
   void late_fact(const calls::placing::call_arrived& fact);
   void late_fact(const calls::placing::call_ended& fact);
   void late_fact(const calls::placing::cancel_requested& fact);
+  void late_fact(const calls::placing::stage_ready& fact);
   void late_fact(const calls::placing::policy_set& fact);
   void late_fact(const calls::placing::tick& fact);
   void late_fact(const calls::placing::replica_loaded& fact);
