@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <set>
 
 // -- names of enums
@@ -201,7 +202,7 @@ bool is_tiny(std::string_view text) {
     if (std::from_chars(of.data(), of.data() + of.size(), exponent).ec != std::errc{})
       return of.starts_with('-');
   }
-  return point - static_cast<std::int64_t>(first) + exponent < 0;
+  return point - static_cast<std::int64_t>(first) < -std::max(exponent, -std::numeric_limits<std::int64_t>::max());
 }
 
 /// Fills a document from what RapidJSON's parser finds, but bounds the nesting, since the parser recurses for each

@@ -189,7 +189,9 @@ void scheduler::state::late_fact(const placing::stage_ready& fact) {
     return;
   }
   const call_state* call = in_flight.find(fact.call);
-  if (call == nullptr || !call->late)
+  const bool held = std::any_of(late.held.begin(), late.held.end(),
+                                [&](const placing::call_arrived& c) { return c.id == fact.call; });
+  if (call == nullptr || !call->late || held) // a call that is held has no stages yet
     return;
   const placing::call_ended over{fact.call, errc::invalid_argument, {}};
   call->second ? tell_second(over) : tell_policy(over);
