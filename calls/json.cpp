@@ -241,7 +241,7 @@ public:
     double n = 0;
     if (std::from_chars(text, end, n).ec == std::errc{} || is_tiny({text, size}))
       return into_.Double(n);
-    refusal_ = "Number too big to be stored in double.";
+    refusal_ = rapidjson::GetParseError_En(rapidjson::kParseErrorNumberTooBig);
     return false;
   }
 

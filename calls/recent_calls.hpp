@@ -19,7 +19,7 @@ public:
       : lines_(std::bit_ceil(std::max<std::size_t>(1, capacity / ids_per_line))) {}
 
   void add(call_id id) {
-    line& at = line_of(id);
+    line& at = lines_[line_of(id)];
     if (holds(at, id))
       return;
     empty_ = false;
@@ -27,7 +27,7 @@ public:
     at.ids.front() = id;
   }
 
-  [[nodiscard]] bool contains(call_id id) const { return !empty_ && holds(line_of(id), id); }
+  [[nodiscard]] bool contains(call_id id) const { return !empty_ && holds(lines_[line_of(id)], id); }
 
   void clear() {
     std::fill(lines_.begin(), lines_.end(), line{});
@@ -41,11 +41,10 @@ private:
   };
 
   static bool holds(const line& at, call_id id) { return std::find(at.ids.begin(), at.ids.end(), id) != at.ids.end(); }
-  line& line_of(call_id id) { return lines_[std::hash<call_id>{}(id) & (lines_.size() - 1)]; }
-  const line& line_of(call_id id) const { return lines_[std::hash<call_id>{}(id) & (lines_.size() - 1)]; }
+  [[nodiscard]] std::size_t line_of(call_id id) const { return std::hash<call_id>{}(id) & (lines_.size() - 1); }
 
   std::vector<line> lines_;
-  bool empty_ = true;
+  bool empty_ = true; ///< then a search costs nothing
 };
 
 } // namespace squall::calls

@@ -173,8 +173,7 @@ void scheduler::state::late_fact(const placing::cancel_requested& fact) {
     return on(fact);
   if (call != nullptr && call->second)
     return tell_second(fact);
-  const auto held =
-      std::find_if(late.held.begin(), late.held.end(), [&](const placing::call_arrived& c) { return c.id == fact.id; });
+  const auto held = find_held(fact.id);
   if (held == late.held.end())
     return tell_policy(fact);
   late.held.erase(held);
@@ -189,9 +188,7 @@ void scheduler::state::late_fact(const placing::stage_ready& fact) {
     return;
   }
   const call_state* call = in_flight.find(fact.call);
-  const bool held = std::any_of(late.held.begin(), late.held.end(),
-                                [&](const placing::call_arrived& c) { return c.id == fact.call; });
-  if (call == nullptr || !call->late || held) // a call that is held has no stages yet
+  if (call == nullptr || !call->late || find_held(fact.call) != late.held.end()) // held calls have no stages yet
     return;
   const placing::call_ended over{fact.call, errc::invalid_argument, {}};
   call->second ? tell_second(over) : tell_policy(over);
@@ -296,6 +293,10 @@ void scheduler::state::late_fact(const placing::policy_set& fact) {
 }
 
 /// Calls that waited for a dispatch policy that did not come.
+std::vector<placing::call_arrived>::iterator scheduler::state::find_held(call_id call) {
+  return std::find_if(late.held.begin(), late.held.end(), [&](const placing::call_arrived& c) { return c.id == call; });
+}
+
 void scheduler::state::place_again(const std::vector<placing::call_arrived>& held) {
   for (const placing::call_arrived& call : held) {
     release_if_known(call.id);

@@ -406,7 +406,9 @@ void shadow::state::learn(followed_call& call, stage_index index, std::uint32_t 
   known.odds_ppm = static_cast<std::uint32_t>(known.odds_ppm + (ran - std::int64_t{known.odds_ppm}) / 16);
   if (width > 0)
     known.width_q8 = static_cast<std::uint32_t>(
-        known.width_q8 + (std::int64_t{std::min(width, 4096U)} * 256 - std::int64_t{known.width_q8}) / 8);
+        known.width_q8 +
+        (std::int64_t{std::min<std::uint32_t>(width, functions::max_map_width)} * 256 - std::int64_t{known.width_q8}) /
+            8);
 }
 
 void shadow::state::learn_time(const followed_call& call, const placing::stage_report& report) {

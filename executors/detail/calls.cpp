@@ -219,9 +219,10 @@ void node_role::end_call(call_record& call, ending how) {
   if (blocks_.holds(id))
     blocks_.expire_at(id, call.deadline == never ? never : call.deadline + block_backstop);
   const auto& plans = call.context.plan.stages;
-  const bool spread = call.context.dispatched ||
-                      std::any_of(plans.begin(), plans.end(), [](const auto& where) { return !where.spread.empty(); });
-  (how == ending::here && spread ? over_ : ended_).add(id);
+  const auto spread = [](const auto& where) { return !where.spread.empty(); };
+  const bool shares_may_come =
+      how == ending::here && (call.context.dispatched || std::any_of(plans.begin(), plans.end(), spread));
+  (shares_may_come ? over_ : ended_).add(id);
   calls_.erase(id); // `call` is gone
   for (const auto function : turns)
     next_in_sequence(sequence.id, function);

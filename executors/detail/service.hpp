@@ -412,8 +412,8 @@ private:
   block_ledger blocks_;
   sequence_table sequences_;
   calls::recent_calls ended_{65'536}; ///< for good: nothing about them is of interest any more
-  calls::recent_calls over_{
-      65'536}; ///< the flow has nothing more to decide here; shares of their spread maps may still come
+  /// The flow has nothing more to decide here; shares of their spread maps may still come.
+  calls::recent_calls over_{65'536};
   node_counters counters_;
 
   std::unordered_map<call_id, std::unique_ptr<call_record>> calls_;

@@ -313,7 +313,6 @@ struct scheduler::state {
   void on(const calls::placing::cancel_requested& fact);
   void on(const calls::placing::tick&) {}
   // Facts about dispatched calls are for the dispatch policy alone.
-  void on(const calls::placing::stage_ready&) {}
   void on(const calls::placing::batch_started&) {}
   void on(const calls::placing::batch_done&) {}
   void on(const calls::placing::replica_loaded&) {}
@@ -383,6 +382,8 @@ struct scheduler::state {
   [[nodiscard]] bool drawn_for_second(const calls::placing::call_arrived& fact) const;
   [[nodiscard]] std::vector<node_id> nodes_for_share(std::uint32_t share_ppm) const;
   [[nodiscard]] share_view share() const;
+  /// Among the calls that a change of policies holds back; its end if the call is not.
+  [[nodiscard]] std::vector<calls::placing::call_arrived>::iterator find_held(call_id call);
   void place_again(const std::vector<calls::placing::call_arrived>& held);
   void save_late(calls::binary_writer& out) const;
   [[nodiscard]] result<> load_late(calls::binary_reader& in);

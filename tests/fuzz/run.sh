@@ -11,6 +11,7 @@ mkdir -p "$findings"
 common=(-max_len="$max_length" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 "-artifact_prefix=$findings/$(basename "$program")-")
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 "$program" "${common[@]}" -runs=0 "$corpus" 2>&1
+if [[ ${SQUALL_FUZZ_SECONDS:-} == 0 ]]; then exit 0; fi # for libFuzzer it means for ever
 if [[ -n ${SQUALL_FUZZ_SECONDS:-} ]]; then
   extent=(-max_total_time="$SQUALL_FUZZ_SECONDS")
 else
