@@ -71,6 +71,7 @@ struct arrived {
   std::uint32_t priority = 0;
   time_point latest_start = never; ///< it is dropped rather than started later
   bool lone = false;               ///< a copy of nothing that could come: never waits for a batch to fill
+  client_id client;                ///< whose call it is
   friend bool operator==(const arrived&, const arrived&) = default;
   template <class S, class V>
   static void fields(S& s, V& v) {
@@ -81,6 +82,7 @@ struct arrived {
     v("priority", s.priority);
     v("latest_start", s.latest_start);
     v("lone", s.lone);
+    v("client", s.client);
   }
 };
 

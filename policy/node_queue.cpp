@@ -169,9 +169,9 @@ result<> node_queue::state::check_arrival(const queueing::arrived& fact, const q
         errc::overloaded,
         std::to_string(items.size()) + " items wait on the node; the limit is " + std::to_string(config.max_queued),
         drain_time(item_gap_ns, config.max_queued)};
-  if (variant->order.size() >= config.max_queued_per_variant)
+  if (variant->queued >= config.max_queued_per_variant)
     return error{errc::overloaded,
-                 std::to_string(variant->order.size()) + " items of " + name + " wait on the node; the limit is " +
+                 std::to_string(variant->queued) + " items of " + name + " wait on the node; the limit is " +
                      std::to_string(config.max_queued_per_variant),
                  drain_time(item_gap_ns, config.max_queued_per_variant)};
   if (variant->where == residency::absent && now < variant->failed_until)

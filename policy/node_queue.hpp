@@ -33,8 +33,9 @@ struct node_queue_config {
 /// and rules as `scheduler`: the driver feeds facts with the time, carries out commands, and steps with `tick` when
 /// next_deadline() has come (it may be now).
 ///
-/// Order. Higher priority first; within a priority the stages of calls take turns (start-time fair queueing with
-/// learned execution times as costs), so a map of a thousand elements does not hold up a call of one; ties by item id.
+/// Order. Higher priority first; within a priority clients take turns, and so do the stages of each client's calls
+/// (start-time fair queueing with learned execution times as costs, in two levels). So neither a client with a thousand
+/// calls nor a map of a thousand elements holds up a call of one. Ties by turn among calls, then by item id.
 /// The variant whose first item comes first gets an idle lane of its resource (the lowest id); its batch is its first
 /// items in this order, up to max_batch.
 ///

@@ -25,11 +25,11 @@ void node_queue::state::retry_wanting() {
     slot_index first = no_slot;
     for (const variant_id id : wanting) {
       const slot_index slot = variants.find_slot(id);
-      if (first == no_slot || variants.at(slot).order.top().key < variants.at(first).order.top().key)
+      if (first == no_slot || first_key(variants.at(slot)) < first_key(variants.at(first)))
         first = slot;
     }
     const std::uint64_t bytes = variants.at(first).info.memory_bytes;
-    const order_key head = variants.at(first).order.top().key;
+    const order_key head = first_key(variants.at(first));
     if (!make_room(bytes, head)) {
       if (room_can_come(bytes, head))
         draining = head;
@@ -44,7 +44,7 @@ void node_queue::state::retry_wanting() {
 /// kept for as long as its load took, so that two variants that do not fit together spend at most half of the time
 /// loading.
 bool node_queue::state::yields(const queued_variant& v, const order_key& head) const {
-  return now >= v.kept_until && head < v.order.top().key;
+  return now >= v.kept_until && head < first_key(v);
 }
 
 bool node_queue::state::make_room(std::uint64_t bytes, const std::optional<order_key>& head) {
@@ -61,7 +61,7 @@ bool node_queue::state::make_room(std::uint64_t bytes, const std::optional<order
     const queued_variant& v = *variants.find(id);
     if (v.where != residency::resident || !v.info.needs_load || v.running > 0)
       continue;
-    const bool has_items = !v.order.empty();
+    const bool has_items = v.queued > 0;
     if (!has_items || (head && yields(v, *head)))
       victims.push_back({has_items, v.last_used, id, v.info.memory_bytes});
   }
@@ -94,7 +94,7 @@ bool node_queue::state::room_can_come(std::uint64_t bytes, const order_key& head
   std::uint64_t freed = 0;
   for (const variant_id id : variants.sorted_ids()) {
     const queued_variant& v = *variants.find(id);
-    if (v.where == residency::resident && v.info.needs_load && (v.order.empty() || yields(v, head)))
+    if (v.where == residency::resident && v.info.needs_load && (v.queued == 0 || yields(v, head)))
       freed += v.info.memory_bytes;
   }
   return used_bytes + bytes <= config.memory_bytes + freed;
@@ -140,7 +140,7 @@ void node_queue::state::on(const queueing::loaded& fact) {
              duration{0});
   } else {
     // It may be larger than declared. Where all others are busy the bound is exceeded until the next load makes room.
-    const auto head = v.order.empty() ? std::nullopt : std::optional{v.order.top().key};
+    const auto head = v.queued == 0 ? std::nullopt : std::optional{first_key(v)};
     [[maybe_unused]] const bool fits = make_room(0, head);
   }
   forget_if_idle(slot);
@@ -174,7 +174,7 @@ void node_queue::state::on(const queueing::residents_lost& fact) {
       continue;
     }
     leave_memory(slot);
-    if (!v.order.empty())
+    if (v.queued > 0)
       want(id);
     forget_if_idle(slot);
   }

@@ -7,7 +7,7 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t snapshot_version = 3;
+constexpr std::uint32_t snapshot_version = 4;
 
 template <class T, class Key>
 bool ascends(const std::vector<T>& v, Key key) {
@@ -78,6 +78,9 @@ result<> node_queue::state::rebuild() {
     if (!ascends(r->lanes, [](const lane_state& l) { return l.id; }) ||
         !ascends(r->classes, [](const priority_class& c) { return c.priority; }))
       return damaged("its lanes or priorities do not ascend");
+    for (const priority_class& c : r->classes)
+      if (!ascends(c.clients, [](const client_share& s) { return s.client; }))
+        return damaged("the clients of priority " + std::to_string(c.priority) + " do not ascend");
     for (const lane_state& lane : r->lanes) {
       const running_batch* batch = running.find(lane.batch);
       if (lane.batch && (batch == nullptr || batch->lane != lane.id))
@@ -117,7 +120,7 @@ result<> node_queue::state::rebuild() {
   if (!ascends(wanting, [](variant_id id) { return id; }))
     return damaged("what is to be loaded does not ascend");
   for (const variant_id id : wanting)
-    if (const queued_variant* v = variants.find(id); v == nullptr || v->order.empty())
+    if (const queued_variant* v = variants.find(id); v == nullptr || v->queued == 0)
       return damaged("variant " + to_string(id) + " is to be loaded without need");
   for (const call_id id : queued_calls.sorted_ids())
     if (queued_calls.find(id)->items.first == no_slot)

@@ -183,7 +183,7 @@ struct cluster_model::state {
     n.items[item] = {id, s};
     ++report.items;
     step(to, queueing::arrived{item, id, s, f->plan.stages[s].variant, f->fact.priority, f->fact.deadline,
-                               lone && s % 2 == 1});
+                               lone && s % 2 == 1, f->fact.client});
   }
 
   void element_ended(node_id on, call_id id, stage_index s, duration share) {

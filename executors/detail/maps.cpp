@@ -126,12 +126,13 @@ void node_role::enqueue_share(map_share& share) {
   const auto stage = share.stage;
   const auto priority = share.context.priority;
   const auto deadline = share.deadline;
+  const auto client = share.context.claim.owner;
   for (const auto id : items) {
     if (!worker_ || !known)
       item_failed(id, worker_ ? error{errc::not_found, "variant " + to_string(variant) + " is not known", {}}
                               : error{errc::unavailable, "there is no worker process to run it", {}});
     else
-      feed(calls::queueing::arrived{id, call, stage, variant, priority, deadline, false});
+      feed(calls::queueing::arrived{id, call, stage, variant, priority, deadline, false, client});
   }
 }
 

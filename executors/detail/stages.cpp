@@ -76,7 +76,8 @@ void node_role::enqueue(call_record& call, stage_index stage, const std::vector<
     items_.emplace(id, work_item{call.context.call, stage, element, nullptr, variant, now(), false, {}});
     call.items.push_back(id);
     ++counters_.items;
-    feed(calls::queueing::arrived{id, call.context.call, stage, variant, call.context.priority, call.deadline, false});
+    feed(calls::queueing::arrived{id, call.context.call, stage, variant, call.context.priority, call.deadline, false,
+                                  call.context.claim.owner});
   }
 }
 

@@ -14,10 +14,19 @@ namespace squall::policy::detail {
 namespace queueing = calls::queueing;
 using functions::resource_type;
 
-/// The place of an item in the order of its variant and of the node.
-struct order_key {
+/// The place of an item among those of its client and variant.
+struct item_key {
   std::uint32_t unpriority = 0; ///< complement of the priority: higher priorities come first
-  std::int64_t turn = 0;        ///< start tag of fair queueing
+  std::int64_t turn = 0;        ///< start tag of fair queueing among the client's stages of calls
+  std::uint64_t item = 0;
+  friend auto operator<=>(const item_key&, const item_key&) = default;
+};
+
+/// The place of an item on the node, as long as nothing else is started.
+struct order_key {
+  std::uint32_t unpriority = 0;
+  std::int64_t share = 0; ///< start tag of fair queueing among clients
+  std::int64_t turn = 0;
   std::uint64_t item = 0;
   friend auto operator<=>(const order_key&, const order_key&) = default;
 };
@@ -35,6 +44,7 @@ struct item_list {
 
 struct item_state {
   call_id call;
+  client_id client;
   stage_index stage = 0;
   variant_id variant;
   std::uint32_t priority = 0;
@@ -50,6 +60,7 @@ struct item_state {
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("call", s.call);
+    v("client", s.client);
     v("stage", s.stage);
     v("variant", s.variant);
     v("priority", s.priority);
@@ -83,6 +94,12 @@ struct queued_call {
   }
 };
 
+/// The queued items of one client and one variant.
+struct client_queue {
+  client_id client;
+  indexed_heap<item_key> order;
+};
+
 enum class residency : std::uint8_t {
   absent = 0,
   loading = 1,
@@ -108,7 +125,9 @@ struct queued_variant {
   time_point hold{};
 
   // Follows from the items.
-  indexed_heap<order_key> order;
+  std::vector<client_queue> queues; ///< the first `clients` have items, the others keep their memory for the next one
+  std::size_t clients = 0;
+  std::uint32_t queued = 0; ///< items
   item_list items;
   std::uint32_t lone = 0; ///< queued items that wait for no company
 
@@ -194,16 +213,37 @@ struct lane_state {
   }
 };
 
-/// Fair queueing's virtual time of one priority on one resource.
+/// What fair queueing knows of one client, in one priority on one resource.
+struct client_share {
+  client_id client;
+  std::int64_t share = 0;  ///< start tag of its next item among the clients' items
+  std::int64_t turn = 0;   ///< virtual time among its own stages of calls: start tag of the last item that was started
+  std::uint64_t batch = 0; ///< the last one with an item of it
+
+  std::uint32_t queued = 0; ///< follows from the items
+
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("client", s.client);
+    v("share", s.share);
+    v("turn", s.turn);
+    v("batch", s.batch);
+  }
+};
+
+/// Fair queueing in one priority on one resource.
 struct priority_class {
   std::uint32_t priority = 0;
-  std::int64_t turn = 0;    ///< start tag of the last item that was started
-  std::uint64_t queued = 0; ///< the class is forgotten at zero
+  std::int64_t share = 0;            ///< virtual time among clients: start tag of the last item that was started
+  std::vector<client_share> clients; ///< ascending; also those whose last item may still run
+
+  std::uint64_t queued = 0; ///< follows from the items
+
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("priority", s.priority);
-    v("turn", s.turn);
-    v("queued", s.queued);
+    v("share", s.share);
+    v("clients", s.clients);
   }
 };
 
@@ -239,7 +279,7 @@ struct node_queue::state {
   detail::slot_map<item_id, detail::item_state> items; ///< queued
   detail::slot_map<call_id, detail::queued_call> queued_calls;
   detail::slot_map<batch_id, detail::running_batch> running;
-  detail::heap_positions order_positions;
+  detail::heap_positions order_positions; ///< of all heaps of items
   detail::timer_heap latest_starts;
   detail::timer_heap holds;        ///< by variant
   std::vector<variant_id> wanting; ///< ascending: they have items and are to be loaded when there is room
@@ -293,6 +333,18 @@ struct node_queue::state {
   void index_item(slot_index item, slot_index variant);
   [[nodiscard]] std::int64_t next_turn(const calls::queueing::arrived& fact, const detail::queued_variant& variant);
   [[nodiscard]] detail::priority_class& priority_of(resource_type r, std::uint32_t priority);
+  /// Of the variant's first item.
+  struct first_item {
+    detail::order_key key;
+    slot_index slot;
+  };
+  /// The variant has items.
+  [[nodiscard]] first_item first_of(const detail::queued_variant& variant) const;
+  [[nodiscard]] detail::order_key first_key(const detail::queued_variant& variant) const {
+    return first_of(variant).key;
+  }
+  /// Lets the item's client pay for it. `head`: it is the first of the batch.
+  void charge(const detail::queued_variant& variant, const detail::item_state& item, batch_id batch, bool head);
   void note_arrival(detail::queued_variant& variant) const;
   void activate(slot_index variant);
   void disarm(slot_index variant);

@@ -107,6 +107,7 @@ private:
     fact.stage = asks % 3;
     fact.priority = asks / 3 % 3;
     fact.lone = asks > 200;
+    fact.client = client_id{asks / 9 % 3U};
     fact.latest_start = asks % 2 == 0 ? never : now_ + in_.pause();
     step(fact);
   }

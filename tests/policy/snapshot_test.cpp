@@ -29,8 +29,8 @@ std::vector<std::byte> busy_queue() {
   q.step(from_ns(1), queueing::variant_known{variant_id{2}, functions::resource_type::cpu, 2, duration{50}, 10, false});
   q.step(from_ns(1), queueing::lane_opened{lane_id{1}, functions::resource_type::cpu});
   for (std::uint64_t i = 1; i <= 8; ++i)
-    q.step(from_ns(2),
-           queueing::arrived{item_id{i}, call_id{1 + i % 3}, 0, variant_id{1 + i % 2}, 0, from_ns(900), false});
+    q.step(from_ns(2), queueing::arrived{item_id{i}, call_id{1 + i % 3}, 0, variant_id{1 + i % 2}, 0, from_ns(900),
+                                         false, client_id{i % 2}});
   q.step(from_ns(2), queueing::replica_wanted{replica_id{1}, variant_id{1}});
   q.step(from_ns(2), queueing::replica_wanted{replica_id{2}, variant_id{2}});
   q.step(from_ns(2), queueing::replica_loaded{replica_id{2}});
