@@ -38,7 +38,8 @@ std::size_t calendar_policy::memory_bytes() const {
   const graph& g = state_->g;
   std::size_t sum = g.batches.capacity() * sizeof(batch_entry) + g.calls.capacity() * sizeof(call_entry) +
                     g.replicas.capacity() * sizeof(replica_entry) + g.lanes.capacity() * sizeof(lane_entry) +
-                    g.nodes.capacity() * sizeof(node_entry);
+                    g.nodes.capacity() * sizeof(node_entry) + g.dags.capacity() * sizeof(dag_entry) +
+                    g.variants.capacity() * sizeof(variant_entry);
   for (const batch_entry& b : g.batches)
     sum += b.tasks.capacity() * sizeof(task_ref);
   for (const call_entry& c : g.calls)

@@ -7,6 +7,20 @@
 
 namespace squall::policy::calendar {
 
+namespace {
+
+/// Where one more goes: to the first that is free, else to the end.
+template <class Entry, class Free>
+slot place_in(std::vector<Entry>& pool, const Free& is_free) {
+  const auto at = std::find_if(pool.begin(), pool.end(), is_free);
+  if (at != pool.end())
+    return static_cast<slot>(at - pool.begin());
+  pool.emplace_back();
+  return static_cast<slot>(pool.size() - 1);
+}
+
+} // namespace
+
 // -- the catalogue
 // ------------------------------------------------------------------------------------------------------------
 
@@ -117,8 +131,7 @@ void state::on(const placing::dag_registered& fact) {
     return; // an id names one version, which calls in flight rely on
   }
   if (s == none) {
-    s = static_cast<slot>(g.dags.size());
-    g.dags.emplace_back();
+    s = place_in(g.dags, [](const dag_entry& d) { return !d.id; });
     put(dag_slots, fact.id, s);
   }
   g.dags[s] = std::move(dag);
@@ -126,8 +139,21 @@ void state::on(const placing::dag_registered& fact) {
 }
 
 void state::on(const placing::dag_removed& fact) {
-  if (const slot s = find(dag_slots, fact.id); s != none)
-    g.dags[s].removed = true;
+  const slot s = find(dag_slots, fact.id);
+  if (s == none)
+    return;
+  g.dags[s].removed = true;
+  forget_dag(s);
+}
+
+/// A removed DAG leaves its place to another once its last call has ended and no offer names it.
+void state::forget_dag(slot s) {
+  dag_entry& dag = g.dags[s];
+  if (!dag.removed || dag.calls > 0 ||
+      std::any_of(tickets.begin(), tickets.end(), [&](const held_ticket& t) { return g.calls[t.call].dag == s; }))
+    return;
+  dag_slots.erase(dag_slots.find_slot(dag.id));
+  dag = {};
 }
 
 // -- nodes
@@ -137,13 +163,13 @@ void state::on(const placing::node_joined& fact) {
   dirty = true;
   if (find(node_slots, fact.id) != none)
     on(placing::node_lost{fact.id}); // its former life is over
-  const auto s = static_cast<slot>(g.nodes.size());
-  g.nodes.emplace_back();
+  const slot s = place_in(g.nodes, [](const node_entry& n) { return !n.id; });
+  g.nodes[s] = {};
   g.nodes[s].id = fact.id;
   g.nodes[s].memory = fact.memory_bytes;
   for (const placing::lane_info& lane : fact.lanes) {
-    const auto l = static_cast<slot>(g.lanes.size());
-    g.lanes.push_back({s, lane.resource, {}});
+    const slot l = place_in(g.lanes, [](const lane_entry& free) { return free.node == none; });
+    g.lanes[l] = {s, lane.resource, {}};
     g.nodes[s].lanes[index_of(lane.resource)].push_back(l);
     ++g.lane_count[index_of(lane.resource)];
   }
@@ -191,8 +217,11 @@ void state::on(const placing::node_lost& fact) {
   }
   std::erase_if(to_load, [&](slot r) { return g.replicas[r].variant == none; });
   g.nodes[n].id = {};
-  for (auto& lanes : g.nodes[n].lanes)
+  for (auto& lanes : g.nodes[n].lanes) {
+    for (const slot l : lanes)
+      g.lanes[l].node = none;
     lanes.clear();
+  }
   std::sort(hit.begin(), hit.end());
   hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
   for (const auto& [order, call] : hit)
@@ -276,14 +305,16 @@ void state::give_up(slot s, errc code, const std::string& why) {
 void state::drop_call(slot s) {
   unbook(s);
   call_entry& call = g.calls[s];
+  const slot dag = call.dag;
   for (std::uint32_t i = 0; i < call.tasks.size(); ++i)
     if (call.tasks[i].batch != none)
       g.detach({s, i});
   if (!call.held) {
     call_slots.erase(call_slots.find_slot(call.id));
-    --g.dags[call.dag].calls;
+    --g.dags[dag].calls;
   }
   g.free_call(s);
+  forget_dag(dag);
 }
 
 void state::on(const placing::stage_ready& fact) {

@@ -59,7 +59,7 @@ std::string graph::sound() const {
         !all(v.siblings, variants.size()) || !std::all_of(v.ready.begin(), v.ready.end(), task))
       return "a variant";
   for (const lane_entry& l : lanes)
-    if (l.node >= nodes.size() || !all(l.order, batches.size()))
+    if ((l.node == none ? !l.order.empty() : l.node >= nodes.size()) || !all(l.order, batches.size()))
       return "a lane";
   for (const replica_entry& r : replicas)
     if (r.variant != none && (r.variant >= variants.size() || r.node >= nodes.size() || !all(r.order, batches.size())))

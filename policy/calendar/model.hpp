@@ -84,7 +84,7 @@ struct variant_entry {
 };
 
 struct lane_entry {
-  slot node = none;
+  slot node = none; ///< none: the slot is free
   functions::resource_type resource = functions::resource_type::cpu;
   std::vector<slot> order; ///< booked batches; the running one, if any, is the first
   template <class S, class V>
@@ -116,7 +116,7 @@ struct replica_entry {
 };
 
 struct node_entry {
-  node_id id; ///< zero: lost
+  node_id id; ///< zero: lost, the slot is free
   std::array<std::vector<slot>, resources> lanes;
   std::vector<slot> replicas;
   std::uint64_t memory = 0;
@@ -271,7 +271,7 @@ struct dag_stage {
 };
 
 struct dag_entry {
-  dag_id id;
+  dag_id id; ///< zero: the slot is free
   std::vector<dag_stage> stages;
   std::vector<plan_entry> plans;
   micro_cost least_cost = 0;

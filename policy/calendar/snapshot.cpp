@@ -66,8 +66,8 @@ void graph::restore(calls::binary_reader& in) {
   if (const std::string wrong = sound(); !wrong.empty())
     return in.fail("holds a calendar that does not fit together: " + wrong);
   for (dag_entry& dag : dags)
-    if (!std::ranges::all_of(dag.front, [&](const auto& plan) { return is_plan_of(dag, plan); }) ||
-        !derive(dag, variants))
+    if (dag.id && (!std::ranges::all_of(dag.front, [&](const auto& plan) { return is_plan_of(dag, plan); }) ||
+                   !derive(dag, variants)))
       return in.fail("holds a DAG whose stages do not fit together");
 }
 

@@ -117,6 +117,7 @@ struct state {
   void derive_all();
   void want_front(dag_entry& dag);
   void drop_call(slot call); ///< takes it out of the books
+  void forget_dag(slot dag);
   void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);
   void forget_ready(task_ref task, slot variant);

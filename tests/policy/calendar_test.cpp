@@ -489,6 +489,33 @@ TEST(CalendarRepair, WorkOfALostNodeGoesElsewhere) {
   EXPECT_TRUE(w.finished(after));
 }
 
+TEST(CalendarRepair, NodesAndDagsThatGoLeaveTheirPlacesToOthers) {
+  world w;
+  w.functions({{.function = 0, .exec = 10}});
+  w.dag(1, {{.function = 0}});
+  w.join(1, false, 2, 1'000);
+  std::size_t after_few = 0;
+  for (std::uint64_t i = 2; i < 300; ++i) {
+    w.dag(i, {{.function = 0}, {.function = 0, .after = {0}}});
+    w.join(i, false, 2, 1'000);
+    const auto call = w.call({.dag = i, .slo = 100});
+    ASSERT_TRUE(w.admitted(call)) << i;
+    w.remove_dag(i); // while the call runs
+    if (i % 50 == 0)
+      w.save_and_restore();
+    w.run_until(w.now + 50);
+    ASSERT_TRUE(w.finished(call)) << i;
+    EXPECT_FALSE(w.admitted(w.call({.dag = i, .slo = 100})));
+    w.lose(i);
+    if (i == 10)
+      after_few = w.policy().memory_bytes();
+  }
+  EXPECT_LE(w.policy().memory_bytes(), after_few + after_few / 2);
+  const auto last = w.call({.dag = 1, .slo = 100});
+  w.run_until(w.now + 100);
+  EXPECT_TRUE(w.finished(last));
+}
+
 TEST(CalendarRepair, WithoutAnyNodeThePromiseIsBrokenLoudly) {
   world w;
   small_cluster(w, false);

@@ -98,6 +98,7 @@ public:
     }
     step(fact);
   }
+  void remove_dag(std::uint64_t id) { step(placing::dag_removed{dag_id{id}}); }
   void join(std::uint64_t id, bool gpu, int lanes, int memory) {
     nodes_[id] = {gpu, lanes, 0, memory, 0};
     placing::node_joined fact{node_id{id}, {}, static_cast<std::uint64_t>(memory) * 1'000'000};
