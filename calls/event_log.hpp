@@ -26,7 +26,7 @@ struct log_header {
   friend bool operator==(const log_header&, const log_header&) = default;
 };
 
-inline constexpr std::uint16_t log_version = 6;
+inline constexpr std::uint16_t log_version = 7;
 inline constexpr std::size_t log_header_size = 25;
 inline constexpr std::size_t log_record_header_size = 12;
 inline constexpr std::size_t log_record_max = std::size_t{64} << 20;

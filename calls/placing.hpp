@@ -430,9 +430,22 @@ struct front_ready {
   }
 };
 
-using event = std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
-                           call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started,
-                           batch_done, replica_loaded, ticket_redeemed, node_draining, plans_adopted, front_ready>;
+/// No DAG that uses the function is left, and the nodes forget it, too.
+struct function_removed {
+  function_id id;
+  std::vector<variant_id> variants; ///< of it
+  friend bool operator==(const function_removed&, const function_removed&) = default;
+  template <class S, class V>
+  static void fields(S& s, V& v) {
+    v("id", s.id);
+    v("variants", s.variants);
+  }
+};
+
+using event =
+    std::variant<function_registered, dag_registered, dag_removed, node_joined, node_lost, residency_changed,
+                 call_arrived, call_ended, cancel_requested, policy_set, tick, stage_ready, batch_started, batch_done,
+                 replica_loaded, ticket_redeemed, node_draining, plans_adopted, front_ready, function_removed>;
 
 // -- commands
 // --------------------------------------------------------------------------------------------------------------

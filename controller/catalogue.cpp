@@ -55,6 +55,10 @@ std::optional<functions::builtin_facts> facts_of(const functions::variant_spec& 
   return facts;
 }
 
+calls::placing::function_removed removal_of(const functions::registered_function& function) {
+  return {function.id, function.variants};
+}
+
 /// Numbers that every reader of JSON keeps whole.
 constexpr std::uint64_t id_mask = (std::uint64_t{1} << 52) - 1;
 
@@ -232,11 +236,12 @@ result<catalogue_change> catalogue::apply(functions::function_spec spec, bool re
   const auto old = functions_.find(at);
   if (old != functions_.end() && old->second.spec == checked)
     return change;
-  const function_id old_id = old == functions_.end() ? function_id{} : old->second.id;
+  const calls::placing::function_removed replaced =
+      old == functions_.end() ? calls::placing::function_removed{} : removal_of(old->second);
   const functions::registered_function& function = add(std::move(checked));
   change.functions_added.push_back(&function);
-  if (old_id) {
-    change.functions_removed.push_back(old_id);
+  if (replaced.id) {
+    change.functions_removed.push_back(replaced);
     for (auto& [name, entry] : dags_)
       if (uses(entry, function.spec))
         SQUALL_TRY(bind(entry, change));
@@ -265,7 +270,7 @@ functions::registered_function& catalogue::add(functions::function_spec spec) {
 }
 
 void catalogue::erase(by_version<functions::registered_function>::iterator it, catalogue_change& change) {
-  change.functions_removed.push_back(it->second.id);
+  change.functions_removed.push_back(removal_of(it->second));
   functions_by_id_.erase(it->second.id);
   functions_.erase(it);
 }

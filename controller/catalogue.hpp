@@ -28,7 +28,7 @@ struct callable {
 /// these lists.
 struct catalogue_change {
   std::vector<const functions::registered_function*> functions_added; ///< valid until the next change
-  std::vector<function_id> functions_removed;
+  std::vector<calls::placing::function_removed> functions_removed;
   std::vector<std::shared_ptr<const functions::dag>> dags_added;
   std::vector<dag_id> dags_removed;
 

@@ -180,9 +180,9 @@ void controller_service::publish(const catalogue_change& change) {
   for (const dag_id id : change.dags_removed)
     if (!catalogue_.find_dag(id))
       removed_dags_.insert(id);
-  for (const function_id id : change.functions_removed)
-    if (!catalogue_.find_function(id))
-      removed_functions_.insert(id);
+  for (const calls::placing::function_removed& f : change.functions_removed)
+    if (!catalogue_.find_function(f.id))
+      removed_functions_.insert_or_assign(f.id, f);
   for (const auto& dag : change.dags_added)
     removed_dags_.erase(dag->id);
   for (const functions::registered_function* f : change.functions_added)
@@ -203,8 +203,12 @@ void controller_service::forget_unused() {
   }
   if (!removed_dags_.empty())
     return;
-  for (const function_id id : std::exchange(removed_functions_, {}))
+  for (const auto& [id, fact] : std::exchange(removed_functions_, {})) {
+    step(fact);
+    for (const variant_id v : fact.variants)
+      profiles_.forget(v);
     send_to_nodes(wire::forget_function{id});
+  }
 }
 
 } // namespace squall::controller

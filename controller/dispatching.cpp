@@ -306,13 +306,15 @@ void controller_service::recall_profiles(const functions::registered_function& f
   for (std::size_t i = 0; i < function.variants.size(); ++i)
     store_->get(profile_key(function, i),
                 [this, i, id = function.id, variant = function.variants[i]](result<shared_bytes> bytes) {
+                  const functions::registered_function* known = catalogue_.find_function(id);
+                  if (!known)
+                    return;
                   if (bytes)
                     if (auto saved = calls::from_binary<profile>(bytes->span(), "a profile")) {
                       profiles_.restore(variant, std::move(saved).value());
                       return;
                     }
-                  if (const functions::registered_function* known = catalogue_.find_function(id))
-                    measure(*known, i);
+                  measure(*known, i);
                 });
 }
 

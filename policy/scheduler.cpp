@@ -79,6 +79,30 @@ void scheduler::state::on(const placing::function_registered& fact) {
   }
 }
 
+/// But for variants that a DAG still names.
+void scheduler::state::on(const placing::function_removed& fact) {
+  if (const slot_index slot = functions.find_slot(fact.id); slot != no_slot)
+    functions.erase(slot);
+  for (const variant_id id : fact.variants) {
+    const slot_index slot = variants.find_slot(id);
+    if (slot == no_slot || named_by_dag(id))
+      continue;
+    variants.erase(slot);
+    for (node_state& node : nodes)
+      std::erase(node.resident, id);
+  }
+}
+
+bool scheduler::state::named_by_dag(variant_id variant) const {
+  const std::vector<dag_id> ids = dags.sorted_ids();
+  return std::any_of(ids.begin(), ids.end(), [&](dag_id id) {
+    const auto& stages = dags.find(id)->stages;
+    return std::any_of(stages.begin(), stages.end(), [&](const stage_state& s) {
+      return std::find(s.info.variants.begin(), s.info.variants.end(), variant) != s.info.variants.end();
+    });
+  });
+}
+
 bool dag_state::derive() {
   order.clear();
   for (stage_index i = 0; i < stages.size(); ++i) {

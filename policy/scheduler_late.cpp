@@ -58,6 +58,13 @@ void scheduler::state::late_fact(const placing::function_registered& fact) {
   tell_second(fact);
 }
 
+void scheduler::state::late_fact(const placing::function_removed& fact) {
+  on(fact);
+  late.functions.erase(fact.id);
+  tell_policy(fact);
+  tell_second(fact);
+}
+
 void scheduler::state::late_fact(const placing::dag_registered& fact) {
   on(fact);
   const dag_state* dag = dags.find(fact.id);

@@ -6,7 +6,7 @@ namespace squall::policy {
 using namespace detail;
 
 namespace {
-constexpr std::uint32_t snapshot_version = 8;
+constexpr std::uint32_t snapshot_version = 9;
 } // namespace
 
 void scheduler::state::save(calls::binary_writer& out) const {

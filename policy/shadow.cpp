@@ -134,6 +134,7 @@ struct shadow::state {
   time_point at{};
   std::map<variant_id, known_variant> variants;
   std::map<dag_id, std::vector<known_stage>> dags;
+  std::vector<dag_id> removed; ///< that calls still follow
   std::map<call_id, followed_call> calls;
   std::map<batch_id, modelled_batch> batches;
   std::map<replica_id, node_id> replicas;
@@ -181,7 +182,16 @@ struct shadow::state {
     tell(fact);
   }
   void on(const placing::dag_registered& fact);
-  void on(const placing::dag_removed& fact) { tell(fact); }
+  void on(const placing::function_removed& fact) {
+    for (const variant_id v : fact.variants)
+      variants.erase(v);
+    tell(fact);
+  }
+  void on(const placing::dag_removed& fact) {
+    removed.push_back(fact.id);
+    tell(fact);
+  }
+  void forget_removed();
   void on(const placing::front_ready& fact) { tell(fact); }
   void on(const placing::node_joined& fact) { tell(fact); }
   void on(const placing::node_lost& fact) { lose(fact.id); }
@@ -199,6 +209,7 @@ struct shadow::state {
     v("at", s.at);
     v("variants", s.variants);
     v("dags", s.dags);
+    v("removed", s.removed);
     v("calls", s.calls);
     v("batches", s.batches);
     v("replicas", s.replicas);
@@ -372,7 +383,17 @@ void shadow::state::on(const placing::dag_registered& fact) {
         stages[p].consumers.push_back(s);
   if (const auto known = dags.find(fact.id); known == dags.end() || known->second.size() != stages.size())
     dags[fact.id] = std::move(stages);
+  std::erase(removed, fact.id);
   tell(fact);
+}
+
+void shadow::state::forget_removed() {
+  std::erase_if(removed, [&](dag_id id) {
+    if (std::any_of(calls.begin(), calls.end(), [&](const auto& call) { return call.second.dag == id; }))
+      return false;
+    dags.erase(id);
+    return true;
+  });
 }
 
 void shadow::state::follow(const placing::call_arrived& fact) {
@@ -535,6 +556,8 @@ void shadow::observe(time_point now, const placing::event& fact, std::span<const
     s.decided(c);
   for (const call_id id : std::exchange(s.over, {}))
     s.compare(id);
+  if (!s.removed.empty())
+    s.forget_removed();
 }
 
 std::optional<time_point> shadow::next_deadline() const {

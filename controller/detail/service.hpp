@@ -340,8 +340,8 @@ private:
   node_id last_home_;
   std::map<node_id, std::vector<call_id>> releases_; ///< gathered during a round
   std::map<dag_id, std::uint32_t> running_of_dag_;
-  std::set<dag_id> removed_dags_;           ///< with calls in flight: nodes still need them
-  std::set<function_id> removed_functions_; ///< the same
+  std::set<dag_id> removed_dags_; ///< with calls in flight: nodes still need them
+  std::map<function_id, calls::placing::function_removed> removed_functions_; ///< the same
   std::optional<std::string> lost_node_;    ///< why calls are abandoned, while a lost node is being stepped
   std::optional<error> cut_off_;            ///< why a call is abandoned, while that is being stepped
   std::optional<std::string> policy_error_; ///< of the policy_set that is being stepped

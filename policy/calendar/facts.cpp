@@ -53,15 +53,17 @@ void state::keep_booked_time(variant_entry& v, ns before) {
 void state::on(const placing::function_registered& fact) {
   std::vector<slot> all;
   for (const placing::variant_info& info : fact.variants) {
+    if (!info.id)
+      continue;
     slot s = find(variant_slots, info.id);
     if (s == none) {
-      s = static_cast<slot>(g.variants.size());
-      g.variants.emplace_back();
+      s = place_in(g.variants, [](const variant_entry& v) { return !v.info.id; });
       put(variant_slots, info.id, s);
     }
     variant_entry& v = g.variants[s];
     const ns before = v.times.empty() || !v.info.batch_times.empty() ? 0 : v.times.front();
     v.info = info;
+    v.removed = false;
     v.info.max_batch = std::clamp<std::uint32_t>(info.max_batch, 1, max_batch_known);
     keep_booked_time(v, before);
     set_times(v);
@@ -74,6 +76,50 @@ void state::on(const placing::function_registered& fact) {
         g.variants[s].siblings.push_back(other);
   }
   derive_all();
+}
+
+void state::on(const placing::function_removed& fact) {
+  for (const variant_id id : fact.variants)
+    if (const slot s = find(variant_slots, id); s != none) {
+      g.variants[s].removed = true;
+      g.variants[s].demand = g.variants[s].worth = 0; // nothing loads it any more
+    }
+  forget_variants();
+}
+
+/// Evicts what is idle of removed variants; those that nothing names leave their places to others.
+void state::forget_variants() {
+  for (slot s = 0; s < g.variants.size(); ++s) {
+    if (!g.variants[s].removed || is_named(s))
+      continue;
+    for (const slot r : std::vector<slot>{g.variants[s].replicas})
+      if (g.replicas[r].ready)
+        evict(r);
+    if (!g.variants[s].replicas.empty())
+      continue;
+    for (variant_entry& other : g.variants)
+      std::erase(other.siblings, s);
+    if (const auto at = variant_slots.find_slot(g.variants[s].info.id); at != no_slot)
+      variant_slots.erase(at);
+    g.variants[s] = {};
+  }
+}
+
+bool state::is_named(slot variant) const {
+  const variant_entry& v = g.variants[variant];
+  if (!v.open.empty() || !v.ready.empty() ||
+      std::any_of(v.replicas.begin(), v.replicas.end(), [&](slot r) { return !g.replicas[r].order.empty(); }))
+    return true;
+  if (std::any_of(g.dags.begin(), g.dags.end(), [&](const dag_entry& dag) {
+        return std::any_of(dag.stages.begin(), dag.stages.end(), [&](const dag_stage& stage) {
+          return std::find(stage.variants.begin(), stage.variants.end(), variant) != stage.variants.end();
+        });
+      }))
+    return true;
+  return std::any_of(g.calls.begin(), g.calls.end(), [&](const call_entry& call) {
+    return call.dag != none && std::any_of(call.stages.begin(), call.stages.end(),
+                                           [&](const stage_entry& stage) { return stage.variant == variant; });
+  });
 }
 
 void state::derive_all() {

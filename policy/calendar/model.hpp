@@ -51,7 +51,7 @@ struct task_ref {
 
 /// One way to run a function, all its replicas, and what waits for them.
 struct variant_entry {
-  placing::variant_info info;
+  placing::variant_info info;  ///< its id zero: the slot is free
   std::vector<ns> times;       ///< of a batch of b at [b - 1], b up to max_batch
   std::vector<slot> replicas;  ///< in the order in which they were loaded
   std::vector<slot> open;      ///< booked batches that have not started, in the order in which they were booked
@@ -63,6 +63,7 @@ struct variant_entry {
   std::int64_t worth = 0;      ///< decaying: what being resident would have saved lately (price)
   ns stretch_ppm = 1'000'000;  ///< learned factor of late executions over the profile
   ns learned_at = 0;           ///< when that was last looked at
+  bool removed = false;        ///< it leaves its slot once nothing names it
 
   [[nodiscard]] std::size_t resource() const { return index_of(info.resource); }
 
@@ -80,6 +81,7 @@ struct variant_entry {
     v("worth", s.worth);
     v("stretch", s.stretch_ppm);
     v("learned_at", s.learned_at);
+    v("removed", s.removed);
   }
 };
 

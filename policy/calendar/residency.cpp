@@ -224,6 +224,7 @@ void state::load_on_gpu(slot variant) {
 void state::manage() {
   if (std::exchange(times_changed, false))
     derive_all();
+  forget_variants();
   fill_cpu();
   pack_gpu();
   const std::int64_t keep_q10 =

@@ -94,6 +94,7 @@ struct state {
 
   // -- facts (facts.cpp)
   void on(const placing::function_registered& fact);
+  void on(const placing::function_removed& fact);
   void on(const placing::dag_registered& fact);
   void on(const placing::dag_removed& fact);
   void on(const placing::node_joined& fact);
@@ -118,6 +119,8 @@ struct state {
   void want_front(dag_entry& dag);
   void drop_call(slot call); ///< takes it out of the books
   void forget_dag(slot dag);
+  void forget_variants();
+  [[nodiscard]] bool is_named(slot variant) const;
   void give_up(slot call, errc code, const std::string& why);
   void make_ready(slot call, std::uint32_t stage);
   void forget_ready(task_ref task, slot variant);

@@ -302,6 +302,7 @@ struct scheduler::state {
 
   // Facts (scheduler.cpp).
   void on(const calls::placing::function_registered& fact);
+  void on(const calls::placing::function_removed& fact);
   void on(const calls::placing::dag_registered& fact);
   void on(const calls::placing::dag_removed& fact);
   void on(const calls::placing::node_joined& fact);
@@ -320,6 +321,7 @@ struct scheduler::state {
   void on(const calls::placing::front_ready&) {}
   void expire();
 
+  [[nodiscard]] bool named_by_dag(variant_id variant) const;
   void use_policy(std::string_view name);
   [[nodiscard]] result<> check_arrival(const calls::placing::call_arrived& fact, const detail::dag_state* dag);
   [[nodiscard]] error overloaded(std::string what, std::uint64_t limit) const;
@@ -336,6 +338,7 @@ struct scheduler::state {
 
   // Late placement (scheduler_late.cpp).
   void late_fact(const calls::placing::function_registered& fact);
+  void late_fact(const calls::placing::function_removed& fact);
   void late_fact(const calls::placing::dag_registered& fact);
   void late_fact(const calls::placing::node_joined& fact);
   void late_fact(const calls::placing::node_lost& fact);

@@ -60,7 +60,7 @@ TEST(EventLog, TheFormatIsTheOneOfTheDocument) {
   }
   EXPECT_EQ(hex,
             "53514c4f4700"
-            "0600"
+            "0700"
             "01"
             "0000000000000000"
             "0500000000000000" // magic, version, core, node, opened
@@ -109,7 +109,7 @@ TEST(EventLog, AnotherVersionIsRefusedWithBothNumbers) {
   const auto log = log_decoder<event>::open(bytes);
   ASSERT_FALSE(log.ok());
   EXPECT_EQ(log.error().code, errc::unsupported);
-  EXPECT_EQ(log.error().message, "event log: is of format version 9, this program reads version 6");
+  EXPECT_EQ(log.error().message, "event log: is of format version 9, this program reads version 7");
 }
 
 TEST(EventLog, AnyBytesGiveEntriesOrAnError) {

@@ -702,6 +702,7 @@ TEST_F(ControllerService, CallsInLineRunTheVersionThatTheyWereMadeOf) {
     }
   EXPECT_EQ(ended, 10u);
   EXPECT_TRUE(post_.take<wire::forget_dag>().has_value()) << "the old version is of no use any more";
+  EXPECT_TRUE(post_.take<wire::forget_function>().has_value());
 }
 
 TEST_F(ControllerService, SwitchesPoliciesAndNamesUnknownOnes) {

@@ -60,6 +60,12 @@ private:
   }
 
   void set_up() {
+    register_all();
+    join(node_id{1});
+    join(node_id{2});
+  }
+
+  void register_all() {
     const auto ms = [](int n) { return std::chrono::milliseconds{n}; };
     step(placing::function_registered{
         function_id{1},
@@ -78,8 +84,20 @@ private:
                                   {function_id{1}, {variant_id{1}}, {0}, false, 1, true, 300'000},
                                   {function_id{2}, {variant_id{3}}, {0, 1}, false, 1, false, 1'000'000, 1}}});
     step(placing::dag_registered{dag_id{4}, {{function_id{3}, {variant_id{4}}, {}}}});
-    join(node_id{1});
-    join(node_id{2});
+  }
+
+  /// The second function and what uses it go, in any order, or all is registered again.
+  void change_catalogue() {
+    switch (in_.below(4)) {
+      case 0:
+        return step(placing::dag_removed{dag_id{2}});
+      case 1:
+        return step(placing::dag_removed{dag_id{3}});
+      case 2:
+        return step(placing::function_removed{function_id{2}, {variant_id{3}}});
+      default:
+        return register_all();
+    }
   }
 
   void join(node_id id) {
@@ -186,9 +204,12 @@ private:
     placing::ticket_redeemed fact{offer.first, offer.second, client_id{1 + in_.below(3)}};
     step(fact);
   }
-  /// What a node may say at any time, about anything.
+  /// What a node may say at any time, about anything, or now and then another catalogue.
   void any_report() {
-    switch (in_.below(5)) {
+    const auto what = in_.byte();
+    if (what >= 240)
+      return change_catalogue();
+    switch (what % 5) {
       case 0:
         return report<placing::residency_changed>();
       case 1:

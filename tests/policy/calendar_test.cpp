@@ -516,6 +516,36 @@ TEST(CalendarRepair, NodesAndDagsThatGoLeaveTheirPlacesToOthers) {
   EXPECT_TRUE(w.finished(last));
 }
 
+TEST(CalendarRepair, RemovedFunctionsAreEvictedAndLeaveTheirPlacesToOthers) {
+  world w;
+  w.join(1, false, 2, 1'000);
+  std::vector<world_variant> functions;
+  std::size_t after_few = 0;
+  for (std::uint64_t i = 1; i < 300; ++i) {
+    const auto f = static_cast<int>(i) - 1;
+    functions.push_back({.function = f, .exec = 10, .load = 5});
+    w.functions(functions, functions.size() - 1);
+    w.dag(i, {{.function = f}});
+    const auto call = w.call({.dag = i, .slo = 100});
+    ASSERT_TRUE(w.admitted(call)) << i;
+    w.remove_dag(i);
+    w.tell(placing::function_removed{function_id{i}, {variant_id{i}}}); // while the call still uses it
+    if (i % 50 == 0)
+      w.save_and_restore();
+    w.run_until(w.now + 500);
+    ASSERT_TRUE(w.finished(call)) << i;
+    EXPECT_EQ(w.resident(), 0u) << i;
+    if (i == 10)
+      after_few = w.policy().memory_bytes();
+  }
+  EXPECT_LE(w.policy().memory_bytes(), after_few + after_few / 2);
+  w.functions(functions, functions.size() - 1); // it comes back
+  w.dag(1000, {{.function = functions.back().function}});
+  const auto last = w.call({.dag = 1000, .slo = 100});
+  w.run_until(w.now + 100);
+  EXPECT_TRUE(w.finished(last));
+}
+
 TEST(CalendarRepair, WithoutAnyNodeThePromiseIsBrokenLoudly) {
   world w;
   small_cluster(w, false);

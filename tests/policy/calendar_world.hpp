@@ -57,10 +57,11 @@ public:
   }
 
   // -- the catalogue and the cluster
-  void functions(const std::vector<world_variant>& variants) {
+  /// All variants that there are; the policy is told of those from `first` on.
+  void functions(const std::vector<world_variant>& variants, std::size_t first = 0) {
     variants_ = variants;
     std::map<int, placing::function_registered> facts;
-    for (std::size_t i = 0; i < variants.size(); ++i) {
+    for (std::size_t i = first; i < variants.size(); ++i) {
       const world_variant& v = variants[i];
       placing::variant_info info;
       info.id = variant_id{i + 1};
@@ -272,6 +273,7 @@ public:
     return static_cast<int>(
         std::count_if(calls_.begin(), calls_.end(), [](const auto& c) { return c.second.admitted; }));
   }
+  [[nodiscard]] std::size_t resident() const { return replicas_.size(); }
   [[nodiscard]] const std::vector<world_stage>& dag_of(std::uint64_t id) const { return dags_.at(id); }
   [[nodiscard]] calendar_policy& policy() { return *policy_; }
 
