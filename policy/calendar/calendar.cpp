@@ -45,7 +45,7 @@ std::size_t calendar_policy::memory_bytes() const {
   for (const call_entry& c : g.calls)
     sum += c.stages.capacity() * sizeof(stage_entry) + c.tasks.capacity() * sizeof(task_entry);
   for (const lane_entry& l : g.lanes)
-    sum += l.order.capacity() * sizeof(slot);
+    sum += l.order.capacity() * sizeof(slot) + l.keys.capacity() * sizeof(ns);
   for (const replica_entry& r : g.replicas)
     sum += r.order.capacity() * sizeof(slot);
   return sum;

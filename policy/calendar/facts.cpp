@@ -215,7 +215,7 @@ void state::on(const placing::node_joined& fact) {
   g.nodes[s].memory = fact.memory_bytes;
   for (const placing::lane_info& lane : fact.lanes) {
     const slot l = place_in(g.lanes, [](const lane_entry& free) { return free.node == none; });
-    g.lanes[l] = {s, lane.resource, {}};
+    g.lanes[l] = {s, lane.resource, {}, {}};
     g.nodes[s].lanes[index_of(lane.resource)].push_back(l);
     ++g.lane_count[index_of(lane.resource)];
   }

@@ -281,6 +281,44 @@ void graph::push_before(const batch_entry& b) {
     push_producers(calls[t.call], calls[t.call].tasks[t.index].stage);
 }
 
+/// Those that `b` leaves too little: a batch that ends later, or one more, changes nothing else. What is looked at
+/// counts as a visit, needed or not: whoever bounds visits bounds the time that they take.
+void graph::push_pressed_after(const batch_entry& b) {
+  const auto press = [&](slot next) {
+    if (next == none)
+      return;
+    ++visits_;
+    if (batches[next].earliest < b.end())
+      push(next);
+  };
+  press(b.lane_after);
+  press(b.replica_after);
+  for (const task_ref t : b.tasks) {
+    const call_entry& call = calls[t.call];
+    for (const std::uint32_t c : dags[call.dag].stages[call.tasks[t.index].stage].consumers)
+      for (std::uint32_t i = 0; i < call.stages[c].width; ++i)
+        press(call.tasks[call.stages[c].first + i].batch);
+  }
+}
+
+void graph::push_pressed_before(const batch_entry& b) {
+  const auto press = [&](slot previous) {
+    if (previous == none)
+      return;
+    ++visits_;
+    if (batches[previous].latest_end() > b.latest)
+      push(previous);
+  };
+  press(b.lane_before);
+  press(b.replica_before);
+  for (const task_ref t : b.tasks) {
+    const call_entry& call = calls[t.call];
+    for (const stage_index p : dags[call.dag].stages[call.tasks[t.index].stage].info.producers)
+      for (std::uint32_t i = 0; i < call.stages[p].width; ++i)
+        press(call.tasks[call.stages[p].first + i].batch);
+  }
+}
+
 namespace {
 /// Where there is much slack the books are kept coarsely, on the safe side: a time that has to move is moved a little
 /// further, so that the next small changes stop here.
@@ -320,10 +358,11 @@ void graph::flow_forward() {
     if (start <= b.earliest && b.earliest - start <= 2 * spare)
       continue;
     remember(s);
-    b.earliest = start > b.earliest ? start + spare : start;
+    const bool later = start > b.earliest;
+    b.earliest = later ? start + spare : start;
     if (start > b.latest)
       violated.push_back(s);
-    push_after(b);
+    later ? push_pressed_after(b) : push_after(b);
   }
 }
 
@@ -337,8 +376,9 @@ void graph::flow_back() {
     if (latest >= b.latest && latest - b.latest <= 2 * spare)
       continue;
     remember(s);
-    b.latest = latest < b.latest ? latest - spare : latest;
-    push_before(b);
+    const bool sooner = latest < b.latest;
+    b.latest = sooner ? latest - spare : latest;
+    sooner ? push_pressed_before(b) : push_before(b);
   }
 }
 
@@ -397,6 +437,7 @@ void graph::relink(Order& order, std::uint32_t at, slot batch_entry::*before, sl
 void graph::link(slot batch, const place& where) {
   auto& lane = lanes[where.lane].order;
   lane.insert(lane.begin() + where.lane_at, batch);
+  lanes[where.lane].keys.insert(lanes[where.lane].keys.begin() + where.lane_at, batches[batch].key);
   relink(lane, where.lane_at, &batch_entry::lane_before, &batch_entry::lane_after);
   auto& replica = replicas[where.replica].order;
   replica.insert(replica.begin() + where.replica_at, batch);
@@ -405,7 +446,10 @@ void graph::link(slot batch, const place& where) {
 
 void graph::unlink(slot batch) {
   batch_entry& b = batches[batch];
-  erase_value(lanes[b.lane].order, batch);
+  lane_entry& lane = lanes[b.lane];
+  const auto at = std::find(lane.order.begin(), lane.order.end(), batch) - lane.order.begin();
+  lane.order.erase(lane.order.begin() + at);
+  lane.keys.erase(lane.keys.begin() + at);
   erase_value(replicas[b.replica].order, batch);
   if (b.lane_before != none)
     batches[b.lane_before].lane_after = b.lane_after;
@@ -448,9 +492,9 @@ void graph::join(task_ref task, slot batch) {
   set_duration(b);
   b.earliest = std::max(b.earliest, inputs_end(calls[task.call], t.stage));
   b.latest = std::min(end, latest_end(task)) - b.duration;
-  push_after(b);
+  push_pressed_after(b);
   flow_forward();
-  push_before(b);
+  push_pressed_before(b);
   flow_back();
 }
 
@@ -474,9 +518,9 @@ slot graph::insert(task_ref task, slot variant, const place& where, ns key) {
   link(s, where);
   b.earliest = earliest_of(b);
   b.latest = latest_of(b);
-  push_after(b);
+  push_pressed_after(b);
   flow_forward();
-  push_before(b);
+  push_pressed_before(b);
   flow_back();
   return s;
 }

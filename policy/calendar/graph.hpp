@@ -145,6 +145,8 @@ private:
   void push(slot batch);
   void push_before(const batch_entry& b);
   void push_after(const batch_entry& b);
+  void push_pressed_before(const batch_entry& b);
+  void push_pressed_after(const batch_entry& b);
   void push_consumers(const call_entry& call, std::uint32_t stage);
   void push_producers(const call_entry& call, std::uint32_t stage);
   template <class Key>

@@ -87,13 +87,18 @@ struct place_search {
     const auto low = static_cast<std::size_t>(
         std::partition_point(begin, order.end(), [&](slot b) { return g.batches[b].latest < inputs + time; }) -
         order.begin());
+    const auto& keys = g.lanes[lane].keys;
     const auto wanted = static_cast<std::size_t>(
-        std::find_if(begin, order.end(), [&](slot b) { return g.batches[b].key > key; }) - order.begin());
+        std::find_if(keys.begin() + static_cast<std::ptrdiff_t>(fixed), keys.end(), [&](ns k) { return k > key; }) -
+        keys.begin());
     const std::size_t from = std::max(low, wanted);
     std::size_t tries = 0;
     for (std::size_t at = from; at <= order.size() && tries < max_gaps_tried; ++at, ++tries) {
-      if (at > 0 && g.batches[order[at - 1]].end() + time > least_end)
+      const ns free = at > 0 ? g.batches[order[at - 1]].end() : inputs;
+      if (at > 0 && free + time > least_end)
         break;
+      if (best && std::max(inputs, free) >= best->start)
+        continue;
       if (try_at(lane, replica, at))
         return;
     }

@@ -65,6 +65,9 @@ void graph::restore(calls::binary_reader& in) {
     return;
   if (const std::string wrong = sound(); !wrong.empty())
     return in.fail("holds a calendar that does not fit together: " + wrong);
+  for (lane_entry& lane : lanes)
+    for (const slot b : lane.order)
+      lane.keys.push_back(batches[b].key);
   for (dag_entry& dag : dags)
     if (dag.id && (!std::ranges::all_of(dag.front, [&](const auto& plan) { return is_plan_of(dag, plan); }) ||
                    !derive(dag, variants)))

@@ -679,7 +679,7 @@ struct books : testing::Test {
     v.times = {10, 15, 20, 25};
     g.nodes.push_back({node_id{1}, {}, {}, 1'000, 0});
     g.nodes[0].lanes[0] = {0};
-    g.lanes.push_back({0, functions::resource_type::cpu, {}});
+    g.lanes.push_back({0, functions::resource_type::cpu, {}, {}});
     g.lane_count[0] = 1;
     replica = g.add_replica(0, 0, 0);
     g.set_ready(replica, true, 0);
