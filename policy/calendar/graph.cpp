@@ -249,7 +249,10 @@ ns graph::latest_of(const batch_entry& b) const {
 }
 
 void graph::push(slot batch) {
-  if (batch == none || batches[batch].queued)
+  if (batch == none)
+    return;
+  batches[batch].whole = true;
+  if (batches[batch].queued)
     return;
   batches[batch].queued = true;
   work_.push_back(batch);
@@ -281,42 +284,68 @@ void graph::push_before(const batch_entry& b) {
     push_producers(calls[t.call], calls[t.call].tasks[t.index].stage);
 }
 
-/// Those that `b` leaves too little: a batch that ends later, or one more, changes nothing else. What is looked at
-/// counts as a visit, needed or not: whoever bounds visits bounds the time that they take.
-void graph::push_pressed_after(const batch_entry& b) {
+/// Those that `b` leaves too little, and how much it leaves them: a batch that ends later, or one more, changes nothing
+/// else. What is looked at counts as a visit, needed or not: whoever bounds visits bounds the time that they take.
+void graph::press_after(const batch_entry& b) {
   const auto press = [&](slot next) {
     if (next == none)
       return;
     ++visits_;
-    if (batches[next].earliest < b.end())
-      push(next);
+    batch_entry& pressed = batches[next];
+    if (pressed.earliest >= b.end())
+      return;
+    pressed.pressed = pressed.queued ? std::max(pressed.pressed, b.end()) : b.end();
+    enqueue_pressed(next);
   };
   press(b.lane_after);
   press(b.replica_after);
   for (const task_ref t : b.tasks) {
     const call_entry& call = calls[t.call];
-    for (const std::uint32_t c : dags[call.dag].stages[call.tasks[t.index].stage].consumers)
-      for (std::uint32_t i = 0; i < call.stages[c].width; ++i)
-        press(call.tasks[call.stages[c].first + i].batch);
+    const auto& all = dags[call.dag].stages;
+    for (const std::uint32_t c : all[call.tasks[t.index].stage].consumers) {
+      const stage_entry& consumer = call.stages[c];
+      if (consumer.phase != stage_phase::waiting)
+        continue; // it has what it needs
+      for (std::uint32_t i = 0; i < consumer.width; ++i)
+        if (const slot next = call.tasks[consumer.first + i].batch; all[c].info.best_effort > 0)
+          push(next); // it may not wait for this one
+        else
+          press(next);
+    }
   }
 }
 
-void graph::push_pressed_before(const batch_entry& b) {
+void graph::press_before(const batch_entry& b) {
   const auto press = [&](slot previous) {
     if (previous == none)
       return;
     ++visits_;
-    if (batches[previous].latest_end() > b.latest)
-      push(previous);
+    batch_entry& pressed = batches[previous];
+    const ns latest = b.latest - pressed.duration;
+    if (pressed.latest <= latest)
+      return;
+    pressed.pressed = pressed.queued ? std::min(pressed.pressed, latest) : latest;
+    enqueue_pressed(previous);
   };
   press(b.lane_before);
   press(b.replica_before);
   for (const task_ref t : b.tasks) {
     const call_entry& call = calls[t.call];
-    for (const stage_index p : dags[call.dag].stages[call.tasks[t.index].stage].info.producers)
+    const std::uint32_t stage = call.tasks[t.index].stage;
+    if (call.stages[stage].phase != stage_phase::waiting)
+      continue;
+    for (const stage_index p : dags[call.dag].stages[stage].info.producers)
       for (std::uint32_t i = 0; i < call.stages[p].width; ++i)
         press(call.tasks[call.stages[p].first + i].batch);
   }
+}
+
+void graph::enqueue_pressed(slot batch) {
+  if (batches[batch].queued)
+    return;
+  batches[batch].queued = true;
+  batches[batch].whole = false;
+  work_.push_back(batch);
 }
 
 namespace {
@@ -353,7 +382,7 @@ void graph::flow_forward() {
     batch_entry& b = batches[s];
     if (b.running)
       continue;
-    const ns start = earliest_of(b);
+    const ns start = b.whole ? earliest_of(b) : std::max(now_, b.pressed);
     const ns spare = spare_of(b.latest - start, 100'000'000);
     if (start <= b.earliest && b.earliest - start <= 2 * spare)
       continue;
@@ -362,7 +391,7 @@ void graph::flow_forward() {
     b.earliest = later ? start + spare : start;
     if (start > b.latest)
       violated.push_back(s);
-    later ? push_pressed_after(b) : push_after(b);
+    later ? press_after(b) : push_after(b);
   }
 }
 
@@ -371,14 +400,14 @@ void graph::flow_back() {
     batch_entry& b = batches[s];
     if (b.running)
       continue;
-    const ns latest = latest_of(b);
+    const ns latest = b.whole ? latest_of(b) : b.pressed;
     const ns spare = spare_of(latest - b.earliest, 1'000'000'000);
     if (latest >= b.latest && latest - b.latest <= 2 * spare)
       continue;
     remember(s);
     const bool sooner = latest < b.latest;
     b.latest = sooner ? latest - spare : latest;
-    sooner ? push_pressed_before(b) : push_before(b);
+    sooner ? press_before(b) : push_before(b);
   }
 }
 
@@ -492,9 +521,9 @@ void graph::join(task_ref task, slot batch) {
   set_duration(b);
   b.earliest = std::max(b.earliest, inputs_end(calls[task.call], t.stage));
   b.latest = std::min(end, latest_end(task)) - b.duration;
-  push_pressed_after(b);
+  press_after(b);
   flow_forward();
-  push_pressed_before(b);
+  press_before(b);
   flow_back();
 }
 
@@ -518,9 +547,9 @@ slot graph::insert(task_ref task, slot variant, const place& where, ns key) {
   link(s, where);
   b.earliest = earliest_of(b);
   b.latest = latest_of(b);
-  push_pressed_after(b);
+  press_after(b);
   flow_forward();
-  push_pressed_before(b);
+  press_before(b);
   flow_back();
   return s;
 }

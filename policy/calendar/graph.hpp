@@ -145,8 +145,9 @@ private:
   void push(slot batch);
   void push_before(const batch_entry& b);
   void push_after(const batch_entry& b);
-  void push_pressed_before(const batch_entry& b);
-  void push_pressed_after(const batch_entry& b);
+  void press_before(const batch_entry& b);
+  void press_after(const batch_entry& b);
+  void enqueue_pressed(slot batch);
   void push_consumers(const call_entry& call, std::uint32_t stage);
   void push_producers(const call_entry& call, std::uint32_t stage);
   template <class Key>

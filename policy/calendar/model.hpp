@@ -147,7 +147,9 @@ struct batch_entry {
   ns key = 0;               ///< its place in a lane: the least proportional deadline of its members
   std::uint64_t weight = 0; ///< sum of its tasks' odds to run, in millionths
   bool running = false;
-  bool queued = false; ///< in a worklist of the propagation
+  bool queued = false; ///< in a worklist of the propagation:
+  bool whole = false;  ///< all that bounds it is looked at, or
+  ns pressed = 0;      ///< only this, the tightest of what presses on it
   slot lane_before = none, lane_after = none, replica_before = none, replica_after = none;
   std::vector<task_ref> tasks;
 
