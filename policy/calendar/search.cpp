@@ -1,6 +1,7 @@
 #include "policy/calendar/search.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace squall::policy::calendar {
 
@@ -82,27 +83,28 @@ struct place_search {
   void try_lane(slot lane, slot replica) {
     const auto& order = g.lanes[lane].order;
     const std::size_t fixed = g.running_of(order) == none ? 0 : 1;
-    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(fixed);
-    // Nothing that has to start before this could end may come after it.
-    const auto low = static_cast<std::size_t>(
-        std::partition_point(begin, order.end(), [&](slot b) { return g.batches[b].latest < inputs + time; }) -
-        order.begin());
     const auto& keys = g.lanes[lane].keys;
     const auto wanted = static_cast<std::size_t>(
         std::find_if(keys.begin() + static_cast<std::ptrdiff_t>(fixed), keys.end(), [&](ns k) { return k > key; }) -
         keys.begin());
-    const std::size_t from = std::max(low, wanted);
+    // Nothing that has to start before this could end may come after it.
+    const auto may_wait = [&](slot b) { return g.batches[b].latest >= inputs + time; };
+    const auto from = static_cast<std::size_t>(
+        std::partition_point(order.begin() + static_cast<std::ptrdiff_t>(wanted), order.end(), std::not_fn(may_wait)) -
+        order.begin());
     std::size_t tries = 0;
     for (std::size_t at = from; at <= order.size() && tries < max_gaps_tried; ++at, ++tries) {
       const ns free = at > 0 ? g.batches[order[at - 1]].end() : inputs;
       if (at > 0 && free + time > least_end)
         break;
-      if (best && std::max(inputs, free) >= best->start)
-        continue;
+      if (best && std::max(inputs, free) >= best->start) {
+        tries = std::min(max_gaps_tried, order.size() + 1 - from);
+        break; // nor does a later one end sooner
+      }
       if (try_at(lane, replica, at))
         return;
     }
-    for (std::size_t at = from; at > low && tries < 2 * max_gaps_tried; ++tries)
+    for (std::size_t at = from; at > fixed && tries < 2 * max_gaps_tried && may_wait(order[at - 1]); ++tries)
       if (try_at(lane, replica, --at))
         return;
   }
