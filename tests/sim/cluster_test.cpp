@@ -255,7 +255,7 @@ TEST(Replay, DamagedLogsAreErrorsNotCrashes) {
   for (int round = 0; round < 300; ++round) {
     auto bytes = whole;
     bytes[random.below(bytes.size())] ^= static_cast<std::byte>(1 + random.below(255));
-    bytes.resize(bytes.size() - random.below(bytes.size() / 2));
+    bytes.erase(bytes.end() - static_cast<std::ptrdiff_t>(random.below(bytes.size() / 2)), bytes.end());
     replayer replay;
     (void)replay.feed(bytes).ok();
   }
