@@ -1,5 +1,7 @@
 #include "client/detail/engine.hpp"
 
+#include "functions/alignment.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -275,9 +277,10 @@ void engine::on_call_result(const wire::frames& message, clock::time_point now) 
   calls_.erase(found);
   std::vector<functions::named_value> outputs;
   outputs.reserve(decoded->outputs.size());
-  for (wire::wire_value& output : decoded->outputs)
-    outputs.push_back(
-        {std::move(output.name), lease ? leased(std::move(output.value), lease) : std::move(output.value)});
+  for (wire::wire_value& output : decoded->outputs) {
+    functions::value value = functions::aligned(std::move(output.value));
+    outputs.push_back({std::move(output.name), lease ? leased(std::move(value), lease) : std::move(value)});
+  }
   end_call(*call, std::move(decoded->outcome), std::move(outputs));
 }
 
@@ -296,7 +299,7 @@ void engine::on_call_partial(const wire::frames& message) {
   next = decoded->index + 1;
   partial_result partial{call.id, std::move(decoded->stage), decoded->element, decoded->index, {}};
   for (wire::wire_value& output : decoded->outputs)
-    partial.outputs.push_back({std::move(output.name), unshared(std::move(output.value))});
+    partial.outputs.push_back({std::move(output.name), unshared(functions::aligned(std::move(output.value)))});
   call.on_partial(partial);
 }
 

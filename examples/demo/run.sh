@@ -10,9 +10,9 @@ models=${SQUALL_MODELS:-$build/models}
 out=$build/demo
 
 # Enough for the cascade's gain to show, few enough for a minute in all on two cores.
-pages=8
-lines=48
-files=160
+pages=6
+lines=32
+files=120
 seed=7
 lanes=2 # a lane a node
 outstanding=8
@@ -23,7 +23,7 @@ usage() {
   cat <<'USAGE'
 usage: ./dev demo [--items N] [--seed S] [--pictures DIR] [--json]
 
-  --items N       pictures and files of each kind (default: 8 pages, 48 lines, 160 files)
+  --items N       pictures and files of each kind (default: 6 pages, 32 lines, 120 files)
   --seed S        which pictures are drawn and which files are chosen (default: 7)
   --pictures DIR  reads somebody else's pictures: DIR/truth.json and the files that it names, lines or pages
   --json          prints the rows as JSON, one object a line, and nothing else

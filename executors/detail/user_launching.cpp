@@ -89,6 +89,10 @@ result<zygote::command> user_pools::zygote_command(const wire::worker::load& kin
   std::vector<std::string> program;
   std::vector<std::string> read{folder + "/squall-worker", library};
   std::vector<std::string> variables{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"};
+#if defined(__SANITIZE_ADDRESS__)
+  // An interpreter loads instrumented code late, and no search for leaks gets through the filter of system calls.
+  variables.emplace_back("ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0");
+#endif
   if (kind.spec.kind == functions::variant_kind::python) {
     if (options_.python.empty() || options_.python_worker.empty())
       return {errc::unsupported, "this node runs no Python functions: it was not told of an interpreter"};

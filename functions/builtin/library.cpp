@@ -1,3 +1,4 @@
+#include "functions/alignment.hpp"
 #include "functions/builtin/builtin.hpp"
 #include "functions/builtin/detail/pictures.hpp"
 #include "functions/builtin/detail/support.hpp"
@@ -49,25 +50,6 @@ result<> check_input(signature ports, const port& p, const value& v) {
       SQUALL_TRY(check_tensor(what + ", element " + std::to_string(i), ports, p, *element.as_tensor()));
   }
   return {};
-}
-
-bool misaligned(const tensor& t) {
-  const auto size = element_size(t.type);
-  return size > 1 && reinterpret_cast<std::uintptr_t>(t.data.data()) % size != 0;
-}
-
-/// The value with each tensor at an address that fits its elements, which builtins read in place. What came in a frame
-/// of its own or through shared memory is aligned already; a slice of something else may not be, and is copied.
-value aligned(const value& v) {
-  if (const auto* t = v.as_tensor(); t && misaligned(*t))
-    return {tensor{t->type, t->shape, shared_bytes::copy_of(t->data.data(), t->data.size())}};
-  if (const auto* list = v.as_list()) {
-    value_list out;
-    for (const auto& element : *list)
-      out.push_back(aligned(element));
-    return {std::move(out)};
-  }
-  return v;
 }
 
 /// Stands between a caller and a builtin: checks what comes in, so that each builtin can rely on its ports; and turns

@@ -1,5 +1,7 @@
 #include "functions/value.hpp"
 
+#include "functions/alignment.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -41,6 +43,22 @@ TEST(Tensors, MustHaveAsManyBytesAsTheirShapeSays) {
   const auto wrong = validate(tensor_of<float>(datatype::fp32, {3}, {1, 2}));
   EXPECT_EQ(wrong.error().message, "FP32 [3] needs 12 bytes, but there are 8");
   EXPECT_EQ(validate(tensor{static_cast<datatype>(99), {1}, {}}).error().message, "datatype number 99 is unknown");
+}
+
+TEST(Tensors, AreCopiedToWhereTheirElementsCanBeRead) {
+  const auto whole = shared_bytes::copy_of("xABCDEFGH", 9);
+  const auto at = [&](std::size_t offset, datatype type, shape s) {
+    return value{tensor{type, std::move(s), shared_bytes{whole.owner(), whole.span().subspan(offset, 8)}}};
+  };
+  const auto moved = aligned(at(1, datatype::fp32, {2}));
+  EXPECT_EQ(moved, at(1, datatype::fp32, {2})) << "the same bytes";
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(moved.as_tensor()->data.data()) % 4, 0u);
+  EXPECT_NE(moved.as_tensor()->data.data(), whole.data() + 1);
+  EXPECT_EQ(aligned(at(0, datatype::fp32, {2})).as_tensor()->data.data(), whole.data()) << "not copied";
+  EXPECT_EQ(aligned(at(1, datatype::uint8, {8})).as_tensor()->data.data(), whole.data() + 1) << "nor this";
+  const auto list = aligned(value{value_list{value{}, at(1, datatype::int64, {1})}});
+  EXPECT_TRUE(list.as_list()->at(0).absent());
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(list.as_list()->at(1).as_tensor()->data.data()) % 8, 0u);
 }
 
 TEST(BytesTensors, RoundTripTheirElements) {
