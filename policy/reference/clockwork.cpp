@@ -274,10 +274,17 @@ bool clockwork::fill(model& m, const placing::dag_registered& dag, std::size_t t
   return true;
 }
 
+/// A DAG that is registered again keeps the calls that wait for it.
 void clockwork::derive(dag_id id) {
-  model& m = models_[id];
+  model& known = models_[id];
+  model m;
   if (!fill(m, dags_[id], 1) && !fill(m, dags_[id], 0))
     m = {};
+  if (!known.waiting.empty() && m.takes.empty())
+    return;
+  m.waiting = std::move(known.waiting);
+  m.rate_per_ks = known.rate_per_ks;
+  known = std::move(m);
 }
 
 bool clockwork::fits_somewhere(const model& m) const {

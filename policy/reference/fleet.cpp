@@ -291,10 +291,10 @@ void fleet::on(const placing::batch_done& fact) {
 void fleet::unqueue(call_id id, const fleet_instance& instance) {
   const fleet_call& call = *calls_.find(id);
   for (std::size_t s = 0; s < instance.replicas.size(); ++s) {
-    if (call.left[s] == 0)
-      continue;
     fleet_replica& replica = *replicas_.find(instance.replicas[s]);
-    add_work(replica, -std::int64_t{call.left[s]});
+    if (call.left[s] != 0)
+      add_work(replica, -std::int64_t{call.left[s]});
+    // Also of a stage with nothing left: it may have been said to be ready twice.
     std::erase_if(replica.queue, [&](const queued_task& t) { return t.task.call == id; });
   }
 }
