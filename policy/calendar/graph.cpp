@@ -251,10 +251,15 @@ ns graph::latest_of(const batch_entry& b) const {
 void graph::push(slot batch) {
   if (batch == none)
     return;
+  enqueue(batch);
   batches[batch].whole = true;
+}
+
+void graph::enqueue(slot batch) {
   if (batches[batch].queued)
     return;
   batches[batch].queued = true;
+  batches[batch].whole = false;
   work_.push_back(batch);
 }
 
@@ -295,7 +300,7 @@ void graph::press_after(const batch_entry& b) {
     if (pressed.earliest >= b.end())
       return;
     pressed.pressed = pressed.queued ? std::max(pressed.pressed, b.end()) : b.end();
-    enqueue_pressed(next);
+    enqueue(next);
   };
   press(b.lane_after);
   press(b.replica_after);
@@ -325,7 +330,7 @@ void graph::press_before(const batch_entry& b) {
     if (pressed.latest <= latest)
       return;
     pressed.pressed = pressed.queued ? std::min(pressed.pressed, latest) : latest;
-    enqueue_pressed(previous);
+    enqueue(previous);
   };
   press(b.lane_before);
   press(b.replica_before);
@@ -338,14 +343,6 @@ void graph::press_before(const batch_entry& b) {
       for (std::uint32_t i = 0; i < call.stages[p].width; ++i)
         press(call.tasks[call.stages[p].first + i].batch);
   }
-}
-
-void graph::enqueue_pressed(slot batch) {
-  if (batches[batch].queued)
-    return;
-  batches[batch].queued = true;
-  batches[batch].whole = false;
-  work_.push_back(batch);
 }
 
 namespace {

@@ -142,12 +142,12 @@ private:
   [[nodiscard]] slot new_batch();
   [[nodiscard]] ns earliest_of(const batch_entry& b) const;
   [[nodiscard]] ns latest_of(const batch_entry& b) const;
-  void push(slot batch);
+  void push(slot batch); ///< all that bounds it is looked at
+  void enqueue(slot batch);
   void push_before(const batch_entry& b);
   void push_after(const batch_entry& b);
   void press_before(const batch_entry& b);
   void press_after(const batch_entry& b);
-  void enqueue_pressed(slot batch);
   void push_consumers(const call_entry& call, std::uint32_t stage);
   void push_producers(const call_entry& call, std::uint32_t stage);
   template <class Key>

@@ -89,7 +89,7 @@ struct lane_entry {
   slot node = none; ///< none: the slot is free
   functions::resource_type resource = functions::resource_type::cpu;
   std::vector<slot> order; ///< booked batches; the running one, if any, is the first
-  std::vector<ns> keys;    ///< of those that do not run: what is searched lies together; derived
+  std::vector<ns> keys;    ///< of the same batches, derived: what is searched lies together
   template <class S, class V>
   static void fields(S& s, V& v) {
     v("node", s.node);
