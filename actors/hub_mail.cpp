@@ -48,7 +48,8 @@ bool hub::drain_server() {
   if (taken < messages_a_turn)
     for (const wire::route gone : server_->take_departed())
       report_lost(peer_id{gone.value});
-  return taken == messages_a_turn;
+  server_ready_ = taken == messages_a_turn;
+  return server_ready_;
 }
 
 bool hub::drain(connection& from) {

@@ -57,7 +57,7 @@ def replacement(rounds):
             call = cluster.start("call", "second", "--deadline", "30s", "-o", "json")
             busy = wait_until(lambda: [n["name"] for n in cluster.json("get", "nodes") if n["running"]], "work to run")
             killed = time.monotonic()
-            cluster.kill(f'"node_name":"{busy[0]}"')
+            cluster.kill(f"node {busy[0]} of")
             result_of(call)
             times.append(time.monotonic() - killed - 1.0)
     return statistics.median(times), 2 * LEASE_S
@@ -71,7 +71,7 @@ def restart(seconds):
         result_of(load(cluster, *closed, "--duration", "2"))
         before = result_of(load(cluster, *closed, "--duration", str(seconds)))
         during = load(cluster, *closed, "--duration", str(4 * seconds))
-        for process in ('"node_name":"n1"', '"node_name":"n2"', '"roles":"store"', '"roles":"controller"'):
+        for process in ("node n1 of", "node n2 of", "store of", "controller of"):
             time.sleep(seconds * 0.6)
             old = cluster.kill(process, signal.SIGTERM)
             wait_until(lambda old=old: not os.path.exists(f"/proc/{old}"), "it to be gone", 60)

@@ -3,6 +3,7 @@
 #include "sim/verbs/verbs.hpp"
 
 #include <CLI/CLI.hpp>
+#include <bsd/unistd.h>
 
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 /// The one binary: verbs of clients (client/cli), of processes (cluster) and of the simulator (sim/verbs) on one
 /// command line. Exit status: 0 ok, 1 failed, 2 wrong usage.
 int main(int argc, char** argv) {
+  ::setproctitle_init(argc, argv, environ);
   CLI::App app{"Squall serves DAGs of functions and models, and keeps its promises."};
   app.name("squall");
   app.require_subcommand(1);

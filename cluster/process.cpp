@@ -4,12 +4,15 @@
 #include "cluster/candidacy.hpp"
 #include "cluster/http_face.hpp"
 #include "cluster/key_files.hpp"
+#include "cluster/log.hpp"
 #include "cluster/python_environment.hpp"
 #include "controller/controller_service.hpp"
 #include "executors/node_service.hpp"
 #include "kvs/store.hpp"
 #include "kvs/store_service.hpp"
 #include "wire/arena.hpp"
+
+#include <bsd/unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -22,6 +25,7 @@
 #include <thread>
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -296,6 +300,17 @@ int run_process(const process_spec& spec, int ready_fd, logger& log) {
   if (!served)
     log.error("process", served.error().message, {{"code", std::string{to_string(served.error().code)}}});
   return served ? *served : 1;
+}
+
+int serve_roles(const process_spec& spec, int ready_fd) {
+  const std::string name = spec.roles == "node" ? spec.node_name : spec.roles;
+  const std::string what = spec.roles == "node" ? "node " + name : name;
+  const std::string where = spec.endpoint.ends_with(":*") ? "" : " at " + spec.endpoint;
+  ::prctl(PR_SET_NAME, "squall");
+  ::setproctitle("-squall: %s of %s%s, data in %s", what.c_str(), spec.cluster.c_str(), where.c_str(),
+                 spec.data_folder.c_str());
+  const auto log = make_logger({log_level::info, false, name});
+  return run_process(spec, ready_fd, *log);
 }
 
 } // namespace squall::cluster

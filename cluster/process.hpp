@@ -10,8 +10,8 @@
 
 namespace squall::cluster {
 
-/// What one process of a cluster is told: which roles it hosts and where the others are. Travels as JSON on its command
-/// line.
+/// What one process of a cluster is told: which roles it hosts and where the others are. Travels as JSON on the command
+/// line of a process that runs another version of the program.
 struct process_spec {
   std::string roles; ///< "all", "controller", "store" or "node"
   std::string cluster = "squall";
@@ -70,5 +70,9 @@ inline constexpr int shutdown_status = 4;
 /// Returns the exit status: 0 in good order, one of those above, 1 with an error that was logged. Call it from main
 /// before any thread is made.
 [[nodiscard]] int run_process(const process_spec& spec, int ready_fd, logger& log);
+
+/// The same for a process that does nothing else: it logs to stderr, and lists of processes (ps) show what it serves.
+/// There setproctitle_init() was called first in main.
+[[nodiscard]] int serve_roles(const process_spec& spec, int ready_fd);
 
 } // namespace squall::cluster

@@ -291,8 +291,7 @@ int serve(const std::string& text, int ready_fd) {
   auto spec = calls::from_json<process_spec>(text);
   if (!spec)
     return print_error(spec.error());
-  const auto log = make_logger({log_level::info, false, spec->roles == "node" ? spec->node_name : spec->roles});
-  return run_process(*spec, ready_fd, *log);
+  return serve_roles(*spec, ready_fd);
 }
 
 struct keys_flags {
@@ -394,7 +393,8 @@ void add_up_verbs(CLI::App& app, const std::vector<std::string>& arguments, int&
   add_keys_verbs(app, status);
   auto spec = std::make_shared<std::string>();
   auto ready_fd = std::make_shared<int>(-1);
-  auto* serve_verb = app.add_subcommand("serve", "host roles of a cluster (for the launcher)")->group("");
+  auto* serve_verb =
+      app.add_subcommand("serve", "host roles of a cluster (for the launcher of an older version)")->group("");
   serve_verb->add_option("--spec", *spec)->required();
   serve_verb->add_option("--ready-fd", *ready_fd);
   serve_verb->callback([&status, spec, ready_fd] { status = serve(*spec, *ready_fd); });

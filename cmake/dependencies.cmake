@@ -59,6 +59,7 @@ squall_dep(zstd LINK zstd::libzstd_shared)
 squall_dep_files(sodium PACKAGE libsodium-dev HEADER sodium.h LIBRARIES sodium)
 squall_dep_files(seccomp PACKAGE libseccomp-dev HEADER seccomp.h LIBRARIES seccomp)
 
+squall_dep_files(bsd PACKAGE libbsd-dev HEADER bsd/unistd.h LIBRARIES bsd)
 squall_dep_files(mimalloc PACKAGE libmimalloc-dev HEADER mimalloc.h LIBRARIES mimalloc)
 
 # ---- command line, specs, logs, metrics, HTTP

@@ -249,7 +249,7 @@ result<> flow::check_inputs(stage_index stage) const {
     const auto& given = source_value(stage, input.source);
     if (given.absent())
       continue;
-    const auto what = "input '" + port.name + "'";
+    const auto what = [&port] { return "input '" + port.name + "'"; };
     const auto* const list = input.mapped ? given.as_list() : nullptr;
     if (!list) {
       SQUALL_TRY(functions::check_value(what, port, given));

@@ -9,4 +9,7 @@ namespace squall::functions {
 /// bundle of messages, may not be, and is copied.
 [[nodiscard]] value aligned(value v);
 
+/// Whether it is so already.
+[[nodiscard]] bool is_aligned(const value& v);
+
 } // namespace squall::functions

@@ -47,10 +47,12 @@ result<> check_value(std::string_view what, const port& p, const value& v) {
                                  " elements; the limit is " + std::to_string(max_map_width)};
   for (std::size_t i = 0; i < list->size(); ++i) {
     const auto& element = (*list)[i];
+    if (element.as_tensor() && check_tensor({}, p, *element.as_tensor()).ok())
+      continue;
     const auto where = std::string{what} + ", element " + std::to_string(i);
     if (!element.as_tensor())
       return invalid(where + ": expected a tensor, got " + (element.absent() ? "nothing" : "a list"));
-    SQUALL_TRY(check_tensor(where, p, *element.as_tensor()));
+    return check_tensor(where, p, *element.as_tensor());
   }
   return {};
 }
@@ -71,8 +73,7 @@ result<std::vector<value>> bind_inputs(std::string_view what, const std::vector<
     bound[index] = std::move(input.value);
   }
   for (std::size_t i = 0; i < ports.size(); ++i)
-    if (!check_value({}, ports[i], bound[i]).ok()) // its name is only for the message
-      return check_value(std::string{what} + ": input " + quoted(ports[i].name), ports[i], bound[i]).error();
+    SQUALL_TRY(check_value([&] { return std::string{what} + ": input " + quoted(ports[i].name); }, ports[i], bound[i]));
   return bound;
 }
 

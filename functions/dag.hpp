@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <type_traits>
 
 namespace squall::functions {
 
@@ -98,6 +99,15 @@ struct dag {
 /// Checks one value against a port (used for a function's outputs too). `what` names it in the message. Every element
 /// of a list must be there: only the results of a map have absent elements, and those are checked one by one.
 [[nodiscard]] result<> check_value(std::string_view what, const port& p, const value& v);
+
+/// The same where most values fit: `what` makes the name, only for the message.
+template <class F>
+requires std::is_invocable_r_v<std::string, F>
+[[nodiscard]] result<> check_value(const F& what, const port& p, const value& v) {
+  if (auto fits = check_value(std::string_view{}, p, v); fits.ok())
+    return fits;
+  return check_value(std::string_view{what()}, p, v);
+}
 
 /// Evaluates a condition. `get` gives the value of a source (null or absent when there is none); `element` selects the
 /// element of lists inside a map (no value: not in a map). An element past the end of a list is absent.

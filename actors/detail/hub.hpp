@@ -163,7 +163,8 @@ private:
   wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
-  bool server_news_ = true; ///< it wants pump()
+  bool server_news_ = true;  ///< it wants pump()
+  bool server_ready_ = true; ///< it may have messages
   std::uint32_t busy_rounds_ = 0;
   wire::linger linger_;
   time_point now_{};

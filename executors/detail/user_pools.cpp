@@ -326,7 +326,8 @@ void user_pools::check_outputs(const pool& p, const user_job& job, wire::worker:
       wrong =
           "it gave " + std::to_string(item.outputs.size()) + " outputs, registered are " + std::to_string(ports.size());
     for (std::size_t i = 0; wrong.empty() && i < ports.size(); ++i)
-      if (const auto fits = functions::check_value("output '" + ports[i].name + "'", ports[i], item.outputs[i]);
+      if (const auto fits =
+              functions::check_value([&] { return "output '" + ports[i].name + "'"; }, ports[i], item.outputs[i]);
           !fits.ok())
         wrong = fits.error().message;
     if (wrong.empty())

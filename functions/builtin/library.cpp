@@ -24,8 +24,12 @@ error with_prefix(const std::string& prefix, error e) {
   return e;
 }
 
-/// Whether `given` may come in through port `p` of a builtin with this freedom.
-result<> check_tensor(const std::string& what, signature ports, const port& p, const tensor& given) {
+/// Whether `given` may come in through port `p` of a builtin with this freedom. `what` makes its name.
+template <class F>
+result<> check_tensor(const F& what, signature ports, const port& p, const tensor& given) {
+  const bool typed = ports == signature::any_type || given.type == p.type;
+  if (ports != signature::fixed && typed && validate(given).ok())
+    return {};
   port effective = p;
   effective.list = false;
   if (ports != signature::fixed)
@@ -37,17 +41,19 @@ result<> check_tensor(const std::string& what, signature ports, const port& p, c
 
 /// Elements of a list may be absent here, unlike in check_value(): what a map skipped is not there.
 result<> check_input(signature ports, const port& p, const value& v) {
-  const auto what = "input " + quoted(p.name);
-  if (v.absent() || !p.list)
-    return v.as_tensor() ? check_tensor(what, ports, p, *v.as_tensor()) : check_value(what, p, v);
-  if (!v.as_list() || v.as_list()->size() > max_map_width)
+  const auto what = [&p] { return "input " + quoted(p.name); };
+  const auto* const list = v.as_list();
+  if (!v.absent() && !p.list && !list && ports != signature::fixed)
+    return check_tensor(what, ports, p, *v.as_tensor());
+  if (v.absent() || !p.list || !list || list->size() > max_map_width)
     return check_value(what, p, v);
-  for (std::size_t i = 0; i < v.as_list()->size(); ++i) {
-    const auto& element = (*v.as_list())[i];
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const auto& element = (*list)[i];
+    const auto which = [&] { return what() + ", element " + std::to_string(i); };
     if (element.as_list())
-      return {errc::invalid_argument, what + ", element " + std::to_string(i) + ": expected a tensor, got a list"};
+      return {errc::invalid_argument, which() + ": expected a tensor, got a list"};
     if (element.as_tensor())
-      SQUALL_TRY(check_tensor(what + ", element " + std::to_string(i), ports, p, *element.as_tensor()));
+      SQUALL_TRY(check_tensor(which, ports, p, *element.as_tensor()));
   }
   return {};
 }
@@ -60,31 +66,40 @@ public:
   guarded(const builtin& what, std::unique_ptr<instance> inner) : what_(what), inner_(std::move(inner)) {}
 
   result<std::vector<value>> run(std::span<const value> inputs, const run_context& context) override {
-    const auto where = "builtin " + quoted(what_.name);
-    const bool own_ports = what_.ports == signature::free;
-    if (!own_ports && inputs.size() != what_.inputs.size())
-      return {errc::invalid_argument, where + " takes " + std::to_string(what_.inputs.size()) + " inputs, got " +
-                                          std::to_string(inputs.size())};
-    for (std::size_t i = 0; i < inputs.size() && !own_ports; ++i)
-      if (auto checked = check_input(what_.ports, what_.inputs[i], inputs[i]); !checked.ok())
-        return with_prefix(where, std::move(checked).error());
     try {
-      std::vector<value> readable;
-      for (const auto& input : inputs)
-        readable.push_back(aligned(input));
-      auto ran = inner_->run(readable, context);
+      auto ran = checked_run(inputs, context);
       if (!ran.ok())
-        return with_prefix(where, std::move(ran).error());
-      SQUALL_CHECK(own_ports || ran->size() == what_.outputs.size(), what_.name, ran->size());
+        return with_prefix(name(), std::move(ran).error());
       return ran;
     } catch (const std::bad_alloc&) {
-      return {errc::failed, where + ": out of memory"};
+      return {errc::failed, name() + ": out of memory"};
     } catch (const std::exception& e) {
-      return {errc::failed, where + ": " + e.what()};
+      return {errc::failed, name() + ": " + e.what()};
     }
   }
 
 private:
+  [[nodiscard]] std::string name() const { return "builtin " + quoted(what_.name); }
+
+  result<std::vector<value>> checked_run(std::span<const value> inputs, const run_context& context) {
+    const bool own_ports = what_.ports == signature::free;
+    if (!own_ports && inputs.size() != what_.inputs.size())
+      return {errc::invalid_argument,
+              "takes " + std::to_string(what_.inputs.size()) + " inputs, got " + std::to_string(inputs.size())};
+    for (std::size_t i = 0; i < inputs.size() && !own_ports; ++i)
+      SQUALL_TRY(check_input(what_.ports, what_.inputs[i], inputs[i]));
+    std::vector<value> readable;
+    if (!std::all_of(inputs.begin(), inputs.end(), [](const value& input) { return is_aligned(input); })) {
+      readable.assign(inputs.begin(), inputs.end());
+      for (value& input : readable)
+        input = aligned(std::move(input));
+      inputs = readable;
+    }
+    auto ran = inner_->run(inputs, context);
+    SQUALL_CHECK(!ran.ok() || own_ports || ran->size() == what_.outputs.size(), what_.name, ran->size());
+    return ran;
+  }
+
   const builtin& what_;
   std::unique_ptr<instance> inner_;
 };

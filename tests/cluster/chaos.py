@@ -128,11 +128,11 @@ class Chaos:
         """{name: pid} of every process that runs now."""
         found = {}
         for pid, command in harness.children_of(self.cluster.pid).items():
-            if '"roles":"controller"' in command:
+            if "controller of" in command:
                 found["controller of standby" if "data/standby" in command else "controller"] = pid
-            elif '"roles":"store"' in command:
+            elif "store of" in command:
                 found["store"] = pid
-            elif match := re.search(r'"node_name":"(\w+)"', command):
+            elif match := re.search(r"node (\w+) of", command):
                 found[match[1]] = pid
                 for child, below in harness.children_of(pid).items():
                     if "model-host" in below:
@@ -150,7 +150,7 @@ class Chaos:
         pid = self.pids().get(name)
         if not pid:
             return None
-        match = re.search(r'"endpoint":"tcp://127\.0\.0\.1:(\d+)"', harness.children_of(self.cluster.pid).get(pid, ""))
+        match = re.search(r" at tcp://127\.0\.0\.1:(\d+)", harness.children_of(self.cluster.pid).get(pid, ""))
         if match:
             return int(match[1])
         # A process that was never started again was told to take any port: ask the kernel.

@@ -42,7 +42,7 @@ class Doctor(unittest.TestCase):
         with Cluster(nodes=2, policy="rr") as cluster:
             cluster.apply(WORK)
             cluster.json("call", "work")
-            pid = cluster.process('"node_name":"n2"')
+            pid = cluster.process("node n2 of")
             load = ("work", "--arrivals", "closed", "--concurrency", "4", "--duration", "12")
             with faults.halting([pid, *harness.children_of(pid)]):
                 load = cluster.start("bench", *load)

@@ -40,17 +40,17 @@ class Descriptors(unittest.TestCase):
         self.assertTrue(os.path.exists(f"/proc/{pid}"), "it is the same process")
 
     def test_of_the_controller(self):
-        self.go_on_without(self.cluster.process('"roles":"controller"'))
+        self.go_on_without(self.cluster.process("controller of"))
 
     def test_of_a_node(self):
-        self.go_on_without(self.cluster.process('"node_name":"n1"'))
+        self.go_on_without(self.cluster.process("node n1 of"))
 
     def test_of_a_model_host(self):
-        below = harness.children_of(self.cluster.process('"node_name":"n1"'))
+        below = harness.children_of(self.cluster.process("node n1 of"))
         self.go_on_without(next(pid for pid, command in below.items() if "model-host" in command))
 
     def test_of_the_store(self):
-        pid = self.cluster.process('"roles":"store"')
+        pid = self.cluster.process("store of")
         self.cluster.run("kv", "put", "kept", "yes")
         self.go_on_without(pid)
         self.assertEqual(self.cluster.run("kv", "get", "kept").strip(), "yes")

@@ -2,7 +2,10 @@
 
 import json
 import os
+import pathlib
+import shutil
 import signal
+import tempfile
 import time
 import unittest
 
@@ -44,7 +47,7 @@ class Faults(unittest.TestCase):
     def test_a_killed_model_host(self):
         call = self.nap()
         node = self.node_of_running_work()
-        below = harness.children_of(self.cluster.process(f'"node_name":"{node}"'))
+        below = harness.children_of(self.cluster.process(f"node {node} of"))
         host = next(pid for pid, command in below.items() if "model-host" in command)
         os.kill(host, signal.SIGKILL)
         self.ends_well(call)
@@ -53,7 +56,7 @@ class Faults(unittest.TestCase):
     def test_a_killed_node(self):
         call = self.nap()
         node = self.node_of_running_work()
-        self.cluster.kill(f'"node_name":"{node}"')
+        self.cluster.kill(f"node {node} of")
         ended = self.ends_well(call)
         self.assertNotEqual(ended["trace"][0]["node"], "")
         log = self.cluster.run("logs", "--name", self.cluster.name, "--call", ended["call"], cluster=False)
@@ -65,13 +68,13 @@ class Faults(unittest.TestCase):
     def test_a_killed_controller(self):
         call = self.nap()
         self.node_of_running_work()
-        self.cluster.kill('"roles":"controller"')
+        self.cluster.kill("controller of")
         self.ends_well(call)
         wait_until(lambda: answers(self.cluster), "the new controller to have the catalogue and the nodes", 30)
 
     def test_a_killed_store(self):
         self.cluster.run("kv", "put", "k", "before")
-        self.cluster.kill('"roles":"store"')
+        self.cluster.kill("store of")
         self.assertTrue(answers(self.cluster), "what is resident is served without the store")
         wait_until(lambda: self.reads("k") == "before", "the store to be back with what was acknowledged", 30)
 
@@ -82,7 +85,7 @@ class Faults(unittest.TestCase):
             return None
 
     def test_a_stopped_node_is_lost_and_found(self):
-        pid = self.cluster.process('"node_name":"n1"')
+        pid = self.cluster.process("node n1 of")
         os.kill(pid, signal.SIGSTOP)
         try:
             wait_until(lambda: len(self.cluster.json("get", "nodes")) == 1, "the silent node to be lost")
@@ -95,7 +98,7 @@ class Faults(unittest.TestCase):
         healthy = self.cluster.run("doctor", "--cluster", self.cluster.name, cluster=False)
         self.assertIn("node n2", healthy)
         for _ in range(3):
-            old = self.cluster.kill('"node_name":"n1"')
+            old = self.cluster.kill("node n1 of")
             wait_until(lambda old=old: self.pid_of_n1() not in (None, old), "the node to be started again")
             wait_until(lambda: len(self.cluster.json("get", "nodes")) == 2, "the node to be back", 30)
         sick = self.cluster.run("doctor", "--cluster", self.cluster.name, cluster=False, status=1)
@@ -104,7 +107,7 @@ class Faults(unittest.TestCase):
 
     def pid_of_n1(self):
         try:
-            return self.cluster.process('"node_name":"n1"')
+            return self.cluster.process("node n1 of")
         except harness.Failed:
             return None
 
@@ -162,7 +165,7 @@ class Leaving(unittest.TestCase):
             cluster.apply(SLEEP)
             call = cluster.start("call", "nap", "--deadline", "30s", "-o", "json")
             wait_until(lambda: any(n["running"] for n in cluster.json("get", "nodes")), "work to run")
-            pid = cluster.kill('"node_name":"n1"', signal.SIGTERM)
+            pid = cluster.kill("node n1 of", signal.SIGTERM)
             _, err = call.communicate(timeout=60)
             self.assertEqual(call.returncode, 0, err)
             wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the node to be gone")
@@ -175,7 +178,7 @@ class Leaving(unittest.TestCase):
             busy = wait_until(lambda: [n["name"] for n in cluster.json("get", "nodes") if n["running"]], "work to run")[
                 0
             ]
-            pid = cluster.process(f'"node_name":"{busy}"')
+            pid = cluster.process(f"node {busy} of")
             os.kill(pid, signal.SIGTERM)
             time.sleep(0.3)
             self.assertTrue(os.path.exists(f"/proc/{pid}"), "it finishes what it has")
@@ -187,16 +190,33 @@ class Leaving(unittest.TestCase):
             cluster.apply(SLEEP)
             load = self.load(cluster, 12)
             time.sleep(1)
-            for process in ('"node_name":"n1"', '"node_name":"n2"', '"roles":"controller"', '"roles":"store"'):
+            for process in ("node n1 of", "node n2 of", "controller of", "store of"):
                 old = cluster.kill(process, signal.SIGTERM)
                 wait_until(lambda old=old: not os.path.exists(f"/proc/{old}"), "it to be gone")
                 wait_until(lambda: self.complete(cluster), "it to be back")
             self.no_call_was_lost(load)
 
+    def test_a_process_that_starts_again_runs_the_program_that_is_there_then(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "squall"
+            shutil.copy2(harness.BINARY, program)
+            with Cluster(nodes=2, program=program) as cluster:
+                cluster.apply(SLEEP)
+                fresh = program.with_name("fresh")
+                shutil.copy2(harness.BINARY, fresh)
+                fresh.rename(program)
+                for process in ("node n1 of", "node n2 of", "controller of", "store of"):
+                    old = cluster.kill(process, signal.SIGTERM)
+                    wait_until(lambda old=old: not os.path.exists(f"/proc/{old}"), "it to be gone")
+                    wait_until(lambda: self.complete(cluster), "it to be back")
+                    runs = os.stat(f"/proc/{cluster.process(process)}/exe")
+                    self.assertEqual(runs.st_ino, program.stat().st_ino, process)
+                self.assertTrue(answers(cluster))
+
     def complete(self, cluster):
         try:
             status = cluster.json("get", "status", "--timeout", "2s")
-            return status["ready"] and status["nodes"] == 2 and cluster.process('"roles":"store"')
+            return status["ready"] and status["nodes"] == 2 and cluster.process("store of")
         except harness.Failed:
             return False
 

@@ -87,7 +87,8 @@ def children_of(pid):
 class Cluster:
     """`with Cluster(nodes=2) as c: c.run("get", "nodes")`. nodes=0 runs everything in one process."""
 
-    def __init__(self, nodes=0, slots=1, http=False, policy="fifo", extra_spec="", keys=False):
+    def __init__(self, nodes=0, slots=1, http=False, policy="fifo", extra_spec="", keys=False, program=BINARY):
+        self.program = program
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="squall-test-"))
         self.name = self.folder.name
         self.env = dict(
@@ -111,7 +112,7 @@ class Cluster:
         self.keys = None
         if keys:
             self.keys = self.folder / "keys"
-            subprocess.run([BINARY, "keys", "new", self.keys], env=self.env, check=True, capture_output=True)
+            subprocess.run([self.program, "keys", "new", self.keys], env=self.env, check=True, capture_output=True)
             lines.append(f"  keys: {self.keys}")
         if nodes:
             lines.append("  nodes:")
@@ -131,7 +132,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, *_):
-        subprocess.run([BINARY, "down", "--name", self.name], env=self.env, capture_output=True, timeout=60)
+        subprocess.run([self.program, "down", "--name", self.name], env=self.env, capture_output=True, timeout=60)
         if kind is not None:
             for log in (
                 sorted((self.folder / "data" / "logs").glob("*.log"))
@@ -142,7 +143,7 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def command(self, *arguments, cluster=True):
-        words = [BINARY, *map(str, arguments)]
+        words = [self.program, *map(str, arguments)]
         if not cluster:
             return words
         with_keys = ["--keys", str(self.keys)] if self.keys and "--keys" not in words else []

@@ -68,7 +68,7 @@ class Recovery(unittest.TestCase):
             led = [line for line in said if " leads" in line and "term=" in line and "another" not in line]
             terms[process] = int(led[-1].split("term=")[1].split()[0]) if led else 0
         leader = max(terms, key=terms.get)
-        os.kill(self.cluster.process(f'data/{leader}"'), signal.SIGKILL)
+        os.kill(self.cluster.process(f"data/{leader}"), signal.SIGKILL)
 
     def ended(self, call):
         out, err = call.communicate(timeout=60)
@@ -149,7 +149,7 @@ class StoreLease(unittest.TestCase):
 
     def test_a_store_that_hangs_is_said_to_be_lost_until_it_answers_again(self):
         with Cluster(nodes=1) as cluster:
-            store = cluster.process('"roles":"store"')
+            store = cluster.process("store of")
 
             def lost():
                 return cluster.json("get", "status")["store_lost"]

@@ -92,7 +92,7 @@ class SlowClients(unittest.TestCase):
         return not self.status()["calls_running"]
 
     def memory_is_bounded(self, of="controller"):
-        pid = self.cluster.process(f'"roles":"{of}"')
+        pid = self.cluster.process(f"squall: {of} ")
         self.assertLess(resident_bytes(pid), POOL_BYTES + (512 << 20), of)
 
     def test_one_that_never_reads_is_bounded_and_cut_off(self):

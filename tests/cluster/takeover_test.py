@@ -46,7 +46,7 @@ class TakingOver(unittest.TestCase):
 
     def pid_of(self, process):
         """Both serve as controllers: their data folders tell them apart."""
-        return self.cluster.process(f'data/{process}"')
+        return self.cluster.process(f"data/{process}")
 
     def load(self, seconds, *flags):
         return self.cluster.start(
@@ -174,7 +174,7 @@ class TakingOver(unittest.TestCase):
             return None
 
     def test_a_store_that_is_started_again_is_found_again(self):
-        self.cluster.kill('"roles":"store"')
+        self.cluster.kill("store of")
         wait_until(lambda: self.stores(), "the store to take changes", 30)
         out = self.cluster.json("call", "echo", "--input", "x=[1]", "--durable")
         self.assertEqual(out["outputs"]["x"]["data"], [1])
@@ -222,7 +222,7 @@ class WithEtcd(unittest.TestCase):
             wait_until(lambda: any(n["running"] for n in cluster.json("get", "nodes")), "work to run")
             keys = [k["key"] for k in cluster.json("get", "keys")]
             self.assertNotIn("cluster/leader", keys, "it is kept elsewhere")
-            os.kill(cluster.process('data/controller"'), signal.SIGKILL)
+            os.kill(cluster.process("data/controller"), signal.SIGKILL)
             out, err = call.communicate(timeout=90)
             self.assertEqual(call.returncode, 0, err)
             self.assertEqual(json.loads(out)["state"], "ok")

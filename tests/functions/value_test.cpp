@@ -56,7 +56,11 @@ TEST(Tensors, AreCopiedToWhereTheirElementsCanBeRead) {
   EXPECT_NE(moved.as_tensor()->data.data(), whole.data() + 1);
   EXPECT_EQ(aligned(at(0, datatype::fp32, {2})).as_tensor()->data.data(), whole.data()) << "not copied";
   EXPECT_EQ(aligned(at(1, datatype::uint8, {8})).as_tensor()->data.data(), whole.data() + 1) << "nor this";
-  const auto list = aligned(value{value_list{value{}, at(1, datatype::int64, {1})}});
+  const value askew{value_list{value{}, at(1, datatype::int64, {1})}};
+  EXPECT_FALSE(is_aligned(askew));
+  EXPECT_TRUE(is_aligned(value{}));
+  const auto list = aligned(askew);
+  EXPECT_TRUE(is_aligned(list));
   EXPECT_TRUE(list.as_list()->at(0).absent());
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(list.as_list()->at(1).as_tensor()->data.data()) % 8, 0u);
 }

@@ -31,7 +31,7 @@ class Failover(unittest.TestCase):
                 for line in self.logs(servers):
                     if " leads" in line and "another" not in line:
                         leader = line.split(":", 1)[0]
-                os.kill(servers.process(f'data/{leader}"'), signal.SIGKILL)
+                os.kill(servers.process(f"data/{leader}"), signal.SIGKILL)
                 for future in futures:
                     self.assertEqual(len(future.result(timeout=60).trace), 1)
                 np.testing.assert_array_equal(cluster.run("echo", {"x": np.arange(3, dtype=np.uint8)})["x"], [0, 1, 2])
