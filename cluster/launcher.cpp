@@ -90,9 +90,8 @@ private:
 /// Starts a process; its log goes to a file of its own beside the data. Returns the read end of the pipe on which it
 /// says that it is ready.
 ///
-/// It is a fork of this process, which has one thread and next to no state, and runs the program anew only where that
-/// was replaced: processes with the same code at the same addresses find the branch predictor of a core warm that
-/// another one has just left. Chains of light stages take a fifth less time for it.
+/// It is a fork of this process, and runs the program anew only where that was replaced (docs/decisions/0012). This
+/// process has one thread and must stay so.
 result<int> spawn(child& c, const std::string& log_folder, const program_file& program) {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0)

@@ -133,6 +133,8 @@ class Cluster:
 
     def __exit__(self, kind, *_):
         subprocess.run([self.program, "down", "--name", self.name], env=self.env, capture_output=True, timeout=60)
+        if not hasattr(self, "info"):  # it never served: nobody but us knows of its processes
+            subprocess.run(["pkill", "-KILL", "-f", str(self.folder)], capture_output=True)
         if kind is not None:
             for log in (
                 sorted((self.folder / "data" / "logs").glob("*.log"))
