@@ -283,7 +283,7 @@ bool state::load_for(task_ref task, slot variant, ns key) {
   slot best = none;
   for (slot n = 0; n < g.nodes.size(); ++n) {
     const node_entry& node = g.nodes[n];
-    if (!node.id || node.lanes[0].empty() || node.used + v.info.memory_bytes > node.memory)
+    if (!node.id || !replicas_beside(n, variant) || node.used + v.info.memory_bytes > node.memory)
       continue;
     if (best == none || node.memory - node.used > g.nodes[best].memory - g.nodes[best].used)
       best = n;

@@ -96,26 +96,31 @@ void state::fill_cpu() {
   }
 }
 
+std::optional<std::size_t> state::replicas_beside(slot node, slot variant) const {
+  const node_entry& at = g.nodes[node];
+  const auto mine = static_cast<std::size_t>(
+      std::count_if(at.replicas.begin(), at.replicas.end(), [&](slot r) { return g.replicas[r].variant == variant; }));
+  return mine < at.lanes[0].size() ? std::optional{mine} : std::nullopt;
+}
+
 /// On the node with the fewest of it, then the most free memory; else where less is lost.
 bool state::add_cpu_replica(slot variant, std::int64_t value) {
-  const variant_entry& v = g.variants[variant];
-  const std::uint64_t bytes = v.info.memory_bytes;
+  const std::uint64_t bytes = g.variants[variant].info.memory_bytes;
   slot best = none;
   std::size_t fewest = 0;
   for (slot n = 0; n < g.nodes.size(); ++n) {
     const node_entry& at = g.nodes[n];
-    if (at.lanes[0].empty() || at.used + bytes > at.memory)
+    const auto mine = replicas_beside(n, variant);
+    if (!mine || at.used + bytes > at.memory)
       continue;
-    const auto mine = static_cast<std::size_t>(std::count_if(at.replicas.begin(), at.replicas.end(),
-                                                             [&](slot r) { return g.replicas[r].variant == variant; }));
-    if (best == none || mine < fewest ||
-        (mine == fewest && at.memory - at.used > g.nodes[best].memory - g.nodes[best].used)) {
+    if (best == none || *mine < fewest ||
+        (*mine == fewest && at.memory - at.used > g.nodes[best].memory - g.nodes[best].used)) {
       best = n;
-      fewest = mine;
+      fewest = *mine;
     }
   }
   for (slot n = 0; n < g.nodes.size() && best == none; ++n)
-    if (!g.nodes[n].lanes[0].empty() && make_room(n, bytes, value))
+    if (replicas_beside(n, variant) && make_room(n, bytes, value))
       best = n;
   if (best == none)
     return false;

@@ -254,6 +254,9 @@ struct state {
   // -- residency (residency.cpp)
   void manage();
   void fill_cpu();
+  /// How many replicas of a CPU variant the node has; none where another would serve nothing: each batch holds a lane,
+  /// so that as many as there are lanes are enough.
+  [[nodiscard]] std::optional<std::size_t> replicas_beside(slot node, slot variant) const;
   bool add_cpu_replica(slot variant, std::int64_t value);
   void pack_gpu();
   void load_on_gpu(slot variant);

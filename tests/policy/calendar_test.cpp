@@ -546,6 +546,23 @@ TEST(CalendarRepair, RemovedFunctionsAreEvictedAndLeaveTheirPlacesToOthers) {
   EXPECT_TRUE(w.finished(last));
 }
 
+TEST(CalendarResidency, ANodeLoadsNoMoreReplicasThanItHasLanes) {
+  world w;
+  w.functions({{.function = 0, .exec = 10, .load = 5, .memory = 100}});
+  w.dag(1, {{.function = 0}});
+  w.join(1, false, 2, 1'000);
+  std::size_t most = 0;
+  for (int i = 0; i < 2'000; ++i) { // as much again as two lanes can do
+    w.call({.slo = 60});
+    w.call({.slo = 60});
+    w.run_until(w.now + 5);
+    most = std::max(most, w.resident());
+  }
+  w.run_until(w.now + 100);
+  EXPECT_EQ(most, 2u) << "there is memory for ten";
+  EXPECT_EQ(w.broken(), 0);
+}
+
 TEST(CalendarRepair, WithoutAnyNodeThePromiseIsBrokenLoudly) {
   world w;
   small_cluster(w, false);
