@@ -45,12 +45,9 @@ bool hub::round() {
   now_ = monotonic_now();
   bool more = outbox_.take_all([this](item&& one) { carry_out(std::move(one)); });
   // After the outbox: who may come in since another list of keys was set must not be turned away by the old one.
-  if (std::exchange(server_news_, false)) {
+  if (std::exchange(server_news_, false))
     server_->pump();
-    server_ready_ = true;
-  }
-  if (server_ready_)
-    more |= drain_server();
+  more |= drain_server();
   for (std::size_t i = 0; i < connections_.size(); ++i) // roles may connect meanwhile
     if (connections_[i]->ready)
       more |= drain(*connections_[i]);
@@ -79,7 +76,6 @@ void hub::sleep() {
     return;
   bool idle = server_->idle();
   server_news_ |= !idle;
-  server_ready_ |= !idle;
   for (auto& c : connections_) {
     if (c->socket->idle())
       continue;
@@ -101,7 +97,6 @@ void hub::sleep() {
 }
 
 void hub::look_everywhere() {
-  server_ready_ |= !server_->idle();
   for (auto& c : connections_)
     c->ready |= !c->socket->idle();
   if (fds_stale_)
@@ -127,8 +122,7 @@ void hub::collect_fds() {
 void hub::after_wait() {
   const auto woke = [this](std::size_t i) { return fds_.woke(i); };
   std::size_t at = 1;
-  // The first descriptor of a socket tells of messages, the others want pump().
-  server_ready_ |= woke(at);
+  // The first descriptor of a socket tells of messages, which the next round takes anyway; the others want pump().
   for (std::size_t i = 1; i < server_fds_; ++i)
     server_news_ |= woke(at + i);
   at += server_fds_;

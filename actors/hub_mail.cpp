@@ -48,8 +48,7 @@ bool hub::drain_server() {
   if (taken < messages_a_turn)
     for (const wire::route gone : server_->take_departed())
       report_lost(peer_id{gone.value});
-  server_ready_ = taken == messages_a_turn;
-  return server_ready_;
+  return taken == messages_a_turn;
 }
 
 bool hub::drain(connection& from) {

@@ -163,8 +163,7 @@ private:
   wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
-  bool server_news_ = true;  ///< it wants pump()
-  bool server_ready_ = true; ///< it may have messages
+  bool server_news_ = true; ///< it wants pump()
   std::uint32_t busy_rounds_ = 0;
   wire::linger linger_;
   time_point now_{};
