@@ -47,12 +47,11 @@ result<> check_value(std::string_view what, const port& p, const value& v) {
                                  " elements; the limit is " + std::to_string(max_map_width)};
   for (std::size_t i = 0; i < list->size(); ++i) {
     const auto& element = (*list)[i];
-    if (element.as_tensor() && check_tensor({}, p, *element.as_tensor()).ok())
-      continue;
-    const auto where = std::string{what} + ", element " + std::to_string(i);
+    const auto where = [&] { return std::string{what} + ", element " + std::to_string(i); };
     if (!element.as_tensor())
-      return invalid(where + ": expected a tensor, got " + (element.absent() ? "nothing" : "a list"));
-    return check_tensor(where, p, *element.as_tensor());
+      return invalid(where() + ": expected a tensor, got " + (element.absent() ? "nothing" : "a list"));
+    if (!check_tensor({}, p, *element.as_tensor()).ok()) // its name is only for the message
+      return check_tensor(where(), p, *element.as_tensor());
   }
   return {};
 }
