@@ -64,9 +64,8 @@ bool hub::round() {
 
 /// Before a sleep, for a little while. False when it is time to sleep.
 bool hub::look_again() {
-  if (!linger_.wants(now_))
+  if (!linger_.wants(now_) || !linger_.yield(monotonic_now))
     return false;
-  linger_.yield(monotonic_now);
   look_everywhere();
   return true;
 }

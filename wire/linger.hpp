@@ -13,7 +13,7 @@ namespace squall::wire {
 /// messages takes longer to wake up than most messages take to be served. Between two looks the loop yields its core;
 /// where that takes long, somebody else needs it: then the loop sleeps as soon as it can, for longer each time.
 ///
-///     if (linger.wants(now)) { linger.yield(clock); look; } else { sleep; }
+///     if (linger.wants(now) && linger.yield(clock)) { look; } else { sleep; }
 class linger {
 public:
   static constexpr duration span = std::chrono::microseconds{50};
@@ -32,13 +32,14 @@ public:
     return now.time_since_epoch() < until_ && now.time_since_epoch() >= paused_until_;
   }
 
-  /// Yields and notes how long that took, by `clock`.
+  /// Yields and notes how long that took, by `clock`. Whether there is time left to look again.
   template <class Clock>
-  void yield(const Clock& clock) {
+  bool yield(const Clock& clock) {
     const auto before = clock();
     ::sched_yield();
     const auto after = clock();
     yielded(after - before, after);
+    return wants(after);
   }
 
   /// How long it took until the loop had its core again, at `now`.

@@ -128,9 +128,8 @@ bool engine::serve(clock::time_point now) {
 
 /// Before a sleep, for a little while. False when it is time to sleep.
 bool engine::look_again(clock::time_point now) {
-  if (!linger_.wants(now))
+  if (!linger_.wants(now) || !linger_.yield(clock::now))
     return false;
-  linger_.yield(clock::now);
   (void)links_idle();
   look(0ns);
   return true;

@@ -1,5 +1,6 @@
 #include "wire/bundle.hpp"
 #include "wire/zmq/detail/raw_socket.hpp"
+#include "wire/zmq/detail/unix_twin.hpp"
 
 #include <cerrno>
 
@@ -24,10 +25,13 @@ public:
       return detail::zmq_failure("cannot make a socket for", options.endpoint);
     if (!options.server_key.empty())
       SQUALL_TRY(encrypt(options));
-    const int events = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+    const int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED |
+                       ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
     SQUALL_TRY(monitor_.start(context, socket_, events));
-    if (zmq_connect(socket_.get(), options.endpoint.c_str()) != 0)
+    endpoint_ = options.endpoint;
+    way_ = detail::best_way_to(endpoint_);
+    if (zmq_connect(socket_.get(), way_.c_str()) != 0)
       return detail::zmq_failure("cannot connect to", options.endpoint);
     return {};
   }
@@ -76,17 +80,29 @@ public:
     return {errc::unavailable, std::string{"the connection fails: "} + zmq_strerror(failure)};
   }
 
-  void flush() override { (void)send_waiting(); }
+  void flush() override {
+    (void)send_waiting();
+    unread_.look();
+  }
 
   void pump() override {
     detail::socket_monitor::event event;
     while (monitor_.next(event)) {
       switch (event.what) {
+        case ZMQ_EVENT_CONNECTED:
+          unread_.watch(static_cast<int>(event.value));
+          break;
+        case ZMQ_EVENT_CONNECT_RETRIED:
+          // Nobody was there, and who came meanwhile may listen on TCP alone.
+          if (state_ == state::connecting && way_ != endpoint_ && detail::best_way_to(endpoint_) != way_)
+            reason_ = "the server listens elsewhere";
+          break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
           if (state_ == state::connecting)
             state_ = state::up;
           break;
         case ZMQ_EVENT_DISCONNECTED:
+          unread_.forget(static_cast<int>(event.value));
           if (state_ == state::up)
             reason_ = "the server is gone";
           break;
@@ -166,7 +182,10 @@ private:
   raw_socket socket_;
   detail::frame_reader frames_;
   detail::socket_monitor monitor_;
+  std::string endpoint_;
+  std::string way_; ///< to it
   detail::backlog backlog_;
+  detail::unread_guard unread_;
   std::shared_ptr<detail::backlog::share> held_; ///< for the server, the only peer
   state state_ = state::connecting;
   detail::open_bundle bundle_; ///< that was received

@@ -1,6 +1,7 @@
 #include "wire/bundle.hpp"
 #include "wire/zmq/detail/curve_gate.hpp"
 #include "wire/zmq/detail/raw_socket.hpp"
+#include "wire/zmq/detail/unix_twin.hpp"
 
 #include <algorithm>
 #include <array>
@@ -60,6 +61,11 @@ public:
     if (zmq_bind(socket_.get(), options.endpoint.c_str()) != 0)
       return detail::zmq_failure("cannot listen on", options.endpoint);
     endpoint_ = socket_.text(ZMQ_LAST_ENDPOINT);
+    if (!options.unix_twin)
+      return {};
+    const std::string twin = detail::unix_twin_of(endpoint_);
+    if (!twin.empty() && zmq_bind(socket_.get(), twin.c_str()) != 0)
+      return detail::zmq_failure("cannot listen on", twin);
     return {};
   }
 
@@ -130,6 +136,7 @@ public:
       peer* const known = find(to);
       return known == nullptr || send_waiting(*known) != EAGAIN;
     });
+    unread_.look();
   }
 
   void pump() override {
@@ -282,6 +289,7 @@ private:
     follow_connections();
     if (!open_.contains(fd))
       return leaving_.push_back(fresh);
+    unread_.watch(fd);
     const auto [held, first] = route_of_fd_.try_emplace(fd, fresh);
     if (first)
       return;
@@ -292,6 +300,7 @@ private:
 
   void on_closed(int fd) {
     open_.erase(fd);
+    unread_.forget(fd);
     const auto held = route_of_fd_.find(fd);
     if (held == route_of_fd_.end())
       return; // it has sent nothing yet
@@ -317,6 +326,7 @@ private:
   std::string endpoint_;
   raw_message identity_;
   detail::backlog backlog_;
+  detail::unread_guard unread_;
   std::unordered_map<route, peer> routes_;
   peer* last_ = nullptr;       ///< in routes_: the sender of the latest message
   detail::open_bundle bundle_; ///< that was received,
