@@ -71,6 +71,7 @@ result<std::unique_ptr<bridge>> bridge::create(const bridge_options& options, lo
   SQUALL_ASSIGN(context, wire::zmq_context::create());
   wire::server_options server;
   server.endpoint = options.endpoint;
+  server.unix_socket = options.unix_sockets;
   server.high_water_mark = options.high_water_mark;
   server.waiting_bytes = options.waiting_bytes;
   server.keys = {options.keys.server_public, options.keys.server_secret};

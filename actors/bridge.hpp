@@ -22,6 +22,7 @@ struct curve_keys {
 struct bridge_options {
   std::string endpoint =
       "tcp://127.0.0.1:*"; ///< where the ROUTER binds. An address that is not loopback needs keys, else start() refuses
+  bool unix_sockets = true; ///< for peers on this host (wire::server_options)
   curve_keys keys;
   int high_water_mark = 10'000;
   std::uint64_t waiting_bytes = 1ull << 30; ///< for all peers that came to us (wire::server_options)

@@ -117,7 +117,7 @@ result<> read_leadership(const yaml_mapping& spec, cluster_config& config) {
 }
 
 result<> read_spec(const yaml_view& view, cluster_config& config) {
-  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log",
+  SQUALL_ASSIGN(spec, view.mapping({"data", "listen", "store", "http", "keys", "policy", "event-log", "unix-sockets",
                                     "default-deadline", "prices", "assurance", "nodes", "standby", "lease", "etcd"}));
   SQUALL_TRY(read(spec, "data", config.data_folder));
   SQUALL_TRY(read(spec, "listen", config.listen));
@@ -127,6 +127,7 @@ result<> read_spec(const yaml_view& view, cluster_config& config) {
   if (const auto known = policy::check_policy(config.policy); !known.ok())
     return spec.find("policy")->fail(known.error().message);
   SQUALL_TRY(read(spec, "event-log", config.event_log));
+  SQUALL_TRY(read(spec, "unix-sockets", config.unix_sockets));
   if (const auto store = spec.find("store")) {
     SQUALL_ASSIGN(keys, store->mapping({"listen"}));
     SQUALL_TRY(read(keys, "listen", config.store_listen));

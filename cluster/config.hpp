@@ -33,6 +33,7 @@ struct cluster_config {
   std::string keys_folder; ///< made by `squall keys new`; empty = no encryption, loopback only
   std::string policy = "fifo";
   bool event_log = true;
+  bool unix_sockets = true; ///< for peers on this host; else they take TCP as well
   duration default_deadline = std::chrono::seconds{60};
   calls::micro_cost cpu_price = 1'000'000;       ///< of a millisecond of a CPU lane
   calls::micro_cost gpu_price = 15'000'000;      ///< of a device lane

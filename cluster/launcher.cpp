@@ -144,6 +144,7 @@ process_spec base_spec(const cluster_config& config, std::string roles, const st
   spec.keys_folder = config.keys_folder;
   spec.policy = config.policy;
   spec.event_log = config.event_log;
+  spec.unix_sockets = config.unix_sockets;
   spec.default_deadline = config.default_deadline;
   spec.cpu_price = config.cpu_price;
   spec.gpu_price = config.gpu_price;

@@ -254,6 +254,7 @@ result<int> serve(process_spec& spec, int ready_fd, logger& log) {
   }
   actors::bridge_options options;
   options.endpoint = spec.endpoint;
+  options.unix_sockets = spec.unix_sockets;
   options.keys = keys;
   SQUALL_ASSIGN(bridge, actors::bridge::create(options, log));
   spec.endpoint = bridge->endpoint();

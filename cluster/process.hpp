@@ -23,6 +23,7 @@ struct process_spec {
   std::string http;                ///< beside the controller
   std::string policy = "fifo";
   bool event_log = true;
+  bool unix_sockets = true;
   duration default_deadline = std::chrono::seconds{60};
   calls::micro_cost cpu_price = 1'000'000;
   calls::micro_cost gpu_price = 15'000'000;
@@ -46,6 +47,7 @@ struct process_spec {
     v("http", s.http);
     v("policy", s.policy);
     v("event_log", s.event_log);
+    v("unix_sockets", s.unix_sockets);
     v("default_deadline_ns", s.default_deadline);
     v("cpu_price_micro", s.cpu_price);
     v("gpu_price_micro", s.gpu_price);

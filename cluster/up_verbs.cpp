@@ -86,6 +86,7 @@ int run_embedded(const cluster_config& config, logger& log) {
   spec.http = config.http;
   spec.policy = config.policy;
   spec.event_log = config.event_log;
+  spec.unix_sockets = config.unix_sockets;
   spec.default_deadline = config.default_deadline;
   spec.cpu_price = config.cpu_price;
   spec.gpu_price = config.gpu_price;

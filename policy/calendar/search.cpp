@@ -49,6 +49,10 @@ struct place_search {
     return before == none || next == none || (before != next && g.batches[before].earliest < g.batches[next].end());
   }
 
+  [[nodiscard]] bool too_late(ns start) const { return start + time > least_end || (best && start >= best->start); }
+  /// Nothing better can be found.
+  [[nodiscard]] bool best_of_all() const { return best && best->start <= inputs; }
+
   bool try_at(slot lane, slot replica, std::size_t at) {
     const auto& order = g.lanes[lane].order;
     const auto& mates = g.replicas[replica].order;
@@ -57,6 +61,8 @@ struct place_search {
     ns start = inputs;
     if (lane_before != none)
       start = std::max(start, g.batches[lane_before].end());
+    if (too_late(start)) // which is often known before the replica is looked at
+      return false;
     const std::size_t fixed = g.running_of(mates) == none ? 0 : 1;
     auto r =
         static_cast<std::size_t>(std::partition_point(mates.begin() + static_cast<std::ptrdiff_t>(fixed), mates.end(),
@@ -69,7 +75,7 @@ struct place_search {
     if (!g.replicas[replica].ready)
       start = std::max(start, g.replicas[replica].ready_at);
     const ns end = start + time;
-    if (end > least_end || (best && start >= best->start))
+    if (too_late(start))
       return false;
     for (const slot next : {lane_after, replica_after})
       if (next != none && (end > g.batches[next].latest || !g.precedes(call, stage, next)))
@@ -122,12 +128,12 @@ std::optional<graph::place> find_place(const graph& g, task_ref task, slot varia
     return std::nullopt;
   const std::size_t count = std::min(v.replicas.size(), max_replicas_tried);
   const std::size_t first = v.replicas.size() > count ? turn % v.replicas.size() : 0;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count && !s.best_of_all(); ++i) {
     const slot replica = v.replicas[(first + i) % v.replicas.size()];
     const auto& lanes = g.nodes[g.replicas[replica].node].lanes[v.resource()];
     const std::size_t tried = std::min(lanes.size(), max_lanes_tried);
     const std::size_t start = lanes.size() > tried ? turn % lanes.size() : 0;
-    for (std::size_t l = 0; l < tried; ++l)
+    for (std::size_t l = 0; l < tried && !s.best_of_all(); ++l)
       s.try_lane(lanes[(start + l) % lanes.size()], replica);
   }
   return s.best;

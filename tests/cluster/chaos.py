@@ -106,6 +106,9 @@ class Chaos:
         if standby:
             self.http_ports.append(harness.free_port())
             spec = f"  standby: [{{http: '127.0.0.1:{self.http_ports[0]}'}}]\n  lease: 2s\n"
+        self.tcp_alone = seed % 2 == 0  # packets can be dropped there
+        if self.tcp_alone:
+            spec += "  unix-sockets: false\n"
         self.cluster = harness.Cluster(nodes=nodes, http=True, extra_spec=spec, keys=keys)
         self.http_ports.append(self.cluster.http_port)
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
@@ -247,7 +250,9 @@ class Chaos:
     def faults(self):
         out = [self.kill, self.kill, self.stop, self.ask_to_go, self.use_up_descriptors]
         out += [self.step_clock] if self.clock else []
-        return [*out, self.fill_disk, self.fill_memory, self.cut_off] if self.isolated else out
+        if self.isolated:
+            out += [self.fill_disk, self.fill_memory]
+        return [*out, self.cut_off] if self.isolated and self.tcp_alone else out
 
     # -- the run
 

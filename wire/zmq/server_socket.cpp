@@ -61,7 +61,7 @@ public:
     if (zmq_bind(socket_.get(), options.endpoint.c_str()) != 0)
       return detail::zmq_failure("cannot listen on", options.endpoint);
     endpoint_ = socket_.text(ZMQ_LAST_ENDPOINT);
-    if (!options.unix_twin)
+    if (!options.unix_socket)
       return {};
     const std::string twin = detail::unix_twin_of(endpoint_);
     if (!twin.empty() && zmq_bind(socket_.get(), twin.c_str()) != 0)

@@ -64,8 +64,8 @@ struct arrival {
 };
 
 struct server_options {
-  std::string endpoint; ///< "tcp://127.0.0.1:*" takes any port
-  bool unix_twin = true;  ///< on loopback: also listen on a Unix socket, which clients then take (docs/wire.md)
+  std::string endpoint;    ///< "tcp://127.0.0.1:*" takes any port
+  bool unix_socket = true; ///< on loopback: listen on one as well, which clients then take (docs/wire.md)
   int high_water_mark = 10'000;
   duration linger = std::chrono::milliseconds{500};
   /// What may wait for all peers together; for one of them as much as is left of it, and one message in any case (up to

@@ -1,7 +1,5 @@
 #include "wire/zmq/detail/unix_twin.hpp"
 
-#include "wire/zmq/socket.hpp"
-
 #include <time.h>
 
 #include <charconv>
@@ -21,8 +19,7 @@ namespace squall::wire::detail {
 
 namespace {
 
-constexpr std::int64_t look_every_ms = 250;
-constexpr std::int64_t unread_ms = std::chrono::duration_cast<std::chrono::milliseconds>(unread_limit).count();
+constexpr duration look_every = std::chrono::milliseconds{250};
 
 /// The port of "tcp://127.0.0.1:7700" or "tcp://localhost:7700".
 std::optional<std::uint16_t> loopback_port(std::string_view endpoint) {
@@ -40,16 +37,19 @@ std::optional<std::uint16_t> loopback_port(std::string_view endpoint) {
 
 std::string name_of(std::uint16_t port) { return "squall/127.0.0.1:" + std::to_string(port); }
 
-/// Whether a connection is refused at once. One that cannot be made now is not refused.
+/// Whether a connection is refused, which shows at once on one host. One that cannot be made now is not refused.
 template <class Address>
 bool refused(int family, const Address& address, std::size_t size) {
   const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return false;
-  const bool out = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(size)) != 0 &&
-                   errno == ECONNREFUSED;
+  int problem = 0;
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(size)) != 0)
+    problem = errno;
+  if (socklen_t bytes = sizeof problem; problem == EINPROGRESS)
+    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &bytes);
   ::close(fd);
-  return out;
+  return problem == ECONNREFUSED;
 }
 
 bool nobody_at_twin(std::uint16_t port) {
@@ -69,10 +69,11 @@ bool nobody_at_port(std::uint16_t port) {
   return refused(AF_INET, address, sizeof address);
 }
 
-std::int64_t coarse_ms() {
+/// To a few milliseconds, for next to nothing.
+time_point coarse_now() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-  return std::int64_t{t.tv_sec} * 1000 + t.tv_nsec / 1'000'000;
+  return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
 }
 
 bool is_unix(int fd) {
@@ -104,17 +105,17 @@ void unread_guard::watch(int fd) {
 void unread_guard::look() {
   if (watched_.empty())
     return;
-  const std::int64_t now = coarse_ms();
-  if (now - looked_ms_ < look_every_ms)
+  const time_point now = coarse_now();
+  if (now - looked_ < look_every)
     return;
-  looked_ms_ = now;
+  looked_ = now;
   for (auto& [fd, queue] : watched_) {
     int bytes = 0;
     if (::ioctl(fd, SIOCOUTQ, &bytes) != 0)
       continue;
     if (bytes == 0 || bytes != queue.bytes)
       queue = {bytes, now};
-    else if (now - queue.since_ms >= unread_ms)
+    else if (now - queue.since >= limit_)
       ::shutdown(fd, SHUT_RDWR);
   }
 }

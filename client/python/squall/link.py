@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket as sockets
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +35,30 @@ _EVENTS = (
 _NOBLOCK = zmq.NOBLOCK
 _SNDMORE_NOBLOCK = zmq.NOBLOCK | zmq.SNDMORE
 _RCVMORE = zmq.RCVMORE
+
+
+def way_to(endpoint: str) -> str:
+    """Where to connect for an endpoint: a server on loopback listens on a Unix socket as well, which takes less of the
+    processor (docs/wire.md). The endpoint itself where somebody listens there alone: an older server, or a tunnel."""
+    for host in ("tcp://127.0.0.1:", "tcp://localhost:"):
+        port = endpoint.removeprefix(host)
+        if endpoint.startswith(host) and port.isdecimal() and 0 < int(port) < 65536:
+            break
+    else:
+        return endpoint
+    name = f"squall/127.0.0.1:{int(port)}"
+    if _refused(sockets.AF_UNIX, f"\0{name}") and not _refused(sockets.AF_INET, ("127.0.0.1", int(port))):
+        return endpoint
+    return f"ipc://@{name}"
+
+
+def _refused(family: int, address: str | tuple[str, int]) -> bool:
+    with sockets.socket(family, sockets.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        problem = probe.connect_ex(address)
+        if problem == errno.EINPROGRESS:  # on one host it is refused at once
+            problem = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR)
+        return problem == errno.ECONNREFUSED
 
 
 @dataclass(frozen=True)
@@ -139,7 +165,7 @@ class Link:
                 socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._keys.client_secret)
             self._monitor = socket.get_monitor_socket(_EVENTS)
             self._up = False
-            socket.connect(self.endpoint)
+            socket.connect(way_to(self.endpoint))
         except BaseException:
             socket.disable_monitor()
             if self._monitor is not None:
