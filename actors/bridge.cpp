@@ -1,5 +1,6 @@
 #include "actors/bridge.hpp"
 
+#include "actors/accept_shim.hpp"
 #include "actors/detail/hub.hpp"
 #include "actors/detail/role_port.hpp"
 
@@ -68,6 +69,7 @@ bridge_stats hub::stats() const {
 } // namespace detail
 
 result<std::unique_ptr<bridge>> bridge::create(const bridge_options& options, logger& log) {
+  survive_lack_of_descriptors();
   SQUALL_ASSIGN(context, wire::zmq_context::create());
   wire::server_options server;
   server.endpoint = options.endpoint;
