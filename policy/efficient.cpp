@@ -12,29 +12,33 @@ namespace {
 constexpr std::int64_t infinite = std::numeric_limits<std::int64_t>::max();
 
 struct keyed {
-  std::uint64_t key;
-  std::int64_t rest;
+  std::uint64_t key; ///< the first columns
+  std::int64_t next; ///< the one after them
   std::uint32_t index;
-  bool operator<(const keyed& o) const {
-    return key != o.key ? key < o.key : rest != o.rest ? rest < o.rest : index < o.index;
-  }
 };
 
-/// Rows of two or three columns whose leading ones fit into one word, which is the usual case.
+/// Rows whose leading columns fit into one word, which is the usual case.
 bool sort_packed(const rows& all, std::vector<std::uint32_t>& order) {
   const std::size_t n = all.size();
-  if (all.width > 3)
-    return false;
   std::vector<keyed> keys(n);
   for (std::size_t i = 0; i < n; ++i) {
     const std::int64_t* r = all.row(i);
-    if (all.width == 3 && ((r[0] | r[1]) >> 32) != 0)
+    if (all.width > 2 && ((r[0] | r[1]) >> 32) != 0)
       return false;
-    const std::uint64_t key = all.width == 3 ? static_cast<std::uint64_t>(r[0]) << 32 | static_cast<std::uint64_t>(r[1])
-                                             : static_cast<std::uint64_t>(r[0]);
-    keys[i] = {key, all.width == 1 ? 0 : r[all.width - 1], static_cast<std::uint32_t>(i)};
+    const std::uint64_t key = all.width > 2 ? static_cast<std::uint64_t>(r[0]) << 32 | static_cast<std::uint64_t>(r[1])
+                                            : static_cast<std::uint64_t>(r[0]);
+    keys[i] = {key, all.width == 1 ? 0 : r[all.width == 2 ? 1 : 2], static_cast<std::uint32_t>(i)};
   }
-  std::sort(keys.begin(), keys.end());
+  std::sort(keys.begin(), keys.end(), [&](const keyed& a, const keyed& b) {
+    if (a.key != b.key)
+      return a.key < b.key;
+    if (a.next != b.next)
+      return a.next < b.next;
+    for (std::size_t c = 3; c < all.width; ++c)
+      if (all.row(a.index)[c] != all.row(b.index)[c])
+        return all.row(a.index)[c] < all.row(b.index)[c];
+    return a.index < b.index;
+  });
   for (std::size_t i = 0; i < n; ++i)
     order[i] = keys[i].index;
   return true;
@@ -109,11 +113,12 @@ std::vector<std::uint32_t> ranks(const rows& all, std::size_t column, std::size_
 class halving {
 public:
   halving(const rows& all, const std::vector<std::uint32_t>& order) : all_(all), dominated_(all.size(), 0) {
-    std::size_t distinct = 0;
-    second_ = ranks(all, all.width - 2, distinct);
-    seen_ = prefix_least{distinct};
-    std::vector<std::uint32_t> work = order;
-    within(work, 0, work.size(), 0);
+    if (all.size() > small) {
+      std::size_t distinct = 0;
+      second_ = ranks(all, all.width - 2, distinct);
+      seen_ = prefix_least{distinct};
+    }
+    within(order, 0, order.size(), 0);
   }
   [[nodiscard]] bool dominated(std::uint32_t i) const { return dominated_[i] != 0; }
 
@@ -125,14 +130,17 @@ private:
     return as_good(all_.row(a), all_.row(b), column);
   }
   [[nodiscard]] bool as_good(const std::int64_t* x, const std::int64_t* y, std::size_t column) const {
-    for (std::size_t c = column; c < all_.width; ++c)
+    const std::size_t last = all_.width - 1;
+    if (x[last] > y[last]) // mostly: what comes first in order is faster and dearer
+      return false;
+    for (std::size_t c = column; c < last; ++c)
       if (x[c] > y[c])
         return false;
     return true;
   }
 
   /// Rows [from, to) of `work`, ascending; those before stand first, so a later one never dominates an earlier one.
-  void within(std::vector<std::uint32_t>& work, std::size_t from, std::size_t to, std::size_t column) {
+  void within(const std::vector<std::uint32_t>& work, std::size_t from, std::size_t to, std::size_t column) {
     if (to - from <= small) {
       std::array<const std::int64_t*, small> kept;
       std::size_t count = 0;

@@ -12,12 +12,12 @@ namespace {
 
 constexpr std::int64_t most_in_all = std::int64_t{1} << 60;
 
-result<> check_number(std::int64_t n, std::int64_t& sum, const std::string& path) {
-  if (n < 0)
-    return {errc::invalid_argument, path + ": " + std::to_string(n) + " is below 0"};
-  if (n > most_in_all - sum)
-    return {errc::invalid_argument, path + ": the sum over the stages is more than 2^60"};
-  return {};
+/// A path like "opts[2][0][1]".
+template <class... Indices>
+std::string options_path(Indices... indices) {
+  std::string out = "opts";
+  ((out += "[" + std::to_string(indices) + "]"), ...);
+  return out;
 }
 
 /// The sums of the greatest values must not leave the range in which all is computed.
@@ -25,17 +25,19 @@ result<> check_options(const pareto_problem& p) {
   const std::size_t uses = p.options.empty() || p.options[0].empty() ? 0 : p.options[0][0].use.size();
   std::vector<std::int64_t> sums(2 + uses, 0);
   for (std::size_t s = 0; s < p.options.size(); ++s) {
-    const std::string path = "opts[" + std::to_string(s) + "]";
     if (p.options[s].empty())
-      return {errc::invalid_argument, path + ": a stage needs one option at least"};
+      return {errc::invalid_argument, options_path(s) + ": a stage needs one option at least"};
     std::vector<std::int64_t> most(sums.size(), 0);
     for (std::size_t o = 0; o < p.options[s].size(); ++o) {
       const plan_option& option = p.options[s][o];
       if (option.use.size() != uses)
-        return {errc::invalid_argument, path + ": all options must tell the same uses"};
+        return {errc::invalid_argument, options_path(s) + ": all options must tell the same uses"};
       for (std::size_t c = 0; c < sums.size(); ++c) {
         const std::int64_t n = c == 0 ? option.latency : c == 1 ? option.cost : option.use[c - 2];
-        SQUALL_TRY(check_number(n, sums[c], path + "[" + std::to_string(o) + "][" + std::to_string(c) + "]"));
+        if (n < 0)
+          return {errc::invalid_argument, options_path(s, o, c) + ": " + std::to_string(n) + " is below 0"};
+        if (n > most_in_all - sums[c])
+          return {errc::invalid_argument, options_path(s, o, c) + ": the sum over the stages is more than 2^60"};
         most[c] = std::max(most[c], n);
       }
     }

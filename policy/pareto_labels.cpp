@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
+#include <utility>
 
 namespace squall::policy::detail {
 
@@ -12,6 +12,12 @@ namespace {
 using node = module_graph::node;
 constexpr std::size_t few_labels = 128;
 constexpr std::int64_t unreachable = std::numeric_limits<std::int64_t>::min() / 4;
+
+/// A few numbers: a call of memmove would take longer.
+void copy_row(const std::int64_t* from, std::size_t width, std::int64_t* to) {
+  for (std::size_t c = 0; c < width; ++c)
+    to[c] = from[c];
+}
 
 /// Placed nodes whose successors left are the same: only the latest end among them matters. The end of the DAG counts
 /// as a successor of its last nodes.
@@ -79,19 +85,24 @@ private:
 
   /// The groups after `i` was placed; `came` tells for each the old groups in it (of `groups_.size()`: the new node).
   [[nodiscard]] std::vector<group> groups_after(std::uint32_t i, std::vector<std::vector<std::size_t>>& came) const {
-    std::map<std::vector<std::uint32_t>, std::vector<std::size_t>> by_left;
+    std::vector<std::pair<std::vector<std::uint32_t>, std::size_t>> lefts; // few: a map's nodes would cost more
+    lefts.reserve(groups_.size() + 1);
     for (std::size_t k = 0; k < groups_.size(); ++k) {
       std::vector<std::uint32_t> left = groups_[k].left;
       std::erase(left, i);
       if (!left.empty())
-        by_left[left].push_back(k);
+        lefts.emplace_back(std::move(left), k);
     }
-    by_left[after_[i]].push_back(groups_.size());
+    lefts.emplace_back(after_[i], groups_.size());
+    std::sort(lefts.begin(), lefts.end());
     std::vector<group> out;
-    for (const auto& [left, from] : by_left) {
-      out.push_back({left});
-      came.push_back(from);
-    }
+    for (auto& [left, from] : lefts)
+      if (out.empty() || out.back().left != left) {
+        out.push_back({std::move(left)});
+        came.push_back({from});
+      } else {
+        came.back().push_back(from);
+      }
     return out;
   }
 
@@ -144,18 +155,17 @@ private:
   void place(std::uint32_t i) {
     std::vector<std::vector<std::size_t>> came;
     std::vector<group> groups = groups_after(i, came);
-    rows next = expand(i, groups, came);
+    expand(i, groups, came);
     groups_ = std::move(groups);
     std::erase(todo_, i);
     for (const std::uint32_t a : g_.nodes[i].after)
       --waits_[a];
-    raise_to_what_is_waited_for(next);
-    keep(i, std::move(next));
+    raise_to_what_is_waited_for(expanded_);
+    keep(i, expanded_);
   }
 
   /// Every label with every point of the node: times of the groups, cost, uses.
-  [[nodiscard]] rows expand(std::uint32_t i, const std::vector<group>& groups,
-                            const std::vector<std::vector<std::size_t>>& came) const {
+  void expand(std::uint32_t i, const std::vector<group>& groups, const std::vector<std::vector<std::size_t>>& came) {
     const rows& points = g_.nodes[i].points;
     const std::size_t sums = points.width - 1;
     const std::size_t old_times = groups_.size();
@@ -163,9 +173,9 @@ private:
     for (std::size_t k = 0; k < old_times; ++k)
       if (std::binary_search(groups_[k].left.begin(), groups_[k].left.end(), i))
         waits_for.push_back(k);
-    rows out{groups.size() + sums, {}};
-    out.data.resize(labels_.size() * points.size() * out.width);
-    std::int64_t* to = out.data.data();
+    expanded_.width = groups.size() + sums;
+    expanded_.data.resize(labels_.size() * points.size() * expanded_.width);
+    std::int64_t* to = expanded_.data.data();
     for (std::size_t l = 0; l < labels_.size(); ++l) {
       const std::int64_t* from = labels_.row(l);
       std::int64_t start = 0;
@@ -183,7 +193,6 @@ private:
           *to++ = from[old_times + c] + point[1 + c];
       }
     }
-    return out;
   }
 
   /// A group's time may be as late as what all its successors wait for anyhow, without a change to any end: then labels
@@ -198,9 +207,9 @@ private:
     const std::size_t times = groups_.size();
     if (times < 2)
       return;
-    std::vector<std::int64_t> distance; // per group, to the start of each of `waiting`
-    for (const group& g : groups_)
-      add_least_distances(g, waiting, distance);
+    std::vector<std::int64_t> distance(waiting.size() * times); // for each of `waiting`, from each group to its start
+    for (std::size_t k = 0; k < times; ++k)
+      put_least_distances(groups_[k], waiting, distance.data() + k, times);
     std::vector<std::pair<std::size_t, std::size_t>> left; // group, place of a successor in `waiting`
     for (std::size_t k = 0; k < times; ++k)
       for (const std::uint32_t s : groups_[k].left)
@@ -209,22 +218,25 @@ private:
     std::vector<std::int64_t> start(waiting.size());
     for (std::size_t l = 0; l < labels.size(); ++l) {
       std::int64_t* row = labels.row(l);
-      std::fill(start.begin(), start.end(), 0);
       const std::int64_t* to = distance.data();
-      for (std::size_t k = 0; k < times; ++k)
-        for (std::int64_t& s : start)
-          s = std::max(s, row[k] + *to++);
+      for (std::int64_t& s : start) {
+        std::int64_t latest = 0;
+        for (std::size_t k = 0; k < times; ++k)
+          latest = std::max(latest, row[k] + *to++);
+        s = latest;
+      }
       std::fill(row, row + times, std::numeric_limits<std::int64_t>::max());
       for (const auto& [k, s] : left)
         row[k] = std::min(row[k], start[s]);
     }
   }
 
-  /// The least time from a group's end to the start of each node, over what is not placed.
-  void add_least_distances(const group& g, const std::vector<std::uint32_t>& waiting, std::vector<std::int64_t>& out) {
+  /// The least time from a group's end to the start of each node, over what is not placed; so many places apart.
+  void put_least_distances(const group& g, const std::vector<std::uint32_t>& waiting, std::int64_t* out,
+                           std::size_t apart) {
     find_starts(g, least_latency_);
-    for (const std::uint32_t s : waiting)
-      out.push_back(starts_[s]);
+    for (std::size_t s = 0; s < waiting.size(); ++s)
+      out[s * apart] = starts_[waiting[s]];
   }
 
   /// When each node that is not placed starts, and the DAG ends, if the group ends at 0 and nodes take so long.
@@ -271,11 +283,12 @@ private:
     const std::vector<std::int64_t> to_end = times_to_end(least_latency_);
     const std::int64_t cost = completions_.back().cost_left;
     std::size_t stay = 0;
+    origin.reserve(labels.size());
     for (std::size_t l = 0; l < labels.size(); ++l) {
       const std::int64_t* row = labels.row(l);
       if (known_.beats(latest(row, to_end), row[groups_.size()] + cost))
         continue;
-      std::copy(row, row + labels.width, labels.row(stay++));
+      copy_row(row, labels.width, labels.row(stay++));
       origin.push_back(static_cast<std::uint32_t>(l));
     }
     labels.data.resize(stay * labels.width);
@@ -293,7 +306,7 @@ private:
     }
   }
 
-  void keep(std::uint32_t i, rows next) {
+  void keep(std::uint32_t i, rows& next) {
     const std::size_t points = g_.nodes[i].points.size();
     std::vector<std::uint32_t> origin;
     for (completion& c : completions_)
@@ -318,9 +331,13 @@ private:
     }
     pareto_front::recovery::round round;
     round.module = g_.nodes[i].module;
-    labels_.data.clear();
+    round.before.reserve(stay.size());
+    round.point.reserve(stay.size());
+    labels_.data.resize(stay.size() * next.width);
+    std::int64_t* to = labels_.data.data();
     for (const std::uint32_t r : stay) {
-      labels_.data.insert(labels_.data.end(), next.row(r), next.row(r) + next.width);
+      copy_row(next.row(r), next.width, to);
+      to += next.width;
       const std::uint32_t made = bounded ? origin[r] : r;
       round.before.push_back(static_cast<std::uint32_t>(made / points));
       round.point.push_back(static_cast<std::uint32_t>(made % points));
@@ -343,7 +360,8 @@ private:
   complete_plans known_;
   std::vector<std::uint32_t> todo_; ///< not placed, in topological order
   std::vector<group> groups_;
-  rows labels_; ///< times of the groups, then cost and uses
+  rows labels_;   ///< times of the groups, then cost and uses
+  rows expanded_; ///< the labels of the next round, before those go that others beat
   placed_labels out_;
 };
 
