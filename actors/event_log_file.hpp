@@ -24,9 +24,6 @@ struct event_log_options {
       64 << 20; ///< when the disk is behind by more, facts are left out and a snapshot follows
 };
 
-/// What is due to be flushed may wait so long for a round that other work causes.
-inline constexpr duration flush_slack = std::chrono::milliseconds{20};
-
 /// Writes the event log of one core (docs/event-log.md). The owner of the core calls append() after each step and
 /// flush() when due; a thread of this object's owns the file. Neither ever waits for the disk. Not thread-safe.
 class event_log_file {

@@ -73,8 +73,11 @@ bool hub::look_again() {
 void hub::sleep() {
   if (!outbox_.may_sleep())
     return;
+  const time_point wake_at = next_alarm();
+  const time_point now = wake_at == never ? time_point{} : monotonic_now();
   bool idle = server_->idle();
   server_news_ |= !idle;
+  idle &= now < wake_at;
   for (auto& c : connections_) {
     if (c->socket->idle())
       continue;
@@ -87,8 +90,8 @@ void hub::sleep() {
   }
   if (fds_stale_)
     collect_fds();
-  const auto timeout = time_to_alarm();
-  const auto ready = fds_.wait(timeout);
+  timer_.set(wake_at, now);
+  const auto ready = fds_.wait({});
   outbox_.woke_up(fds_.woke(0));
   linger_.news(monotonic_now());
   if (ready > 0)
@@ -107,9 +110,9 @@ void hub::look_everywhere() {
 }
 
 void hub::collect_fds() {
-  std::vector<int> numbers{outbox_.fd()};
+  std::vector<int> numbers{outbox_.fd(), timer_.fd()};
   server_->fds(numbers);
-  server_fds_ = numbers.size() - 1;
+  server_fds_ = numbers.size() - 2;
   for (const auto& c : connections_)
     c->socket->fds(numbers);
   for (const auto& w : watches_)
@@ -120,7 +123,9 @@ void hub::collect_fds() {
 
 void hub::after_wait() {
   const auto woke = [this](std::size_t i) { return fds_.woke(i); };
-  std::size_t at = 1;
+  if (woke(1))
+    timer_.clear();
+  std::size_t at = 2;
   // The first descriptor of a socket tells of messages, which the next round takes anyway; the others want pump().
   for (std::size_t i = 1; i < server_fds_; ++i)
     server_news_ |= woke(at + i);
@@ -169,13 +174,11 @@ void hub::fire_alarms() {
   }
 }
 
-std::optional<duration> hub::time_to_alarm() const {
+time_point hub::next_alarm() const {
   time_point next = never;
   for (const auto& slot : roles_)
     next = std::min(next, slot.alarm);
-  if (next == never)
-    return {};
-  return std::max(next - monotonic_now(), duration{0});
+  return next;
 }
 
 void hub::begin_drain() {

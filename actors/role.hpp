@@ -59,13 +59,6 @@ public:
   virtual void later(std::function<void()> task) = 0;
 };
 
-/// When to wake for what is due and has some time: under load a round that other work causes comes first, and no timer
-/// runs out. (A sleep that ends with the next timer of its core costs a reprogramming of the clock, as much as serving
-/// a small message.)
-[[nodiscard]] constexpr time_point within(duration slack, time_point due) {
-  return due < never - slack ? due + slack : due;
-}
-
 /// What a role does. Called by one thread at a time.
 class role_service {
 public:

@@ -352,7 +352,7 @@ void controller_service::on_alarm() {
 void controller_service::arm() {
   time_point at = std::min({scheduler_.next_deadline().value_or(never), store_->next_alarm(), retry_catalogue_});
   if (event_log_)
-    at = std::min(at, actors::within(actors::flush_slack, event_log_->flush_due().value_or(never)));
+    at = std::min(at, event_log_->flush_due().value_or(never));
   if (gathering_)
     at = std::min(at, gathering_->until);
   if (!nodes_.empty() || !clients_.empty())

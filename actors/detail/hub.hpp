@@ -2,6 +2,7 @@
 
 #include "actors/bridge.hpp"
 #include "actors/detail/role_actor.hpp"
+#include "actors/detail/timer.hpp"
 #include "wire/linger.hpp"
 #include "wire/outbox.hpp"
 #include "wire/zmq/ready_set.hpp"
@@ -86,7 +87,7 @@ private:
   void look_everywhere();
   void after_wait();
   void fire_alarms();
-  [[nodiscard]] std::optional<duration> time_to_alarm() const;
+  [[nodiscard]] time_point next_alarm() const;
   void begin_drain();
   void advance_stop();
   void close_everything();
@@ -160,7 +161,8 @@ private:
     std::function<void()> ready;
   };
   std::vector<watched> watches_;
-  wire::ready_set fds_; ///< the outbox, the server's, each connection's, the watched
+  timer timer_;         ///< for alarms
+  wire::ready_set fds_; ///< the outbox, the timer, the server's, each connection's, the watched
   bool fds_stale_ = true;
   std::size_t server_fds_ = 0;
   bool server_news_ = true; ///< it wants pump()

@@ -160,7 +160,7 @@ void node_role::set_alarm() {
   at = std::min(at, queue_->next_deadline().value_or(never));
   if (!timers_.empty())
     at = std::min(at, timers_.front().at);
-  at = std::min(at, actors::within(answered_slack, answered_due_));
+  at = std::min(at, answered_due_);
   if (holding_)
     at = std::min(at, membership_.holds_until());
   at = std::min(at, nested_due_);
@@ -173,7 +173,7 @@ void node_role::set_alarm() {
   if (store_)
     at = std::min(at, store_->next_alarm());
   if (event_log_)
-    at = std::min(at, actors::within(actors::flush_slack, event_log_->flush_due().value_or(never)));
+    at = std::min(at, event_log_->flush_due().value_or(never));
   post_->set_alarm(at);
 }
 

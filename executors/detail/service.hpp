@@ -69,11 +69,10 @@ public:
   /// Blocks of a call that nobody released are freed so long after its deadline.
   static constexpr duration block_backstop = std::chrono::seconds{30};
   static constexpr duration sweep_interval = std::chrono::seconds{10};
-  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others, and
-  /// then for a round in which it may be told: together less than the controller's turnstile has room for.
+  /// Answered calls that the controller is told of in one message, and how long the first of them waits for others:
+  /// less than half of what the controller's turnstile takes for the time that calls are on their way.
   static constexpr std::size_t max_answered = 256;
   static constexpr duration answered_patience = std::chrono::milliseconds{2};
-  static constexpr duration answered_slack = std::chrono::milliseconds{2};
   /// What is kept for the next controller: ends of calls, their outputs together, and ends of dispatched batches.
   static constexpr std::size_t max_kept_ends = 10'000;
   static constexpr std::size_t max_kept_bytes = std::size_t{256} << 20;
