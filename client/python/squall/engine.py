@@ -248,21 +248,21 @@ class Engine:
                 self._sleep(next_tick)
 
     def _serve(self, now: float) -> bool:
+        """Whether there is more: a part of it is served at a time, so that no flood of one kind holds the others up."""
         commands = self._commands
-        busy = False
         for _ in range(256):
             if not commands:
                 break
             self._on_command(commands.popleft(), now)
-            busy = True
+        busy = bool(commands)
         links = (self._controller, self._store) if self._separate_store else (self._controller,)
         for link in links:
-            # A bound, so that a flood of answers does not keep requests from being sent.
             for _ in range(256):
                 got = link.receive(now)
                 if got is None:
                     break
                 self._on_answer(*got, now)
+            else:
                 busy = True
         welcome = self._controller.welcome
         if welcome is not None:
@@ -287,6 +287,9 @@ class Engine:
             for fd, _ in ready:
                 if fd == self._wake_fd:
                     os.eventfd_read(fd)
+                else:
+                    self._controller.woken(fd)
+                    self._store.woken(fd)
         self._sleeping = False
 
     def _on_command(self, command: tuple[Any, ...], now: float) -> None:

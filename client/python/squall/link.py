@@ -35,6 +35,8 @@ _EVENTS = (
 _NOBLOCK = zmq.NOBLOCK
 _SNDMORE_NOBLOCK = zmq.NOBLOCK | zmq.SNDMORE
 _RCVMORE = zmq.RCVMORE
+_ZMQ_EVENTS = zmq.EVENTS
+_POLLIN = int(zmq.POLLIN)
 
 
 def way_to(endpoint: str) -> str:
@@ -96,6 +98,8 @@ class Link:
         self._keys = keys
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
+        self._monitor_fd = -1
+        self._monitor_news = True  # it is to be looked at
         self._up = False
         self._retry_at = float("inf")
         self._heard = self._pinged = 0.0
@@ -164,6 +168,8 @@ class Link:
                 socket.setsockopt_string(zmq.CURVE_PUBLICKEY, self._keys.client_public)
                 socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._keys.client_secret)
             self._monitor = socket.get_monitor_socket(_EVENTS)
+            self._monitor_fd = self._monitor.getsockopt(zmq.FD)
+            self._monitor_news = True
             self._up = False
             socket.connect(way_to(self.endpoint))
         except BaseException:
@@ -196,7 +202,12 @@ class Link:
     def descriptors(self) -> list[int]:
         if self._socket is None or self._monitor is None:
             return []
-        return [self._socket.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
+        return [self._socket.getsockopt(zmq.FD), self._monitor_fd]
+
+    def woken(self, fd: int) -> None:
+        """One of the descriptors woke whoever polls them."""
+        if fd == self._monitor_fd:
+            self._monitor_news = True
 
     # -- messages
 
@@ -235,7 +246,9 @@ class Link:
             if request > 0xFFFF or type == Type.CALL_PARTIAL:
                 return head, payloads
             self._on_own(type, request, body, now)
-        self._check_monitor(now)
+        if self._monitor_news:
+            self._monitor_news = False
+            self._check_monitor(now)
         return None
 
     def _on_own(self, type: int, request: int, body: list[Any], now: float) -> None:
@@ -273,7 +286,7 @@ class Link:
         a socket can swallow that."""
         if self._socket is None or self._monitor is None:
             return True
-        return not (self._socket.getsockopt(zmq.EVENTS) | self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+        return not (self._monitor_news or self._socket.getsockopt(_ZMQ_EVENTS) & _POLLIN)
 
     # -- time
 
@@ -287,6 +300,7 @@ class Link:
             self._pinged = now
             # A full queue is no reason to give up; silence is.
             self.send(protocol.frames(Type.PING, self._peer, PING_REQUEST, []))
+        self._monitor_news = True  # in case that something was missed
         lost, self._lost = self._lost, False
         if self._socket is None and now >= self._retry_at:
             self._connect(now)
