@@ -37,28 +37,30 @@ std::optional<std::uint16_t> loopback_port(std::string_view endpoint) {
 
 std::string name_of(std::uint16_t port) { return "squall/127.0.0.1:" + std::to_string(port); }
 
-/// Whether a connection is refused, which shows at once on one host. One that cannot be made now is not refused.
+/// Why a connection fails, which shows at once on one host, as errno has it; 0 if it does not.
 template <class Address>
-bool refused(int family, const Address& address, std::size_t size) {
+int problem_of_connecting(int family, const Address& address, std::size_t size) {
   const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
-    return false;
+    return 0; // that tells nothing of the other side
   int problem = 0;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(size)) != 0)
     problem = errno;
   if (socklen_t bytes = sizeof problem; problem == EINPROGRESS)
     ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &bytes);
   ::close(fd);
-  return problem == ECONNREFUSED;
+  return problem;
 }
 
+/// Also where this process may not use such sockets.
 bool nobody_at_twin(std::uint16_t port) {
   const std::string name = name_of(port);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   // An abstract name begins with a zero byte and ends with the address.
   std::memcpy(address.sun_path + 1, name.data(), name.size());
-  return refused(AF_UNIX, address, offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  const int problem = problem_of_connecting(AF_UNIX, address, offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  return problem != 0 && problem != EAGAIN; // that is: somebody is too busy just now
 }
 
 bool nobody_at_port(std::uint16_t port) {
@@ -66,7 +68,7 @@ bool nobody_at_port(std::uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return refused(AF_INET, address, sizeof address);
+  return problem_of_connecting(AF_INET, address, sizeof address) == ECONNREFUSED;
 }
 
 /// To a few milliseconds, for next to nothing.

@@ -49,18 +49,20 @@ def way_to(endpoint: str) -> str:
     else:
         return endpoint
     name = f"squall/127.0.0.1:{int(port)}"
-    if _refused(sockets.AF_UNIX, f"\0{name}") and not _refused(sockets.AF_INET, ("127.0.0.1", int(port))):
+    # Any problem but a full queue: perhaps this process may not use such sockets.
+    nobody = _problem_of_connecting(sockets.AF_UNIX, f"\0{name}") not in (0, errno.EAGAIN)
+    if nobody and _problem_of_connecting(sockets.AF_INET, ("127.0.0.1", int(port))) != errno.ECONNREFUSED:
         return endpoint
     return f"ipc://@{name}"
 
 
-def _refused(family: int, address: str | tuple[str, int]) -> bool:
+def _problem_of_connecting(family: int, address: str | tuple[str, int]) -> int:
     with sockets.socket(family, sockets.SOCK_STREAM) as probe:
         probe.setblocking(False)
         problem = probe.connect_ex(address)
         if problem == errno.EINPROGRESS:  # on one host it is refused at once
             problem = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR)
-        return problem == errno.ECONNREFUSED
+        return problem
 
 
 @dataclass(frozen=True)
