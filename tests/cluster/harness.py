@@ -98,6 +98,7 @@ class Cluster:
             NO_COLOR="1",
         )
         (self.folder / "run").mkdir()
+        self.logs = self.folder / "data" / "logs"
         self.http_port = free_port() if http else None
         lines = [
             "apiVersion: squall/v1",
@@ -136,13 +137,13 @@ class Cluster:
         if not hasattr(self, "info"):  # it never served: nobody but us knows of its processes
             subprocess.run(["pkill", "-KILL", "-f", str(self.folder)], capture_output=True)
         if kind is not None:
-            for log in (
-                sorted((self.folder / "data" / "logs").glob("*.log"))
-                if (self.folder / "data" / "logs").exists()
-                else []
-            ):
-                print(f"--- {log.name}\n{log.read_text()[-3000:]}")
+            self.show_logs()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def show_logs(self):
+        """Prints the end of each process's log."""
+        for log in sorted(self.logs.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
 
     def command(self, *arguments, cluster=True):
         words = [self.program, *map(str, arguments)]

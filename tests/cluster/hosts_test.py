@@ -103,27 +103,28 @@ spec:
             [*a.enter, *command(*words, cluster=cluster), *(["--keys", str(keys)] if cluster else [])]
         )
         c.__enter__()
-        cls.node = subprocess.Popen(
-            [
-                *b.enter,
-                BINARY,
-                "node",
-                "--join",
-                f"tcp://{a.address}:7700",
-                "--listen",
-                f"tcp://{b.address}:7703",
-                "--keys",
-                str(keys),
-                "--name",
-                "there",
-                "--data",
-                str(c.folder / "there"),
-                "--slots",
-                "1",
-            ],
-            env=c.env,
-            stderr=subprocess.PIPE,
-        )
+        with (c.logs / "there.log").open("wb") as log:
+            cls.node = subprocess.Popen(
+                [
+                    *b.enter,
+                    BINARY,
+                    "node",
+                    "--join",
+                    f"tcp://{a.address}:7700",
+                    "--listen",
+                    f"tcp://{b.address}:7703",
+                    "--keys",
+                    str(keys),
+                    "--name",
+                    "there",
+                    "--data",
+                    str(c.folder / "there"),
+                    "--slots",
+                    "1",
+                ],
+                env=c.env,
+                stderr=log,
+            )
         wait_until(lambda: len(c.json("get", "nodes")) == 2, "the second host's node")
         c.apply(SLEEP)
 
@@ -131,12 +132,18 @@ spec:
     def tearDownClass(cls):
         if cls.node:
             cls.node.terminate()
-            cls.node.communicate(timeout=30)
+            cls.node.wait(timeout=30)
         if hasattr(cls.cluster, "info"):
             cls.cluster.run("down", "--name", cls.cluster.name, cluster=False)
         cls.cluster.__exit__(None, None, None)
         for host in cls.hosts:
             host.close()
+
+    def run(self, result=None):
+        problems = len(result.errors) + len(result.failures)
+        super().run(result)
+        if len(result.errors) + len(result.failures) > problems:
+            self.cluster.show_logs()
 
     def test_the_hosts_do_not_share_memory(self):
         nodes = {n["name"]: n for n in self.cluster.json("get", "nodes")}

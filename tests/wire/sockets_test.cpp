@@ -237,6 +237,38 @@ TEST(Gate, LetsNobodyInByAListThatWasReplacedBeforeItLooked) {
   EXPECT_TRUE(eventually([&] { return all.look(), client->pump(), all.heard.size() == 1; })) << client->reason();
 }
 
+// A look whether something came makes ZeroMQ take the first message in, without saying then whose it is.
+TEST(Gate, KnowsAPeerWhoseFirstMessageWasFoundByALook) {
+  auto ours = zmq_context::create().value();
+  auto theirs = zmq_context::create().value();
+  const auto server_keys = make_keys().value();
+  connect_options with;
+  with.keys = make_keys().value();
+  with.server_key = server_keys.public_key;
+  server_options options = anywhere();
+  options.keys = server_keys;
+  options.allowed = {with.keys.public_key + " user"};
+  const auto server = server_socket::bind(*ours, options).value();
+  with.endpoint = server->endpoint();
+  auto client = client_socket::connect(*theirs, with).value();
+  ASSERT_TRUE(eventually([&] { return server->pump(), client->pump(), client->now() == client_socket::state::up; }));
+  ASSERT_TRUE(client->send(some_message()).ok());
+  std::vector<int> fds;
+  server->fds(fds);
+  pollfd messages{fds.front(), POLLIN, 0};
+  ASSERT_EQ(::poll(&messages, 1, 10'000), 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds{100}); // a new peer is told of before its message
+  server->pump();
+  EXPECT_FALSE(server->idle());
+  arrival first;
+  ASSERT_TRUE(server->receive(first));
+  EXPECT_EQ(first.allowed, access::user);
+  client.reset();
+  listener all{*server};
+  ASSERT_TRUE(eventually([&] { return all.look(), all.departed.size() == 1; })) << "its descriptor was not known";
+  EXPECT_EQ(all.departed.front(), first.from);
+}
+
 /// A message that says its number, small or too large for a bundle.
 frames numbered(std::uint64_t number, std::size_t payload) {
   frames out = encode(ping{}, request_id{number});

@@ -137,11 +137,9 @@ shared_bytes frame_reader::packed(std::span<const std::byte> bytes) {
   return {block_, {to, bytes.size()}};
 }
 
-bool frame_reader::receive(raw_socket& socket, arrival& out) {
+void frame_reader::finish(raw_socket& socket, arrival& out) {
   out.message.payloads.clear();
   out.problem = errc::ok;
-  if (!socket.receive(header_))
-    return false;
   bool more = header_.more();
   std::size_t total = header_.bytes().size();
   // Also one that is too large: its first bytes say who wants an answer.
@@ -166,7 +164,6 @@ bool frame_reader::receive(raw_socket& socket, arrival& out) {
   }
   if (out.problem != errc::ok)
     out.message.payloads.clear();
-  return true;
 }
 
 bool open_bundle::next(arrival& out) {

@@ -84,9 +84,10 @@ public:
         let_go();
         return false;
       }
-      out.from = route_of(identity_.bytes());
-      if (!frames_.receive(socket_, out))
+      if (!frames_.begin(socket_))
         return false;
+      out.from = route_of(identity_.bytes(), frames_.header());
+      frames_.finish(socket_, out);
       // A peer that names itself is none of ours: it could take the name of another. One whose key was revoked is gone.
       if (!out.from || last_->allowed == access::nobody)
         continue;
@@ -254,8 +255,9 @@ private:
     pumped_ = true;
   }
 
-  /// The peer's route; none if it names itself.
-  route route_of(std::span<const std::byte> identity) {
+  /// The peer's route; none if it names itself. Who a new one is the message's header knows: ZeroMQ leaves it off the
+  /// identity of a message that it has taken in to say that there is one.
+  route route_of(std::span<const std::byte> identity, raw_message& header) {
     if (identity.size() != identity_bytes || identity[0] != std::byte{0})
       return {};
     std::uint64_t number = 0;
@@ -266,12 +268,12 @@ private:
       return from;
     auto known = routes_.find(from);
     if (known == routes_.end()) {
-      const int fd = zmq_msg_get(identity_.get(), ZMQ_SRCFD);
+      const int fd = zmq_msg_get(header.get(), ZMQ_SRCFD);
       peer fresh;
       fresh.self = from;
       fresh.held = backlog_.open();
       if (gate_.socket()) {
-        const char* const key = zmq_msg_gets(identity_.get(), "User-Id");
+        const char* const key = zmq_msg_gets(header.get(), "User-Id");
         fresh.key = key == nullptr ? "" : key;
         fresh.allowed = gate_.access_of(fresh.key);
       }

@@ -81,7 +81,16 @@ private:
 class frame_reader {
 public:
   /// Receives the header and the payloads of one message whose first part is the next. False when there is none.
-  bool receive(raw_socket& socket, arrival& out);
+  bool receive(raw_socket& socket, arrival& out) {
+    if (!begin(socket))
+      return false;
+    finish(socket, out);
+    return true;
+  }
+  /// The same in two steps, between which header() has what ZeroMQ says of the message.
+  bool begin(raw_socket& socket) { return socket.receive(header_); }
+  [[nodiscard]] raw_message& header() { return header_; }
+  void finish(raw_socket& socket, arrival& out);
 
 private:
   shared_bytes packed(std::span<const std::byte> bytes);
