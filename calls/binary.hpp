@@ -8,6 +8,7 @@
 #include "calls/field_kinds.hpp"
 #include "functions/value.hpp"
 
+#include <array>
 #include <bit>
 #include <limits>
 #include <string>
@@ -32,6 +33,10 @@ namespace squall::calls {
 /// Appends values to a buffer. Is also a visitor of `fields()`.
 class binary_writer {
 public:
+  binary_writer() = default;
+  /// Takes so many bytes before it needs more memory.
+  explicit binary_writer(std::size_t capacity) { out_.reserve(capacity); }
+
   template <class T>
   void operator()(const char*, const T& field) {
     write(field);
@@ -65,9 +70,14 @@ public:
 
   void byte(std::uint8_t b) { out_.push_back(static_cast<std::byte>(b)); }
   void varint(std::uint64_t n) {
+    if (n < 0x80)
+      return byte(static_cast<std::uint8_t>(n));
+    std::array<std::byte, 10> digits; // of 7 bits
+    std::size_t count = 0;
     for (; n >= 0x80; n >>= 7)
-      byte(static_cast<std::uint8_t>(n | 0x80));
-    byte(static_cast<std::uint8_t>(n));
+      digits[count++] = static_cast<std::byte>(n | 0x80);
+    digits[count++] = static_cast<std::byte>(n);
+    raw({digits.data(), count});
   }
   void zigzag(std::int64_t n) { varint((static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63)); }
   /// `size` low bytes of `n`, little-endian.

@@ -38,7 +38,7 @@ template <class Command>
 [[nodiscard]] std::uint64_t digest(const std::vector<Command>& commands) {
   if (commands.empty())
     return fnv1a{}.value();
-  binary_writer out;
+  binary_writer out{256};
   for (const Command& c : commands)
     out.write(c);
   fnv1a hash;

@@ -116,8 +116,7 @@ bool bundle_reader::take_message(frames& out) {
     std::uint32_t size = 0;
     if (!take_number(size) || !take(size, bytes))
       return false;
-    // A copy: a value that is kept must not keep the whole bundle.
-    out.payloads.push_back(shared_bytes::copy_of(bytes.data(), bytes.size()));
+    out.payloads.push_back(payloads_.copy(bytes));
   }
   return true;
 }

@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "wire/codec.hpp"
+#include "wire/detail/small_copies.hpp"
 
 #include <cstddef>
 #include <span>
@@ -46,6 +47,8 @@ public:
   /// `frame` is_bundle().
   void open(shared_bytes frame);
   [[nodiscard]] bool empty() const { return rest_.empty(); }
+  /// What is left of it.
+  void drop() { rest_ = {}; }
 
   /// The next message; false when there is none left. Fails as corrupt when it is cut short, and then nothing is left.
   [[nodiscard]] result<bool> next(frames& out);
@@ -57,6 +60,8 @@ private:
 
   shared_bytes frame_;
   std::span<const std::byte> rest_;
+  /// Payloads are copied: one that is kept must not keep the whole bundle, and may lie anywhere in it.
+  detail::small_copies payloads_{512};
 };
 
 } // namespace squall::wire

@@ -231,7 +231,7 @@ private:
   void continue_put_off();
 
   // -- answers that bypass the controller (answering.cpp)
-  [[nodiscard]] bool answer_client(const call_record& call, const wire::call_finished& finished);
+  [[nodiscard]] bool answer_client(const call_record& call, wire::call_finished& finished);
   void report_answered();
 
   // -- between two controllers (holding.cpp)

@@ -134,5 +134,22 @@ TEST(Bundle, ItsMarksAreHeadersOfTheProtocol) {
   EXPECT_FALSE(bundle_reader::is_bundle(takes_bundles()));
 }
 
+TEST(SmallCopies, AreWholeAndLieWhereElementsOfAnyTypeCanBeRead) {
+  detail::small_copies copies{512};
+  std::vector<shared_bytes> kept;
+  std::vector<std::string> texts;
+  for (std::size_t size = 0; size < 300; ++size) {
+    texts.emplace_back(size, static_cast<char>('a' + size % 26));
+    kept.push_back(copies.copy(std::as_bytes(std::span{texts.back()})));
+  }
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_EQ(kept[i].text(), texts[i]);
+    const auto address = reinterpret_cast<std::uintptr_t>(kept[i].data());
+    EXPECT_EQ(address % (i <= 128 ? 16 : 8), 0U) << i;
+  }
+  EXPECT_EQ(kept[1].owner(), kept[2].owner()) << "small ones share memory";
+  EXPECT_NE(kept[200].owner(), kept[201].owner()) << "large ones do not";
+}
+
 } // namespace
 } // namespace squall::wire

@@ -34,10 +34,8 @@ namespace {
 /// Below this a copy is cheaper than the bookkeeping of a shared buffer.
 constexpr std::size_t copy_below_bytes = 512;
 
-/// Headers up to this size are copied into a block, which lives as long as one of them is kept. With what is around it
-/// a block has less than 1 KiB: glibc's malloc tidies up all that was freed before it looks for more.
-constexpr std::size_t packed_header_bytes = 256;
-constexpr std::size_t block_bytes = 960;
+/// Headers up to this size are copied.
+constexpr std::size_t small_header_bytes = 240;
 
 /// What ZeroMQ sends without a copy.
 struct held_part {
@@ -126,25 +124,14 @@ result<> set_common_options(raw_socket& socket, const std::string& endpoint, int
   return {};
 }
 
-shared_bytes frame_reader::packed(std::span<const std::byte> bytes) {
-  if (block_ == nullptr || block_used_ + bytes.size() > block_bytes) {
-    block_ = std::make_shared_for_overwrite<std::byte[]>(block_bytes);
-    block_used_ = 0;
-  }
-  std::byte* const to = block_.get() + block_used_;
-  std::memcpy(to, bytes.data(), bytes.size());
-  block_used_ += bytes.size();
-  return {block_, {to, bytes.size()}};
-}
-
 void frame_reader::finish(raw_socket& socket, arrival& out) {
   out.message.payloads.clear();
   out.problem = errc::ok;
   bool more = header_.more();
   std::size_t total = header_.bytes().size();
   // Also one that is too large: its first bytes say who wants an answer.
-  if (total > 0 && total <= packed_header_bytes)
-    out.message.header = packed(header_.bytes());
+  if (total > 0 && total <= small_header_bytes)
+    out.message.header = headers_.copy(header_.bytes());
   else
     out.message.header = bytes_of(std::make_shared<raw_message>(std::move(header_)));
   if (total > max_header_bytes)

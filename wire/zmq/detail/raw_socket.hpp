@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "wire/bundle.hpp"
+#include "wire/detail/small_copies.hpp"
 #include "wire/zmq/detail/backlog.hpp"
 #include "wire/zmq/socket.hpp"
 
@@ -93,12 +94,8 @@ public:
   void finish(raw_socket& socket, arrival& out);
 
 private:
-  shared_bytes packed(std::span<const std::byte> bytes);
-
   raw_message header_;
-  /// Small headers lie side by side in blocks: one allocation for many of them.
-  std::shared_ptr<std::byte[]> block_;
-  std::size_t block_used_ = 0;
+  small_copies headers_;
 };
 
 /// The bundle whose messages are being received.
@@ -112,7 +109,7 @@ public:
     return true;
   }
   [[nodiscard]] bool empty() const { return messages_.empty(); }
-  void drop() { messages_ = {}; }
+  void drop() { messages_.drop(); }
   /// The next message of it; false when there is none.
   bool next(arrival& out);
 
