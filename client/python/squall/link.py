@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as sockets
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from squall import arena, protocol
 from squall.errors import Code, SquallError, code_of
-from squall.protocol import Role, Type
+from squall.protocol import BUNDLE_MARK, TAKES_BUNDLES, Role, Type, unbundle
 
 PING_INTERVAL = 1.0
 SILENCE_LIMIT = 5.0
@@ -32,6 +33,8 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 )
+# A connection that has carried so many messages is a busy one: the server hears that we take bundles.
+_BUSY_AFTER = 128
 _NOBLOCK = zmq.NOBLOCK
 _SNDMORE_NOBLOCK = zmq.NOBLOCK | zmq.SNDMORE
 _RCVMORE = zmq.RCVMORE
@@ -103,6 +106,8 @@ class Link:
         self._monitor_fd = -1
         self._monitor_news = True  # it is to be looked at
         self._up = False
+        self._received = 0  # on this connection, bundles left out
+        self._opened: deque[tuple[bytes, list[bytes]]] = deque()  # of a bundle, not yet given out
         self._retry_at = float("inf")
         self._heard = self._pinged = 0.0
         self._lost = False
@@ -189,6 +194,8 @@ class Link:
         self._retry_at = float("inf")
 
     def _drop_socket(self) -> None:
+        self._received = 0
+        self._opened.clear()
         if self._socket is not None:
             self._socket.disable_monitor()
             if self._monitor is not None:
@@ -231,15 +238,25 @@ class Link:
     def receive(self, now: float) -> tuple[list[Any], list[bytes]] | None:
         """The next message that is not the link's own, as its header [version, type, to, request, body] and its
         payloads; None when there is none now."""
+        opened = self._opened
         while (socket := self._socket) is not None:
-            try:
-                header = socket.recv(_NOBLOCK)  # zmq.Again: there is none
-                payloads = []
-                while socket.getsockopt(_RCVMORE):
-                    payloads.append(socket.recv(_NOBLOCK))
-            except zmq.ZMQError:
-                break
-            self._heard = now
+            if opened:
+                header, payloads = opened.popleft()
+            else:
+                try:
+                    header = socket.recv(_NOBLOCK)  # zmq.Again: there is none
+                    payloads = []
+                    while socket.getsockopt(_RCVMORE):
+                        payloads.append(socket.recv(_NOBLOCK))
+                except zmq.ZMQError:
+                    break
+                self._heard = now
+                if header.startswith(BUNDLE_MARK):
+                    opened.extend(unbundle(header))
+                    continue
+                self._received += 1
+                if self._received == _BUSY_AFTER:
+                    self.send([TAKES_BUNDLES])
             try:
                 head = protocol.unpack(header)
                 _, type, _, request, body = head[:5]

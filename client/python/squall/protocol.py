@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -140,6 +141,36 @@ class Writer:
 def frames(type: int, to: int, request: int, body: Sequence[Any]) -> list[Any]:
     """A message without payloads."""
     return [pack((VERSION, type, to, request, body))]
+
+
+# Whole headers: they have no fields, and are no messages for anybody but the other end of a connection.
+TAKES_BUNDLES = pack((VERSION, 6, 0, 0, []))
+BUNDLE_MARK = pack((VERSION, 7, 0, 0, []))
+_NUMBER = struct.Struct("<I")
+_TWO_NUMBERS = struct.Struct("<II")
+
+
+def unbundle(frame: bytes) -> list[tuple[bytes, list[bytes]]]:
+    """The messages of a frame that begins with BUNDLE_MARK, each as its header and its payloads; of one that is cut
+    short those before the cut."""
+    messages: list[tuple[bytes, list[bytes]]] = []
+    at, size = len(BUNDLE_MARK), len(frame)
+    try:
+        while at < size:
+            length, count = _TWO_NUMBERS.unpack_from(frame, at)
+            at += 8 + length
+            header = frame[at - length : at]
+            payloads = []
+            for _ in range(count):
+                (length,) = _NUMBER.unpack_from(frame, at)
+                at += 4 + length
+                payloads.append(frame[at - length : at])
+            if at > size:
+                break
+            messages.append((header, payloads))
+    except struct.error:
+        pass
+    return messages
 
 
 class Reader:

@@ -10,9 +10,11 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
 
 import numpy as np
 import squall
+from squall import protocol
 from squall.embedded import find_binary
 from squall.errors import Code
 
@@ -117,6 +119,24 @@ class Live(unittest.TestCase):
         for t in threads:
             t.join()
         self.assertEqual(wrong, [])
+
+    def test_a_busy_connection_gets_bundles(self):
+        opened = []
+
+        def unbundle(frame):
+            opened.append(protocol.unbundle(frame))
+            return opened[-1]
+
+        x = [np.array([i], np.uint8) for i in range(200)]
+        with (
+            mock.patch("squall.link.unbundle", unbundle),
+            squall.connect(self.cluster.endpoint) as busy,
+        ):
+            for _ in range(5):
+                calls = [busy.call("echo", {"x": one}) for one in x]
+                for one, call in zip(x, calls, strict=True):
+                    self.assertEqual(call.result().value.tolist(), one.tolist())
+        self.assertGreater(max(map(len, opened)), 1, "several results came in one frame")
 
     def test_callbacks_come_once_also_when_they_are_late(self):
         seen = []

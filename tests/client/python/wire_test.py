@@ -188,5 +188,37 @@ class Wire(unittest.TestCase):
             Writer().frames(Type.QUERY, 1, 70000, ["x" * (1 << 20), ""])
 
 
+class Bundles(unittest.TestCase):
+    # docs/wire.md, "Bundles"
+    MARK = bytes.fromhex("950107000090")
+    BYTES = MARK + b"".join(
+        (
+            (1).to_bytes(4, "little") + (0).to_bytes(4, "little") + b"a",
+            (2).to_bytes(4, "little") + (2).to_bytes(4, "little") + b"bc",
+            (3).to_bytes(4, "little") + b"def" + (0).to_bytes(4, "little"),
+            (1).to_bytes(4, "little") + (0).to_bytes(4, "little") + b"g",
+        )
+    )
+    MESSAGES = ((b"a", []), (b"bc", [b"def", b""]), (b"g", []))
+
+    def test_frames_are_as_the_page_says(self):
+        self.assertEqual(protocol.BUNDLE_MARK, self.MARK)
+        self.assertEqual(protocol.TAKES_BUNDLES, bytes.fromhex("950106000090"))
+
+    def test_messages_come_out_whole_and_in_order(self):
+        self.assertEqual(protocol.unbundle(self.BYTES), list(self.MESSAGES))
+
+    def test_one_that_is_cut_short_gives_the_messages_before_the_cut(self):
+        ends = {len(self.MARK): 0, 15: 1, 36: 2, 45: 3}  # where a message ends, and how many have by then
+        self.assertEqual(max(ends), len(self.BYTES))
+        for size in range(len(self.MARK), len(self.BYTES) + 1):
+            whole = max(count for end, count in ends.items() if end <= size)
+            self.assertEqual(protocol.unbundle(self.BYTES[:size]), list(self.MESSAGES[:whole]), size)
+
+    def test_sizes_that_lie_end_it(self):
+        for lie in (b"\xff" * 8, b"\1\0\0\0\xff\xff\xff\xffa", b"\xff\xff\xff\xff\0\0\0\0a"):
+            self.assertEqual(protocol.unbundle(self.MARK + lie), [])
+
+
 if __name__ == "__main__":
     unittest.main()
